@@ -1,0 +1,2 @@
+//! Benchmarks against real Flume.
+fn main() {}
