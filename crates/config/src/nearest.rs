@@ -60,10 +60,7 @@ fn last_part(name: &str) -> &str {
 }
 
 fn squeeze(name: &str) -> String {
-    name.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -72,13 +69,7 @@ mod tests {
 
     #[test]
     fn finds_what_was_meant() {
-        let known = [
-            "batchSize",
-            "hdfs.path",
-            "hdfs.rollInterval",
-            "keep-alive",
-            "port",
-        ];
+        let known = ["batchSize", "hdfs.path", "hdfs.rollInterval", "keep-alive", "port"];
         for (written, meant) in [
             ("batchsize", Some("batchSize")),
             ("batch-size", Some("batchSize")),

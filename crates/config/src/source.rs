@@ -63,20 +63,14 @@ impl Span {
     /// From the start of `self` to the end of `other`, which is in the same file.
     #[must_use]
     pub fn to(self, other: Span) -> Self {
-        Span {
-            end: other.end.max(self.start),
-            ..self
-        }
+        Span { end: other.end.max(self.start), ..self }
     }
 }
 
 impl Source {
     /// A text that is already decoded.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Source {
-            name: name.into(),
-            text: text.into(),
-        }
+        Source { name: name.into(), text: text.into() }
     }
 
     /// Bytes of a file or an http(s) answer: ISO-8859-1, as Java reads `.properties`. Never fails.
@@ -182,14 +176,9 @@ mod tests {
     #[test]
     fn lines_end_as_in_properties() {
         let source = Source::new("x", "a\rb\r\nc\n\u{e9}d");
-        for (at, line, column) in [
-            (0, 1, 1),
-            (2, 2, 1),
-            (5, 3, 1),
-            (7, 4, 1),
-            (9, 4, 2),
-            (99, 4, 3),
-        ] {
+        for (at, line, column) in
+            [(0, 1, 1), (2, 2, 1), (5, 3, 1), (7, 4, 1), (9, 4, 2), (99, 4, 3)]
+        {
             assert_eq!(source.line_col(at), LineCol { line, column }, "byte {at}");
         }
     }

@@ -61,8 +61,7 @@ impl Role {
     #[must_use]
     pub fn is_common(self, key: &str) -> bool {
         let below = |parent: &str| {
-            key.strip_prefix(parent)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         match self {
             Role::Part => key == "type",
@@ -90,14 +89,7 @@ impl Section {
         let span = value.as_ref().map(Located::span).or(first);
         let name = name.into();
         let owner = (role != Role::Part).then(|| Arc::from(format!("{} {name}", role.name())));
-        Section(Arc::new(Node {
-            name,
-            role,
-            owner,
-            value,
-            entries,
-            span,
-        }))
+        Section(Arc::new(Node { name, role, owner, value, entries, span }))
     }
 
     /// A section without keys.
@@ -111,12 +103,7 @@ impl Section {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let sources = std::iter::once(Source::new("test", text)).collect();
-        Section::new(
-            "test",
-            Role::Source,
-            None,
-            text::parse_all(&sources).entries,
-        )
+        Section::new("test", Role::Source, None, text::parse_all(&sources).entries)
     }
 
     /// The component's name, or the key of a node below one.
@@ -190,10 +177,7 @@ impl Section {
         let below = |entry: &Entry| {
             entry.key().strip_prefix(prefix)?.strip_prefix('.')?;
             let key = entry.key.part(prefix.len() + 1, entry.key().len())?;
-            Some(Entry {
-                key,
-                value: entry.value.clone(),
-            })
+            Some(Entry { key, value: entry.value.clone() })
         };
         let entries = self.0.entries.iter().filter_map(below).collect();
         let mut section = Section::new(prefix, Role::Part, value, entries);
@@ -253,11 +237,7 @@ impl PartialEq for Section {
     fn eq(&self, other: &Self) -> bool {
         self.0.value == other.0.value
             && self.0.entries.len() == other.0.entries.len()
-            && self
-                .0
-                .entries
-                .iter()
-                .all(|entry| other.get(entry.key()) == Some(entry.value()))
+            && self.0.entries.iter().all(|entry| other.get(entry.key()) == Some(entry.value()))
     }
 }
 
@@ -265,11 +245,7 @@ impl Eq for Section {}
 
 impl fmt::Debug for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs = self
-            .0
-            .entries
-            .iter()
-            .map(|entry| (entry.key(), entry.value()));
+        let pairs = self.0.entries.iter().map(|entry| (entry.key(), entry.value()));
         write!(f, "{} {:?} ", self.0.name, self.value())?;
         f.debug_map().entries(pairs).finish()
     }
@@ -305,11 +281,8 @@ mod tests {
             ["serializer", "serializer.appendNewline", "port"]
         );
         assert!(section.section("nothing").is_empty());
-        let names: Vec<_> = section
-            .children()
-            .iter()
-            .map(|child| child.name().to_owned())
-            .collect();
+        let names: Vec<_> =
+            section.children().iter().map(|child| child.name().to_owned()).collect();
         assert_eq!(names, ["serializer", "port"]);
     }
 

@@ -13,16 +13,9 @@ pub(super) fn integer(text: &str, min: i128, max: i128) -> Result<i128, ReadErro
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = format!("`{}` is no whole number", shown(text));
-        return Err(ReadError::bad(
-            "bad-number",
-            message,
-            Some(number_help(text)),
-        ));
+        return Err(ReadError::bad("bad-number", message, Some(number_help(text))));
     }
-    let value = text
-        .parse()
-        .ok()
-        .filter(|value| (min..=max).contains(value));
+    let value = text.parse().ok().filter(|value| (min..=max).contains(value));
     value.ok_or_else(|| {
         let message = format!("`{}` is out of range, expected {min} to {max}", shown(text));
         ReadError::bad("number-out-of-range", message, None)
@@ -33,14 +26,9 @@ pub(super) fn integer(text: &str, min: i128, max: i128) -> Result<i128, ReadErro
 pub(super) fn float(text: &str) -> Result<f64, ReadError> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let plain = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let digits = if plain {
-        text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text)
-    } else {
-        text
-    };
-    let value = (plain || matches!(unsigned, "NaN" | "Infinity"))
-        .then(|| digits.parse().ok())
-        .flatten();
+    let digits = if plain { text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text) } else { text };
+    let value =
+        (plain || matches!(unsigned, "NaN" | "Infinity")).then(|| digits.parse().ok()).flatten();
     value.ok_or_else(|| {
         let message = format!("`{}` is no number", shown(text));
         ReadError::bad("bad-number", message, Some(number_help(text)))
@@ -72,10 +60,8 @@ fn number_help(text: &str) -> String {
     if let Some(help) = unit_help(text) {
         return help;
     }
-    let bare: String = text
-        .chars()
-        .filter(|c| !matches!(c, '_' | ',' | ' ' | '\'' | '.'))
-        .collect();
+    let bare: String =
+        text.chars().filter(|c| !matches!(c, '_' | ',' | ' ' | '\'' | '.')).collect();
     if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit()) {
         return format!("write digits only, as in {bare}");
     }
@@ -104,12 +90,8 @@ fn unit_help(text: &str) -> Option<String> {
             seconds.saturating_mul(1000)
         )
     };
-    let bytes = |shift: u32| {
-        format!(
-            "{} where the key counts bytes",
-            number.saturating_mul(1 << shift)
-        )
-    };
+    let bytes =
+        |shift: u32| format!("{} where the key counts bytes", number.saturating_mul(1 << shift));
     let instead = match unit.as_str() {
         "ms" | "msec" | "millis" => format!("{number} where the key counts milliseconds"),
         "s" | "sec" | "secs" | "second" | "seconds" => seconds(1),

@@ -61,10 +61,7 @@ fn taken() -> Option<Handed> {
 impl<T> Spanned<T> {
     /// A value that was written at `span`.
     pub fn new(value: T, span: impl Into<Option<Span>>) -> Self {
-        Spanned {
-            value,
-            span: span.into(),
-        }
+        Spanned { value, span: span.into() }
     }
 }
 
@@ -129,10 +126,7 @@ impl<'de> Deserialize<'de> for Words {
 impl<'de> Deserialize<'de> for CommaList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let parts = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         Ok(CommaList(parts.map(str::to_owned).collect()))
     }
 }
@@ -156,10 +150,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
                     Some(Handed::Span(span)) => span,
                     _ => None,
                 };
-                Ok(Spanned {
-                    value: T::deserialize(inner)?,
-                    span,
-                })
+                Ok(Spanned { value: T::deserialize(inner)?, span })
             }
         }
 
