@@ -4,6 +4,7 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod charset;
 pub mod sources;
 
 use splashdam_core::{

@@ -1,5 +1,6 @@
 //! The sources, one file each.
 
+pub mod netcat;
 pub mod seq;
 pub mod stress;
 
