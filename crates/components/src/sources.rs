@@ -1,5 +1,6 @@
 //! The sources, one file each.
 
+pub mod exec;
 pub mod netcat;
 pub mod seq;
 pub mod stress;
