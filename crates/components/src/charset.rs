@@ -337,11 +337,7 @@ impl Charset {
     }
 
     /// Shows each character, or `None` for what is malformed, with the bytes that it came from.
-    fn walk(
-        self,
-        bytes: &[u8],
-        each: &mut Each<'_>,
-    ) -> ControlFlow<()> {
+    fn walk(self, bytes: &[u8], each: &mut Each<'_>) -> ControlFlow<()> {
         match self.0 {
             Kind::Utf8 => {
                 let mut at = 0;
