@@ -5,6 +5,7 @@
 
 pub mod channels;
 pub mod charset;
+pub mod deserializers;
 pub mod sources;
 
 use splashdam_core::{
