@@ -3,6 +3,7 @@
 pub mod exec;
 pub mod netcat;
 pub mod seq;
+pub mod spooldir;
 pub mod stress;
 
 use splashdam_core::{PutError, SourceError, Stop};
