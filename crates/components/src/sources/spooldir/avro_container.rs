@@ -58,11 +58,11 @@ impl Header {
     /// Writes a header.
     pub(super) fn encode(metadata: &[(&str, &[u8])], sync: [u8; SYNC_BYTES]) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        put_long(metadata.len() as i64, &mut out);
+        put_length(metadata.len(), &mut out);
         for (key, value) in metadata {
-            put_long(key.len() as i64, &mut out);
+            put_length(key.len(), &mut out);
             out.extend_from_slice(key.as_bytes());
-            put_long(value.len() as i64, &mut out);
+            put_length(value.len(), &mut out);
             out.extend_from_slice(value);
         }
         put_long(0, &mut out);
@@ -82,7 +82,7 @@ pub(super) fn encode_long_block(value: i64, sync: [u8; SYNC_BYTES]) -> Vec<u8> {
     put_long(value, &mut data);
     let mut out = Vec::new();
     put_long(1, &mut out);
-    put_long(data.len() as i64, &mut out);
+    put_length(data.len(), &mut out);
     out.append(&mut data);
     out.extend_from_slice(&sync);
     out
@@ -148,11 +148,16 @@ impl<'a> Reader<'a> {
         }
         let mut values = Reader { bytes: data, at: 0 };
         let mut last = None;
-        for _ in 0..count.min(data.len() as i64) {
+        // Each value has a byte at least, so a count beyond that fails soon.
+        for _ in 0..usize::try_from(count).unwrap_or(0) {
             last = Some(values.long()?);
         }
         Ok(last)
     }
+}
+
+fn put_length(length: usize, out: &mut Vec<u8>) {
+    put_long(i64::try_from(length).unwrap_or(i64::MAX), out);
 }
 
 fn put_long(value: i64, out: &mut Vec<u8>) {
