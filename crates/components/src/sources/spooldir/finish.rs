@@ -1,13 +1,12 @@
 //! What becomes of a file that was read to its end.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::progress::sync_dir;
 use super::scan::{Print, Rules};
 
 /// What to do with a finished file.
@@ -39,13 +38,14 @@ pub(super) enum Unfinished {
 }
 
 impl Finish {
-    /// Finishes a file that was opened as `print`, durably.
+    /// Finishes a file that was opened as `print`. Returns the directory that has to be synced for
+    /// it to outlive a crash of the machine.
     pub(super) fn apply(
         self,
         rules: &Rules,
         relative: &Path,
         print: &Print,
-    ) -> Result<(), Unfinished> {
+    ) -> Result<PathBuf, Unfinished> {
         let path = rules.root.join(relative);
         match fs::metadata(&path) {
             Ok(metadata) if Print::of(&metadata) == *print => {}
@@ -53,23 +53,23 @@ impl Finish {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unfinished::Gone),
             Err(error) => return Err(error.into()),
         }
-        match self {
+        let changed = match self {
             Finish::Rename => {
                 let target = rules.finished(relative);
                 rename_new(&path, &target)?;
-                sync_parent(&target)?;
+                target
             }
             Finish::Delete => {
                 fs::remove_file(&path)?;
-                sync_parent(&path)?;
+                path
             }
             Finish::Note => {
-                if let Some(note) = rules.note(relative) {
-                    create_note(&note)?;
-                }
+                let note = rules.note(relative).unwrap_or(path);
+                create_note(&note)?;
+                note
             }
-        }
-        Ok(())
+        };
+        Ok(changed.parent().unwrap_or(&rules.root).to_owned())
     }
 }
 
@@ -87,16 +87,11 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), Unfinished> {
     }
 }
 
+/// One that is there already says the same.
 fn create_note(note: &Path) -> io::Result<()> {
     if let Some(parent) = note.parent() {
         fs::create_dir_all(parent)?;
     }
-    // One that is there already says the same.
-    let file: File = OpenOptions::new().write(true).create(true).truncate(false).open(note)?;
-    file.sync_all()?;
-    sync_parent(note)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    OpenOptions::new().write(true).create(true).truncate(false).open(note)?;
+    Ok(())
 }

@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use splashdam_core::Random;
 
@@ -22,7 +22,7 @@ pub(super) const META: &str = ".flumespool-main.meta";
 /// Bytes that are read of the start and of the end of a progress file.
 const LOOK_BYTES: u64 = 64 * 1024;
 /// The most that a crash of the machine undoes, one commit apart.
-const SYNC_EVERY: Duration = Duration::from_millis(100);
+pub(super) const SYNC_EVERY: Duration = Duration::from_millis(100);
 const INODE: &str = "splashdam.inode";
 const SCHEMA: &str = r#"{"type":"record","name":"TransferStateFileMeta","namespace":"org.apache.flume.serialization","fields":[{"name":"offset","type":"long"}]}"#;
 
@@ -36,8 +36,10 @@ pub(super) struct Progress {
     sync: [u8; SYNC_BYTES],
     /// The progress file, once there is one for this file.
     open: Option<File>,
-    /// When it was synced last; `None` when it needs no sync.
-    synced: Option<Instant>,
+    /// Since when commits are not synced; `None` when all are.
+    unsynced_since: Option<Instant>,
+    /// Whether the progress file has its name for good.
+    durable: bool,
     /// What was read back.
     resumed: Option<u64>,
 }
@@ -58,14 +60,19 @@ impl Progress {
         metadata: &fs::Metadata,
         random: &Random,
     ) -> io::Result<Progress> {
-        let inode = format!("{}:{}", metadata.dev(), metadata.ino());
+        // Inodes are used again, times of birth are not.
+        let born = metadata.created().ok();
+        let born = born.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let born = born.map_or(0, |since| since.as_nanos());
+        let inode = format!("{}:{}:{born}", metadata.dev(), metadata.ino());
         let mut progress = Progress {
             dir: dir.to_owned(),
             sync: sync_marker(random),
             file,
             inode,
             open: None,
-            synced: None,
+            unsynced_since: None,
+            durable: false,
             resumed: None,
         };
         for path in [dir.join(META), progress.aside_path()] {
@@ -89,37 +96,46 @@ impl Progress {
     pub(super) fn commit(&mut self, position: u64, now: Instant) -> io::Result<()> {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         let block = encode_long_block(position, self.sync);
-        let Some(open) = &mut self.open else {
-            self.open = Some(self.begin(&block)?);
-            return Ok(());
-        };
-        let end = open.metadata()?.len();
-        let appended = open.write_all(&block);
-        if appended.is_err() {
-            // A torn block would hide those after it. Begun anew if even this fails.
-            if open.set_len(end).is_err() {
-                self.open = None;
+        match &mut self.open {
+            None => self.open = Some(self.begin(&block)?),
+            Some(open) => {
+                let end = open.metadata()?.len();
+                if let Err(error) = open.write_all(&block) {
+                    // A torn block would hide those after it. Begun anew if even this fails.
+                    if open.set_len(end).is_err() {
+                        self.open = None;
+                    }
+                    return Err(error);
+                }
             }
-            return appended;
         }
-        let synced = *self.synced.get_or_insert(now);
-        if now.saturating_duration_since(synced) >= SYNC_EVERY { self.sync() } else { Ok(()) }
+        let since = *self.unsynced_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= SYNC_EVERY { self.sync() } else { Ok(()) }
     }
 
     /// Makes what was committed durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let (Some(open), Some(_)) = (&self.open, self.synced) {
-            if let Err(error) = open.sync_data() {
-                // Whether it is there is unknown from now on: the next commit begins it anew.
-                self.open = None;
-                return Err(error);
-            }
-            self.synced = None;
+        let (Some(open), Some(_)) = (&self.open, self.unsynced_since) else { return Ok(()) };
+        if let Err(error) = open.sync_data() {
+            // Whether it is there is unknown from now on: the next commit begins it anew.
+            self.open = None;
+            return Err(error);
         }
+        if !self.durable {
+            sync_dir(&self.dir)?;
+            self.durable = true;
+        }
+        self.unsynced_since = None;
         Ok(())
     }
 
-    /// Replaces the progress file, whole or not at all.
+    /// Whether a crash of the machine would leave this progress.
+    pub(super) fn outlives_the_machine(&self) -> bool {
+        self.durable || self.resumed.is_some()
+    }
+
+    /// Replaces the progress file. A crash of the machine before the first sync may leave an empty
+    /// one, which says nothing: the file was begun a moment ago and is begun again.
     fn begin(&self, block: &[u8]) -> io::Result<File> {
         let metadata = [
             ("avro.schema", SCHEMA.as_bytes()),
@@ -127,22 +143,23 @@ impl Progress {
             (INODE, self.inode.as_bytes()),
         ];
         let temporary = self.dir.join(".flumespool-main.meta.tmp");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        remove(&temporary)?;
+        let mut file = OpenOptions::new().append(true).create_new(true).open(&temporary)?;
         file.write_all(&Header::encode(&metadata, self.sync))?;
         file.write_all(block)?;
-        file.sync_all()?;
-        drop(file);
+        if self.outlives_the_machine() {
+            // What it replaces may be worth more than a moment.
+            file.sync_all()?;
+        }
         fs::rename(&temporary, self.dir.join(META))?;
-        sync_dir(&self.dir)?;
-        OpenOptions::new().append(true).open(self.dir.join(META))
+        Ok(file)
     }
 
     /// Forgets it, as the file is finished.
     pub(super) fn finish(self) -> io::Result<()> {
+        // Should it come back after a crash of the machine, it is that of a file that is gone.
         remove(&self.dir.join(META))?;
-        remove(&self.aside_path())?;
-        sync_dir(&self.dir)
+        remove(&self.aside_path())
     }
 
     /// Keeps it for later, as the file is set aside and others come first.

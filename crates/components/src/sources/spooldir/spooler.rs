@@ -1,6 +1,6 @@
 //! The reading of a spooling directory, step by step, without any waiting. It blocks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,7 +15,7 @@ use splashdam_core::{Batch, Context, Event, Headers, Random, World};
 use tracing::{error, info, warn};
 
 use super::finish::{Finish, Unfinished};
-use super::progress::{Progress, sync_dir};
+use super::progress::{Progress, SYNC_EVERY, sync_dir};
 use super::scan::{Candidate, Print, Rules};
 use super::{Config, ConsumeOrder, DeletePolicy, TrackingPolicy};
 use crate::charset::{Charset, OnMalformed};
@@ -49,6 +49,9 @@ pub(super) struct Spooler {
     listing_lasts: Option<Duration>,
     aside: HashMap<PathBuf, Aside>,
     current: Option<Current>,
+    /// Directories in which files were finished since the last sync.
+    unsynced: BTreeSet<PathBuf>,
+    unsynced_since: Option<Instant>,
     /// The position behind what was delivered and is not yet written down.
     delivered: Option<u64>,
     /// Held as long as this lives.
@@ -143,6 +146,8 @@ impl Spooler {
             listing_lasts: (!random_order).then(|| Duration::from_millis(config.poll_delay)),
             aside: HashMap::new(),
             current: None,
+            unsynced: BTreeSet::new(),
+            unsynced_since: None,
             delivered: None,
             _lock: lock,
         })
@@ -170,7 +175,22 @@ impl Spooler {
     pub(super) fn settle_for_good(&mut self) -> Result<(), String> {
         self.settle()?;
         let synced = self.current.as_mut().map_or(Ok(()), |current| current.progress.sync());
-        synced.map_err(|error| self.tracker_trouble(&error))
+        synced.map_err(|error| self.tracker_trouble(&error))?;
+        self.sync_names()
+    }
+
+    /// Makes durable that files are finished.
+    fn sync_names(&mut self) -> Result<(), String> {
+        while let Some(dir) = self.unsynced.first() {
+            match sync_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("directory {} cannot be synced: {error}", dir.display()));
+                }
+                _ => self.unsynced.pop_first(),
+            };
+        }
+        self.unsynced_since = None;
+        Ok(())
     }
 
     /// Writes down what was delivered and reads on: in the file at hand, or in the next one. An
@@ -178,10 +198,16 @@ impl Spooler {
     pub(super) fn step(&mut self) -> Result<Step, String> {
         self.settle()?;
         loop {
+            let now = self.world.instant();
+            let unsynced = self.unsynced_since.map(|since| now.saturating_duration_since(since));
+            if unsynced.is_some_and(|lasts| lasts >= SYNC_EVERY) {
+                self.sync_names()?;
+            }
             let Some(current) = &mut self.current else {
                 if self.open_next()? {
                     continue;
                 }
+                self.sync_names()?;
                 return Ok(Step::Idle);
             };
             match current.deserializer.read(self.batch_events) {
@@ -218,9 +244,16 @@ impl Spooler {
             return self.set_current_aside(&Unfinished::Changed.to_string(), until);
         }
         match self.finish.apply(&self.rules, &current.relative, &current.print) {
-            Ok(()) => {
+            Ok(dir) => {
                 info!(component = %self.title, file = %current.relative.display(), "a file is finished");
-                self.forget_current()
+                let long = current.progress.outlives_the_machine();
+                self.unsynced.insert(dir);
+                self.unsynced_since.get_or_insert(self.world.instant());
+                // Its progress goes now, so a long file would be read again from its start. Short
+                // ones are many, and synced together.
+                let synced = if long { self.sync_names() } else { Ok(()) };
+                self.forget_current()?;
+                synced
             }
             Err(Unfinished::Gone) => {
                 let file = current.relative.display();

@@ -427,3 +427,43 @@ async fn a_refused_batch_is_put_again() {
     assert_eq!(collector.bodies(), ["1", "2", "3"]);
     assert_eq!(collector.batches().iter().map(Batch::len).collect::<Vec<_>>(), [2, 1]);
 }
+
+/// Not a check but a measurement: `cargo test --release -- --ignored --nocapture speed`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn speed() {
+    use splashdam_core::{Channel, Size};
+    let line = format!("{}\n", "x".repeat(199));
+    let big = line.repeat(1_000_000);
+    let small: Vec<String> = (0..2000).map(|n| format!("small{n}")).collect();
+    let one: Vec<(&str, &[u8])> = vec![("a", big.as_bytes()), ("b", big.as_bytes())];
+    let many = small.iter().map(|name| (name.as_str(), line.as_bytes())).collect();
+    for (files, batch, count) in
+        [(one.clone(), 1000, 2_000_000), (one, 100, 2_000_000), (many, 100, 2000)]
+    {
+        let dir = directory(&files);
+        let memory = "capacity = 100000\ntransactionCapacity = 1000\nbyteCapacity = 0";
+        let config = Section::parse(memory).read().into_result().unwrap();
+        let memory = crate::channels::memory::Memory::open(config, context(Role::Channel));
+        let memory = memory.await.unwrap();
+        let more = format!("batchSize = {batch}");
+        let source = contract::open_source::<SpoolDir>(&keys(dir.path(), &more), cx()).await;
+        let (handle, stop) = Stop::new();
+        let start = std::time::Instant::now();
+        let task = tokio::spawn(source.run(splashdam_testkit::outlet(memory.clone()), stop));
+        let mut taken = 0;
+        while taken < count {
+            let lease = memory.begin_take(Size::events(1000)).await.unwrap();
+            taken += lease.batch().len();
+            lease.commit().await.unwrap();
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "{} files, batch {batch}: {:.0} events a second",
+            files.len(),
+            count as f64 / seconds
+        );
+        handle.stop();
+        task.await.unwrap().unwrap();
+    }
+}
