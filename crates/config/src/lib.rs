@@ -6,6 +6,7 @@ pub mod de;
 pub mod diagnostic;
 mod nearest;
 pub mod source;
+pub mod subst;
 pub mod text;
 pub mod tree;
 
@@ -13,5 +14,6 @@ pub use de::{CommaList, Lenient, Reader, Reading, Spanned, Words};
 pub use diagnostic::{Diagnostic, Severity};
 pub use nearest::nearest;
 pub use source::{FileId, LineCol, Source, Sources, Span};
+pub use subst::{ConfigFilter, Lookups, NoLookups};
 pub use text::{Entry, Located};
 pub use tree::Section;

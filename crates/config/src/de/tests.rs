@@ -284,7 +284,7 @@ fn all_missing_keys_are_named() {
         .collect();
     assert_eq!(
         codes,
-        ["number-out-of-range", "missing-key"],
+        ["missing-key", "number-out-of-range"],
         "{:#?}",
         reading.findings
     );
