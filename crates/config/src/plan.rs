@@ -131,33 +131,64 @@ pub type FilterFactory<'a> = &'a dyn Fn(&FilterPlan) -> Result<Box<dyn ConfigFil
 
 impl Plan {
     /// Reads `agent` out of the merged `sources`.
-    pub fn read(agent: &str, sources: &Sources, lookups: &dyn Lookups, filters: FilterFactory<'_>) -> PlanReading {
+    pub fn read(
+        agent: &str,
+        sources: &Sources,
+        lookups: &dyn Lookups,
+        filters: FilterFactory<'_>,
+    ) -> PlanReading {
         let properties = text::parse_all(sources);
         let mut findings = properties.findings;
         let unreadable = findings.iter().any(Diagnostic::is_error);
         mistakes::in_sources(sources, &mut findings);
         for entry in &properties.entries {
-            mistakes::in_entry(entry, sources, &mut findings);
+            mistakes::in_entry(entry, &mut findings);
         }
         let (own, agents) = own_entries(agent, &properties.entries, &mut findings);
         if unreadable {
-            return PlanReading { plan: None, findings, fatal: true, agents }.sorted();
+            return PlanReading {
+                plan: None,
+                findings,
+                fatal: true,
+                agents,
+            }
+            .sorted();
         }
         if own.is_empty() {
             findings.push(unknown_agent(agent, &agents, sources));
-            return PlanReading { plan: None, findings, fatal: false, agents }.sorted();
+            return PlanReading {
+                plan: None,
+                findings,
+                fatal: false,
+                agents,
+            }
+            .sorted();
         }
         let mut substitution = Substitution::new(&properties.entries, lookups);
-        let substituted = own
-            .into_iter()
-            .map(|entry| Entry { value: substitution.value(&entry.value, &mut findings), key: entry.key })
-            .collect();
+        let mut substituted = Vec::with_capacity(own.len());
+        for entry in own {
+            let entry = Entry {
+                value: substitution.value(&entry.value, &mut findings),
+                key: entry.key,
+            };
+            if entry.value().trim().is_empty() {
+                findings.push(mistakes::empty_value(&entry));
+            } else {
+                substituted.push(entry);
+            }
+        }
         let mut keys = Keys::split(substituted, &mut findings);
         let filter_plans = bind::filters(&keys, &mut findings);
         apply_filters(&mut keys, &filter_plans, filters, &mut findings);
         let mut fatal = false;
         let plan = bind::agent(agent, &keys, filter_plans, &mut findings, &mut fatal);
-        PlanReading { plan, findings, fatal, agents }.sorted()
+        PlanReading {
+            plan,
+            findings,
+            fatal,
+            agents,
+        }
+        .sorted()
     }
 
     /// The channel of that name.
@@ -174,7 +205,11 @@ impl Plan {
 
     /// Sinks that run alone.
     pub fn lone_sinks(&self) -> impl Iterator<Item = &SinkPlan> {
-        let grouped = |name: &str| self.groups.iter().any(|group| group.sinks.iter().any(|sink| sink.value == name));
+        let grouped = |name: &str| {
+            self.groups
+                .iter()
+                .any(|group| group.sinks.iter().any(|sink| sink.value == name))
+        };
         self.sinks.iter().filter(move |sink| !grouped(&sink.name))
     }
 }
@@ -191,14 +226,19 @@ impl PlanReading {
     /// In the order of the text, errors before warnings at one place.
     fn sorted(mut self) -> Self {
         let place = |finding: &Diagnostic| finding.span.map(|span| (span.file, span.start));
-        self.findings.sort_by(|a, b| place(a).cmp(&place(b)).then(b.severity.cmp(&a.severity)));
+        self.findings
+            .sort_by(|a, b| place(a).cmp(&place(b)).then(b.severity.cmp(&a.severity)));
         self
     }
 }
 
 /// Entries of one agent with keys relative to it, and the names of all agents. What belongs to no
 /// agent is reported.
-fn own_entries(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) -> (Vec<Entry>, Vec<String>) {
+fn own_entries(
+    agent: &str,
+    entries: &[Entry],
+    findings: &mut Vec<Diagnostic>,
+) -> (Vec<Entry>, Vec<String>) {
     let mut own = Vec::new();
     let mut agents = BTreeSet::new();
     for entry in entries {
@@ -207,7 +247,9 @@ fn own_entries(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) -
             continue;
         }
         let dot = entry.key().find('.');
-        let split = dot.map(|dot| entry.key().split_at(dot)).filter(|(name, rest)| !name.is_empty() && rest.len() > 1);
+        let split = dot
+            .map(|dot| entry.key().split_at(dot))
+            .filter(|(name, rest)| !name.is_empty() && rest.len() > 1);
         let Some((name, _)) = split else {
             findings.push(mistakes::key_without_agent(entry));
             continue;
@@ -216,7 +258,10 @@ fn own_entries(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) -
         if name == agent
             && let Some(key) = entry.key.part(name.len() + 1, entry.key().len())
         {
-            own.push(Entry { key, value: entry.value.clone() });
+            own.push(Entry {
+                key,
+                value: entry.value.clone(),
+            });
         }
     }
     if !own.is_empty() {
@@ -226,34 +271,60 @@ fn own_entries(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) -
 }
 
 /// Agents that look like this one misspelt, or like an agent's name left out.
-fn stray_agents(agent: &str, agents: &BTreeSet<String>, entries: &[Entry], findings: &mut Vec<Diagnostic>) {
+fn stray_agents(
+    agent: &str,
+    agents: &BTreeSet<String>,
+    entries: &[Entry],
+    findings: &mut Vec<Diagnostic>,
+) {
     for other in agents.iter().filter(|other| *other != agent) {
         let lists = |entry: &Entry| {
-            let list = entry.key().strip_prefix(other.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            let list = entry
+                .key()
+                .strip_prefix(other.as_str())
+                .and_then(|rest| rest.strip_prefix('.'));
             matches!(list, Some("sources" | "sinks" | "channels"))
         };
         let forgotten = keys::SECTIONS.contains(&other.as_str());
         let misspelt = nearest(other, [agent]).is_some() && !entries.iter().any(lists);
         let of_other = |entry: &&Entry| entry.key().split('.').next() == Some(other);
-        let Some(first) = entries.iter().find(of_other).filter(|_| forgotten || misspelt) else { continue };
+        let Some(first) = entries
+            .iter()
+            .find(of_other)
+            .filter(|_| forgotten || misspelt)
+        else {
+            continue;
+        };
         let span = first.key.part_span(0, other.len());
         findings.push(if forgotten {
             let message = format!("the key starts with `{other}`, where the agent's name belongs");
-            Diagnostic::warning("agent-name-missing", message).at(span).help(format!("write `{agent}.{}`", first.key()))
-        } else {
-            Diagnostic::warning("agent-name-misspelt", format!("`{other}` is taken for another agent"))
+            Diagnostic::warning("agent-name-missing", message)
                 .at(span)
-                .help(format!("did you mean `{agent}`?"))
+                .help(format!("write `{agent}.{}`", first.key()))
+        } else {
+            Diagnostic::warning(
+                "agent-name-misspelt",
+                format!("`{other}` is taken for another agent"),
+            )
+            .at(span)
+            .help(format!("did you mean `{agent}`?"))
         });
     }
 }
 
 fn unknown_agent(agent: &str, agents: &[String], sources: &Sources) -> Diagnostic {
-    let finding = Diagnostic::error("unknown-agent", format!("no configuration found for the agent `{agent}`"))
-        .at(sources.iter().next().map(|(file, _)| Span::start_of(file)))
-        .with_note("as in Flume, the agent idles until the configuration changes");
+    let finding = Diagnostic::error(
+        "unknown-agent",
+        format!("no configuration found for the agent `{agent}`"),
+    )
+    .at(sources.iter().next().map(|(file, _)| Span::start_of(file)))
+    .with_note("as in Flume, the agent idles until the configuration changes");
     let meant = nearest(agent, agents.iter().map(String::as_str));
-    let present: Vec<String> = agents.iter().take(10).map(|name| format!("`{name}`")).collect();
+    let present: Vec<String> = agents
+        .iter()
+        .take(10)
+        .map(|name| format!("`{name}`"))
+        .collect();
     match (meant, present.is_empty()) {
         (Some(name), _) => finding.help(format!("did you mean `--name {name}`?")),
         (None, false) => finding.help(format!("the agents here are {}", present.join(", "))),
@@ -261,7 +332,12 @@ fn unknown_agent(agent: &str, agents: &[String], sources: &Sources) -> Diagnosti
     }
 }
 
-fn apply_filters(keys: &mut Keys, plans: &[FilterPlan], factory: FilterFactory<'_>, findings: &mut Vec<Diagnostic>) {
+fn apply_filters(
+    keys: &mut Keys,
+    plans: &[FilterPlan],
+    factory: FilterFactory<'_>,
+    findings: &mut Vec<Diagnostic>,
+) {
     for plan in plans {
         match factory(plan) {
             Ok(filter) => {
@@ -270,10 +346,13 @@ fn apply_filters(keys: &mut Keys, plans: &[FilterPlan], factory: FilterFactory<'
                 }
             }
             Err(why) => findings.push(
-                Diagnostic::error("config-filter", format!("config filter `{}` cannot be used: {why}", plan.name))
-                    .at(plan.kind.span)
-                    .component(format!("{} {}", Role::ConfigFilter.name(), plan.name))
-                    .with_note("values that ask it stay as they are"),
+                Diagnostic::error(
+                    "config-filter",
+                    format!("config filter `{}` cannot be used: {why}", plan.name),
+                )
+                .at(plan.kind.span)
+                .component(format!("{} {}", Role::ConfigFilter.name(), plan.name))
+                .with_note("values that ask it stay as they are"),
             ),
         }
     }
@@ -283,9 +362,12 @@ fn apply_filters(keys: &mut Keys, plans: &[FilterPlan], factory: FilterFactory<'
             if names.contains(&filter.as_str()) {
                 continue;
             }
-            let finding = Diagnostic::warning("unknown-filter", format!("there is no config filter `{filter}`"))
-                .at(span)
-                .label("stays as it is");
+            let finding = Diagnostic::warning(
+                "unknown-filter",
+                format!("there is no config filter `{filter}`"),
+            )
+            .at(span)
+            .label("stays as it is");
             findings.push(match nearest(&filter, names.iter().copied()) {
                 Some(name) => finding.help(format!("did you mean `{name}`?")),
                 None => finding.help("list it in `configfilters` and give it a `type`"),
