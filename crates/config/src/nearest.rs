@@ -23,8 +23,10 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         } else if name.len() > COMPARED_CHARS {
             continue;
         } else {
-            strsim::damerau_levenshtein(&name.to_lowercase(), &written.to_lowercase())
-                .likeness(written)
+            likeness(
+                strsim::damerau_levenshtein(&name.to_lowercase(), &written.to_lowercase()),
+                written.chars().count(),
+            )
         };
         if score > 0.0 && best.is_none_or(|(top, _)| score > top) {
             best = Some((score, name));
@@ -33,25 +35,18 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     best.map(|(_, name)| name)
 }
 
-trait Likeness {
-    /// Between 0 (too far) and 1 (the same).
-    fn likeness(self, written: &str) -> f64;
-}
-
-impl Likeness for usize {
-    fn likeness(self, written: &str) -> f64 {
-        let length = written.chars().count();
-        let allowed = match length {
-            0..=2 => 0,
-            3..=5 => 1,
-            6..=9 => 2,
-            _ => 3,
-        };
-        if self > allowed {
-            return 0.0;
-        }
-        // Both are at most `COMPARED_CHARS`, so nothing is lost.
-        1.0 - f64::from(u32::try_from(self).unwrap_or(u32::MAX)) / 128.0
+/// Between 0 (too far) and 1 (the same), for a word of that many characters.
+fn likeness(errors: usize, chars: usize) -> f64 {
+    let allowed = match chars {
+        0..=2 => 0,
+        3..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    };
+    if errors > allowed {
+        0.0
+    } else {
+        1.0 - f64::from(u32::try_from(errors).unwrap_or(u32::MAX)) / 128.0
     }
 }
 

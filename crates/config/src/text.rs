@@ -186,6 +186,21 @@ impl Located {
         Some(Located { text: text.into(), span, places })
     }
 
+    /// Words between blanks of ASCII, as `\s+` splits in Java, each with its place.
+    #[must_use]
+    pub fn words(&self) -> Vec<Located> {
+        let text = self.text();
+        let start_of = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
+        let words = text
+            .split(is_word_blank)
+            .filter(|word| !word.is_empty())
+            .filter_map(|word| {
+                let start = start_of(word);
+                self.part(start, start + word.len())
+            });
+        words.collect()
+    }
+
     /// Another text that stands for the same place, as a substituted value does.
     #[must_use]
     pub fn replaced(&self, text: impl Into<Arc<str>>) -> Located {
@@ -335,6 +350,11 @@ impl Lines<'_> {
 
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{c}')
+}
+
+/// What `\s` is in Java.
+pub(crate) fn is_word_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
 }
 
 fn is_line_end(c: char) -> bool {

@@ -128,14 +128,7 @@ impl<'a> Node<'a> {
     }
 
     fn words(&self) -> Result<Vec<Located>, ReadError> {
-        let located = self.take()?;
-        let text = located.text();
-        let start_of = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
-        let words = text.split_whitespace().filter_map(|word| {
-            let start = start_of(word);
-            located.part(start, start + word.len())
-        });
-        Ok(words.collect())
+        Ok(self.take()?.words())
     }
 }
 
