@@ -45,6 +45,7 @@ enum Places {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     decoded: usize,
+    decoded_end: usize,
     start: usize,
     end: usize,
 }
@@ -179,13 +180,11 @@ impl Located {
         let span = self.part_span(from, to);
         let places = match &self.places {
             Places::Runs(runs) => {
-                let inside = runs.iter().enumerate().filter_map(|(index, run)| {
-                    let next = runs
-                        .get(index + 1)
-                        .map_or(self.text.len(), |next| next.decoded);
-                    let kept = run.decoded.max(from)..next.min(to);
+                let inside = runs.iter().filter_map(|run| {
+                    let kept = run.decoded.max(from)..run.decoded_end.min(to);
                     (kept.start < kept.end).then(|| Run {
                         decoded: kept.start - from,
+                        decoded_end: kept.end - from,
                         start: start_in(runs, kept.start),
                         end: end_in(runs, kept.end),
                     })
@@ -236,12 +235,15 @@ impl Located {
         let mut runs: Vec<Run> = Vec::new();
         for char in chars {
             let decoded = text.len();
+            let decoded_end = decoded + char.c.len_utf8();
             match runs.last_mut() {
                 Some(run) if run.start + (decoded - run.decoded) == char.start => {
-                    run.end = char.end
+                    run.decoded_end = decoded_end;
+                    run.end = char.end;
                 }
                 _ => runs.push(Run {
                     decoded,
+                    decoded_end,
                     start: char.start,
                     end: char.end,
                 }),
@@ -278,11 +280,14 @@ fn end_in(runs: &[Run], offset: usize) -> usize {
     let index = runs
         .partition_point(|run| run.decoded < offset)
         .saturating_sub(1);
-    let Some(run) = runs.get(index) else { return 0 };
-    match runs.get(index + 1) {
-        Some(next) if next.decoded == offset => run.end,
-        _ => (run.start + (offset - run.decoded)).min(run.end),
-    }
+    runs.get(index).map_or(0, |run| {
+        // Only the last character of a run may be an escape, longer in the source than decoded.
+        if offset >= run.decoded_end {
+            run.end
+        } else {
+            run.start + (offset - run.decoded)
+        }
+    })
 }
 
 impl fmt::Debug for Located {
@@ -335,7 +340,6 @@ impl Lines<'_> {
     /// Fills `line` with the next logical line; false at the end.
     fn next_into(&mut self, line: &mut Vec<Char>) -> bool {
         line.clear();
-        let mut fresh = true; // a comment may start here
         let mut skipping = true; // blanks at the start of a natural line
         let mut continued = false; // nothing of a continued line was seen yet
         let mut escaped = false; // an odd number of backslashes stands before
@@ -349,12 +353,11 @@ impl Lines<'_> {
                 skipping = false;
                 continued = false;
             }
-            if fresh && (c == '#' || c == '!') {
+            if line.is_empty() && (c == '#' || c == '!') {
                 self.skip_line();
                 skipping = true;
                 continue;
             }
-            fresh = false;
             if !is_line_end(c) {
                 line.push(Char {
                     c,
@@ -365,7 +368,6 @@ impl Lines<'_> {
                 continue;
             }
             if line.is_empty() {
-                fresh = true;
                 skipping = true;
                 continue;
             }
@@ -476,7 +478,7 @@ fn decode(
                     let end = line[at..]
                         .iter()
                         .take(4)
-                        .last()
+                        .next_back()
                         .map_or(escape.end, |c| c.end);
                     findings.push(bad_unicode(Span::new(file, char.start, end)));
                     return false;

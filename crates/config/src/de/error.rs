@@ -27,7 +27,7 @@ pub(super) enum Kind {
     /// A required field is not written.
     Missing(&'static str),
     /// The value will not do.
-    Bad(Bad),
+    Bad(Box<Bad>),
 }
 
 #[derive(Debug)]
@@ -56,11 +56,11 @@ impl ReadError {
         message: impl Into<String>,
         help: Option<String>,
     ) -> Self {
-        ReadError::of(Kind::Bad(Bad {
+        ReadError::of(Kind::Bad(Box::new(Bad {
             code,
             message: message.into(),
             help,
-        }))
+        })))
     }
 
     /// Says which field it is about, unless a field inside said so already.
