@@ -285,30 +285,36 @@ fn stray_agents(
                 .and_then(|rest| rest.strip_prefix('.'));
             matches!(list, Some("sources" | "sinks" | "channels"))
         };
-        let forgotten = keys::SECTIONS.contains(&other.as_str());
-        let misspelt = nearest(other, [agent]).is_some() && !entries.iter().any(lists);
         let of_other = |entry: &&Entry| entry.key().split('.').next() == Some(other);
-        let Some(first) = entries
-            .iter()
-            .find(of_other)
-            .filter(|_| forgotten || misspelt)
-        else {
+        let Some(first) = entries.iter().find(of_other) else {
             continue;
         };
-        let span = first.key.part_span(0, other.len());
-        findings.push(if forgotten {
+        let comma = other
+            .strip_prefix(agent)
+            .is_some_and(|rest| rest.starts_with([',', ';']));
+        let finding = if keys::SECTIONS.contains(&other.as_str()) {
             let message = format!("the key starts with `{other}`, where the agent's name belongs");
             Diagnostic::warning("agent-name-missing", message)
-                .at(span)
                 .help(format!("write `{agent}.{}`", first.key()))
-        } else {
+        } else if comma {
+            let dotted = first.key().replace([',', ';'], ".");
+            Diagnostic::warning(
+                "comma-for-dot",
+                format!("`{other}` is taken for another agent"),
+            )
+            .help(format!(
+                "a comma stands where a dot belongs: write `{dotted}`"
+            ))
+        } else if nearest(other, [agent]).is_some() && !entries.iter().any(lists) {
             Diagnostic::warning(
                 "agent-name-misspelt",
                 format!("`{other}` is taken for another agent"),
             )
-            .at(span)
             .help(format!("did you mean `{agent}`?"))
-        });
+        } else {
+            continue;
+        };
+        findings.push(finding.at(first.key.part_span(0, other.len())));
     }
 }
 
