@@ -129,6 +129,9 @@ pub struct PlanReading {
 /// Creates the config filter that a plan asks for, or says why it cannot.
 pub type FilterFactory<'a> = &'a dyn Fn(&FilterPlan) -> Result<Box<dyn ConfigFilter>, String>;
 
+/// More findings than this help nobody.
+const FINDINGS_SHOWN: usize = 1000;
+
 impl Plan {
     /// Reads `agent` out of the merged `sources`.
     pub fn read(
@@ -223,9 +226,18 @@ impl SourcePlan {
 }
 
 impl PlanReading {
-    /// In the order of the text, errors before warnings at one place.
+    /// In the order of the text, errors before warnings at one place. Of too many, errors stay.
     fn sorted(mut self) -> Self {
         let place = |finding: &Diagnostic| finding.span.map(|span| (span.file, span.start));
+        if self.findings.len() > FINDINGS_SHOWN {
+            self.findings
+                .sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            let more = self.findings.len() - FINDINGS_SHOWN;
+            self.findings.truncate(FINDINGS_SHOWN);
+            let message = format!("{more} more findings are not shown");
+            self.findings
+                .push(Diagnostic::note("too-many-findings", message));
+        }
         self.findings
             .sort_by(|a, b| place(a).cmp(&place(b)).then(b.severity.cmp(&a.severity)));
         self

@@ -17,7 +17,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Source, Sources, Span};
 
 /// Texts longer than this many bytes are refused; published configurations stay far below.
-pub const TEXT_LIMIT_BYTES: usize = 64 << 20;
+pub const TEXT_LIMIT_BYTES: usize = 8 << 20;
 
 /// A decoded text that still knows where each of its characters was written.
 ///
@@ -141,6 +141,10 @@ impl Located {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.text.clone()
     }
 
     /// Where all of it stands.

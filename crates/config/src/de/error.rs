@@ -26,6 +26,12 @@ pub(super) enum Kind {
     Absent,
     /// A required field is not written.
     Missing(&'static str),
+    /// A field is written by its name, which is given, and by an older one.
+    Twice(&'static str),
+    /// The name of that field should be read before the older one.
+    Prefer,
+    /// An older name should be left alone, as the name given is written too.
+    Ignore(&'static str),
     /// The value will not do.
     Bad(Box<Bad>),
 }
@@ -49,6 +55,23 @@ impl ReadError {
 
     pub(super) fn absent() -> Self {
         ReadError::of(Kind::Absent)
+    }
+
+    /// What to do about the field `name` of `node`, of which `last` was the second name read.
+    pub(super) fn untwinned(self, node: &str, last: &str) -> Self {
+        let Kind::Twice(name) = self.kind else {
+            return self;
+        };
+        let (kind, field) = if last == name {
+            (Kind::Prefer, name)
+        } else {
+            (Kind::Ignore(name), last)
+        };
+        ReadError {
+            kind,
+            path: Some(joined(node, field)),
+            ..self
+        }
     }
 
     pub(super) fn bad(
@@ -112,6 +135,8 @@ impl fmt::Display for ReadError {
         match &self.kind {
             Kind::Absent => f.write_str("no value"),
             Kind::Missing(field) => write!(f, "missing key `{field}`"),
+            Kind::Twice(field) | Kind::Ignore(field) => write!(f, "`{field}` is set twice"),
+            Kind::Prefer => f.write_str("set twice"),
             Kind::Bad(bad) => f.write_str(&bad.message),
         }
     }
@@ -154,10 +179,6 @@ impl de::Error for ReadError {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        let message = "set twice, by its name and by an older name";
-        let help = Some("keep only the newer name".to_owned());
-        let mut error = ReadError::bad("duplicate-key", message, help);
-        error.path = Some(field.to_owned());
-        error
+        ReadError::of(Kind::Twice(field))
     }
 }
