@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -14,8 +17,11 @@ use crate::peers::Peers;
 pub struct PropertiesOracle {
     child: Child,
     questions: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    answers: Receiver<String>,
 }
+
+/// The first answer waits for the JVM to start and to compile; later ones come at once.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What Java made of a text: every assignment in order, duplicates included, keys and values [`escaped`]; or the
 /// message of its refusal, escaped too.
@@ -33,7 +39,14 @@ impl PropertiesOracle {
             .spawn()
             .with_context(|| format!("starting java on {}", source.display()))?;
         let questions = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().context("java has no output")?);
+        let said = BufReader::new(child.stdout.take().context("java has no output")?);
+        let (send, answers) = sync_channel(1);
+        // Reads until the program ends or nobody asks any more, so that an answer can be waited for with a limit.
+        thread::spawn(move || {
+            said.lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| send.send(line))
+        });
         Ok(PropertiesOracle {
             child,
             questions,
@@ -51,9 +64,11 @@ impl PropertiesOracle {
         let questions = self.questions.as_mut().context("java has no input")?;
         questions.write_all(question.as_bytes())?;
         questions.flush()?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        let mut words = answer.trim_end_matches(['\n', '\r']).split('\t');
+        let answer = self
+            .answers
+            .recv_timeout(LIMIT)
+            .context("java gave no answer; is it a JDK that can run a source file?")?;
+        let mut words = answer.split('\t');
         match words.next() {
             Some("ok") => {
                 let words: Vec<&str> = words.collect();
@@ -67,7 +82,7 @@ impl PropertiesOracle {
                     .collect()))
             }
             Some("error") => Ok(Err(words.next().unwrap_or_default().to_owned())),
-            _ => bail!("java gave no answer; is it a JDK that can run a source file?"),
+            _ => bail!("java answered {answer}"),
         }
     }
 }
