@@ -1,1 +1,39 @@
-//! Placeholder
+//! What every part of an agent shares: events and batches, the roles of components, the outlet
+//! that carries a source's batches into its channels, errors, metrics and the context through
+//! which time, randomness and the host reach a component.
+//!
+//! Read in this order: an [`Event`] is the datum, a [`Batch`] is what is committed whole or not at
+//! all, [`Channel`] holds batches between a [`Source`] and a [`Sink`], and [`Outlet`] is the way in.
+
+mod batch;
+mod channel;
+mod component;
+mod context;
+mod error;
+mod event;
+mod interceptor;
+pub mod metrics;
+mod outlet;
+mod processor;
+mod selector;
+mod serializer;
+mod sink;
+mod source;
+mod trouble;
+
+pub use batch::{Batch, Size};
+pub use channel::{Channel, Level, Put, PutTxn, Refused, Take, TakeTxn};
+pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, find, known_types};
+pub use context::{Clock, Context, Random, Role, World};
+pub use error::{
+    Cause, ChannelError, DeliverError, Malformed, OpenError, PutError, SourceError, Then,
+};
+pub use event::{Event, Headers, NotUtf8, Text};
+pub use interceptor::Interceptor;
+pub use outlet::{Outlet, OutletChannel};
+pub use processor::{SinkId, SinkProcessor, Went};
+pub use selector::{ChannelSet, Route, Selector};
+pub use serializer::{SerializeError, Serializer, Start};
+pub use sink::{Delivered, DynSink, Sink};
+pub use source::{DynSource, Source, Stop, StopHandle};
+pub use trouble::Trouble;

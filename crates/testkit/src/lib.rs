@@ -1,1 +1,7 @@
-//! Placeholder
+//! Fakes and contract suites, for tests only. A suite asks the same questions of every component
+//! of a role; a component's own tests ask what is particular to it.
+
+pub mod contract;
+pub mod fakes;
+
+pub use fakes::{Collector, FakeWorld, bodies, context, events, outlet};

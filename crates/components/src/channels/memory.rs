@@ -1,0 +1,573 @@
+//! Channel `memory`: batches in a queue, limited in events and in bytes, gone with the process.
+//!
+//! Flume's class and its accounting: `org.apache.flume.channel.MemoryChannel`. Bytes are counted
+//! in slots of 100, rounded up for each event's body; a share of `byteCapacity` stays free for
+//! headers. Room is held when a put begins, so a commit cannot fail for want of it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use splashdam_config::{Diagnostic, Lenient, Section};
+use splashdam_core::{
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, OpenError, Put,
+    Refused, Size, Take,
+};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Bytes of body in one slot of the byte accounting.
+const SLOT_BYTES: usize = 100;
+/// Flume's default is 80 % of the JVM's heap; there is no heap to ask here, so this stands for one
+/// of 20 MB, which is what Flume's script gives an agent.
+const DEFAULT_BYTE_CAPACITY: u64 = 16 * 1024 * 1024;
+/// The most permits that a semaphore is asked for at once.
+const MOST_PERMITS: usize = u32::MAX as usize;
+
+/// Keys of the memory channel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Events it holds. A value that is not a positive number means the default, as in Flume.
+    pub capacity: Lenient<i64>,
+    /// Events in one transaction, at most `capacity`.
+    #[serde(rename = "transactionCapacity")]
+    pub transaction_capacity: Lenient<i64>,
+    /// Seconds to wait for room at a put and for an event at a take.
+    #[serde(rename = "keep-alive")]
+    pub keep_alive: Lenient<i64>,
+    /// Bytes of bodies it holds. 0 means no limit, as in Flume.
+    #[serde(rename = "byteCapacity")]
+    pub byte_capacity: Lenient<i64>,
+    /// Share of `byteCapacity`, in percent, that is left for headers.
+    #[serde(rename = "byteCapacityBufferPercentage")]
+    pub byte_capacity_buffer_percentage: Lenient<i64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            capacity: Lenient(Some(100)),
+            transaction_capacity: Lenient(Some(100)),
+            keep_alive: Lenient(Some(3)),
+            byte_capacity: Lenient(Some(DEFAULT_BYTE_CAPACITY.cast_signed())),
+            byte_capacity_buffer_percentage: Lenient(Some(20)),
+        }
+    }
+}
+
+/// The configuration with Flume's fall-backs applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    events: usize,
+    transaction_events: usize,
+    slots: usize,
+    bytes: usize,
+    keep_alive: Duration,
+}
+
+impl Config {
+    fn limits(&self) -> Limits {
+        let positive = |value: &Lenient<i64>, default: usize| {
+            let value = value.0.and_then(|v| usize::try_from(v).ok());
+            value.filter(|v| *v > 0).unwrap_or(default).min(Semaphore::MAX_PERMITS)
+        };
+        let keep_alive = self.keep_alive.0.and_then(|v| u64::try_from(v).ok());
+        let bytes = self.byte_capacity.0.and_then(|v| u64::try_from(v).ok());
+        let bytes = bytes.unwrap_or(DEFAULT_BYTE_CAPACITY);
+        let percent = self.byte_capacity_buffer_percentage.0;
+        let percent = percent.and_then(|v| u64::try_from(v).ok()).unwrap_or(20).min(100);
+        let kept = u128::from(bytes) * u128::from(100 - percent) / 100;
+        let slots = usize::try_from(kept / SLOT_BYTES as u128).unwrap_or(usize::MAX);
+        // Under one slot there is no limit (Flume: as many slots as an int can count).
+        let slots = if slots == 0 { i32::MAX as usize } else { slots.min(Semaphore::MAX_PERMITS) };
+        Limits {
+            events: positive(&self.capacity, 100),
+            transaction_events: positive(&self.transaction_capacity, 100),
+            slots,
+            bytes: slots.saturating_mul(SLOT_BYTES),
+            keep_alive: Duration::from_secs(keep_alive.unwrap_or(3)),
+        }
+    }
+}
+
+/// The channel.
+#[derive(Clone)]
+pub struct Memory(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    limits: Mutex<Limits>,
+    /// Free places for events; its waiters are served in order.
+    places: Arc<Semaphore>,
+    /// Free slots for bytes of bodies.
+    slots: Arc<Semaphore>,
+    queue: Mutex<Queue>,
+    /// Told when events come in, one waiter at a time, and when the channel closes.
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    runs: VecDeque<Run>,
+    /// The number of the next event to be put.
+    next: u64,
+    queued: Size,
+    leased: Size,
+    /// Slots that bodies in the channel take beyond all there are; see [`Memory::hold`].
+    overdraft: usize,
+    closed: bool,
+}
+
+/// Events that were put one after the other, numbered from `first`, so that what is rolled back
+/// finds its place again.
+struct Run {
+    first: u64,
+    batch: Batch,
+}
+
+impl Component for Memory {
+    const TYPE: &'static str = "memory";
+    const ALIASES: &'static [&'static str] = &["org.apache.flume.channel.MemoryChannel"];
+    type Config = Config;
+
+    async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
+        let limits = config.limits();
+        if limits.transaction_events > limits.events {
+            return Err(OpenError::Config(vec![too_large(limits)]));
+        }
+        Ok(Memory::new(cx.name, limits))
+    }
+
+    fn facts(config: &Config) -> Facts {
+        let limits = config.limits();
+        Facts {
+            transaction_events: Some(limits.transaction_events),
+            capacity_events: Some(limits.events),
+            memory_bytes: Some(limits.bytes as u64),
+            durable: false,
+            process_crash: Some("everything in the channel is lost"),
+            machine_crash: Some("everything in the channel is lost"),
+            ..Facts::default()
+        }
+    }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        let limits = config.limits();
+        if limits.transaction_events <= limits.events {
+            return Vec::new();
+        }
+        vec![too_large(limits).at(section.value_span("transactionCapacity"))]
+    }
+}
+
+fn too_large(limits: Limits) -> Diagnostic {
+    let Limits { events, transaction_events, .. } = limits;
+    Diagnostic::error(
+        "transaction-exceeds-capacity",
+        format!("transactionCapacity {transaction_events} is greater than capacity {events}"),
+    )
+    .help("raise capacity, or lower transactionCapacity to at most capacity")
+}
+
+/// Slots that a batch takes: each body rounded up to whole slots, at least one.
+fn slots_of(batch: &Batch) -> usize {
+    batch.events().iter().map(|e| e.body.len().div_ceil(SLOT_BYTES).max(1)).sum()
+}
+
+impl Memory {
+    fn new(name: Arc<str>, limits: Limits) -> Self {
+        Memory(Arc::new(Inner {
+            name,
+            limits: Mutex::new(limits),
+            places: Arc::new(Semaphore::new(limits.events)),
+            slots: Arc::new(Semaphore::new(limits.slots)),
+            queue: Mutex::default(),
+            filled: Notify::new(),
+        }))
+    }
+
+    async fn hold(&self, size: Size) -> Result<Box<dyn Put>, ChannelError> {
+        let inner = &self.0;
+        let limits = inner.limits();
+        if size.events > limits.transaction_events {
+            return Err(ChannelError::TooLarge {
+                channel: inner.name.clone(),
+                events: size.events,
+                capacity: limits.transaction_events,
+            });
+        }
+        // Bodies are not at hand yet: the slots of the whole are estimated from above, and what
+        // was too much goes back at the commit. A batch larger than the channel takes all of it.
+        let slots = (size.bytes / SLOT_BYTES + size.events).min(limits.slots);
+        let full = || ChannelError::Full {
+            channel: inner.name.clone(),
+            events: size.events,
+            waited: limits.keep_alive,
+        };
+        let wait = async {
+            let slots = acquire(&inner.slots, slots).await;
+            let places = acquire(&inner.places, size.events).await;
+            slots.zip(places)
+        };
+        let held = match timeout(limits.keep_alive, wait).await {
+            Err(_) => return Err(full()),
+            Ok(None) => return Err(inner.closed_error()),
+            Ok(Some(held)) => held,
+        };
+        Ok(Box::new(Room { channel: self.clone(), slots: held.0, places: held.1 }))
+    }
+
+    async fn lease(&self, limit: Size) -> Result<Box<dyn Take>, ChannelError> {
+        let limits = self.0.limits();
+        let limit = Size { events: limit.events.min(limits.transaction_events), ..limit };
+        let fill = async {
+            loop {
+                let filled = self.0.filled.notified();
+                if let Some(lease) = self.try_lease(limit)? {
+                    return Ok(lease);
+                }
+                filled.await;
+            }
+        };
+        match timeout(limits.keep_alive, fill).await {
+            Ok(lease) => lease,
+            Err(_) => {
+                Ok(Box::new(Lease { channel: self.clone(), run: None, none: Batch::default() }))
+            }
+        }
+    }
+
+    fn try_lease(&self, limit: Size) -> Result<Option<Box<dyn Take>>, ChannelError> {
+        let mut queue = self.0.queue();
+        if queue.closed {
+            return Err(self.0.closed_error());
+        }
+        let Some(run) = queue.take(limit) else { return Ok(None) };
+        let more = !queue.runs.is_empty();
+        drop(queue);
+        if more {
+            // Another taker may be waiting, and each put wakes only one.
+            self.0.filled.notify_one();
+        }
+        Ok(Some(Box::new(Lease { channel: self.clone(), run: Some(run), none: Batch::default() })))
+    }
+}
+
+/// `None` when the channel is closed.
+async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+    let mut held = Vec::with_capacity(1);
+    let mut rest = permits;
+    loop {
+        let part = u32::try_from(rest.min(MOST_PERMITS)).unwrap_or(u32::MAX);
+        held.push(semaphore.clone().acquire_many_owned(part).await.ok()?);
+        rest -= part as usize;
+        if rest == 0 {
+            return Some(held);
+        }
+    }
+}
+
+impl Inner {
+    // Both locks guard plain values that every method leaves whole, so a panic elsewhere while
+    // one was held does not spoil them.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed_error(&self) -> ChannelError {
+        ChannelError::Closed { channel: self.name.clone() }
+    }
+}
+
+impl Queue {
+    fn put(&mut self, batch: Batch, overdraft: usize) {
+        let first = self.next;
+        self.next += batch.len() as u64;
+        self.queued += batch.size();
+        self.overdraft += overdraft;
+        self.runs.push_back(Run { first, batch });
+    }
+
+    /// Takes up to `limit` off the head: whole runs as they lie where they fit, joined where they
+    /// follow each other. A gap, left by another lease, ends the take.
+    fn take(&mut self, limit: Size) -> Option<Run> {
+        let mut taken = self.split_head(limit)?;
+        loop {
+            let left = limit - taken.batch.size();
+            let follows = taken.first + taken.batch.len() as u64;
+            let fits = self.runs.front().is_some_and(|head| {
+                let event = &head.batch.events()[0];
+                head.first == follows && left.events > 0 && event.bytes() <= left.bytes
+            });
+            match fits.then(|| self.split_head(left)).flatten() {
+                Some(more) => taken.batch.append(more.batch),
+                None => break,
+            }
+        }
+        self.queued = self.queued - taken.batch.size();
+        self.leased += taken.batch.size();
+        Some(taken)
+    }
+
+    fn split_head(&mut self, limit: Size) -> Option<Run> {
+        let head = self.runs.front_mut()?;
+        let run = Run { first: head.first, batch: head.batch.split_front(limit) };
+        head.first += run.batch.len() as u64;
+        if head.batch.is_empty() {
+            self.runs.pop_front();
+        }
+        Some(run)
+    }
+
+    fn put_back(&mut self, run: Run) {
+        self.leased = self.leased - run.batch.size();
+        self.queued += run.batch.size();
+        let place = self.runs.partition_point(|other| other.first < run.first);
+        self.runs.insert(place, run);
+    }
+
+    /// Forgets what was leased and says how many slots come free.
+    fn forget(&mut self, batch: &Batch) -> usize {
+        self.leased = self.leased - batch.size();
+        let slots = slots_of(batch);
+        let owed = self.overdraft.min(slots);
+        self.overdraft -= owed;
+        slots - owed
+    }
+}
+
+impl Channel for Memory {
+    fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        Box::pin(self.hold(size))
+    }
+
+    fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        Box::pin(self.lease(limit))
+    }
+
+    fn level(&self) -> Level {
+        let limits = self.0.limits();
+        let queue = self.0.queue();
+        Level {
+            queued: queue.queued,
+            leased: queue.leased,
+            capacity: Size { events: limits.events, bytes: limits.bytes },
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        self.0.queue().closed = true;
+        self.0.places.close();
+        self.0.slots.close();
+        self.0.filled.notify_waiters();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Growing is immediate. Shrinking takes what is free now; what is not free is not taken, and
+    /// the channel is then as large as it could be made small (Flume gives up on shrinking).
+    fn reconfigure(&self, section: &Section) -> bool {
+        let Some(config) = section.read::<Config>().value else { return false };
+        let new = config.limits();
+        let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = resize(&self.0.places, limits.events, new.events);
+        let slots = resize(&self.0.slots, limits.slots, new.slots);
+        let transaction_events = new.transaction_events.min(events);
+        *limits = Limits { events, slots, transaction_events, bytes: slots * SLOT_BYTES, ..new };
+        true
+    }
+}
+
+/// Changes how many permits there are and says how many there are then.
+fn resize(semaphore: &Semaphore, now: usize, wanted: usize) -> usize {
+    if wanted >= now {
+        semaphore.add_permits(wanted - now);
+        return wanted;
+    }
+    now - semaphore.forget_permits(now - wanted)
+}
+
+/// Room held for a put.
+struct Room {
+    channel: Memory,
+    slots: Vec<OwnedSemaphorePermit>,
+    places: Vec<OwnedSemaphorePermit>,
+}
+
+impl Put for Room {
+    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
+        Box::pin(std::future::ready(self.place(batch)))
+    }
+}
+
+impl Room {
+    fn place(self, batch: Batch) -> Result<(), Refused> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let inner = &self.channel.0;
+        let events = batch.len();
+        let held = |permits: &[OwnedSemaphorePermit]| -> usize {
+            permits.iter().map(OwnedSemaphorePermit::num_permits).sum()
+        };
+        let (slots, places) = (held(&self.slots), held(&self.places));
+        assert!(events <= places, "a batch larger than the room that was held for it");
+        {
+            let mut queue = inner.queue();
+            if queue.closed {
+                drop(queue);
+                return Err(Refused { batch, error: inner.closed_error() });
+            }
+            let needed = slots_of(&batch);
+            queue.put(batch, needed.saturating_sub(slots));
+            drop(queue);
+            self.slots.into_iter().for_each(OwnedSemaphorePermit::forget);
+            self.places.into_iter().for_each(OwnedSemaphorePermit::forget);
+            inner.slots.add_permits(slots.saturating_sub(needed));
+            inner.places.add_permits(places - events);
+        }
+        inner.filled.notify_one();
+        Ok(())
+    }
+}
+
+/// Events out of the queue and not yet gone.
+struct Lease {
+    channel: Memory,
+    run: Option<Run>,
+    none: Batch,
+}
+
+impl Take for Lease {
+    fn batch(&self) -> &Batch {
+        self.run.as_ref().map_or(&self.none, |run| &run.batch)
+    }
+
+    fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
+        if let Some(run) = self.run.take() {
+            let inner = &self.channel.0;
+            let slots = inner.queue().forget(&run.batch);
+            inner.slots.add_permits(slots);
+            inner.places.add_permits(run.batch.len());
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.channel.0.queue().put_back(run);
+            self.channel.0.filled.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use splashdam_core::{Event, Role};
+    use splashdam_testkit::{context, contract};
+
+    fn memory(keys: &str) -> Memory {
+        let config = Section::parse(keys).read::<Config>().into_result().unwrap();
+        Memory::new("c1".into(), config.limits())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_the_contract() {
+        contract::channel(async |capacity: usize, transaction: usize| {
+            let keys = format!(
+                "capacity = {capacity}\ntransactionCapacity = {transaction}\nkeep-alive = 1"
+            );
+            Arc::new(memory(&keys)) as Arc<dyn Channel>
+        })
+        .await;
+    }
+
+    #[test]
+    fn keys_fall_back_as_in_flume() {
+        let check = |keys: &str, events, transaction_events, slots, seconds| {
+            let limits = memory(keys).0.limits();
+            let got = (
+                limits.events,
+                limits.transaction_events,
+                limits.slots,
+                limits.keep_alive.as_secs(),
+            );
+            assert_eq!(got, (events, transaction_events, slots, seconds), "{keys}");
+        };
+        check("", 100, 100, 134_217, 3);
+        check("capacity = -1\ntransactionCapacity = 0\nkeep-alive = x", 100, 100, 134_217, 3);
+        check("capacity = 7\ntransactionCapacity = 5\nkeep-alive = 0", 7, 5, 134_217, 0);
+        check("byteCapacity = 1000\nbyteCapacityBufferPercentage = 50", 100, 100, 5, 3);
+        check("byteCapacity = 0", 100, 100, i32::MAX as usize, 3);
+        check("byteCapacity = 99", 100, 100, i32::MAX as usize, 3);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_larger_than_the_channel_does_not_open() {
+        let config = "capacity = 10\ntransactionCapacity = 11";
+        let section = Section::parse(config);
+        let config = section.read::<Config>().into_result().unwrap();
+        assert_eq!(Memory::check(&config, &section).len(), 1);
+        let opened = Memory::open(config, context(Role::Channel)).await;
+        assert!(matches!(opened, Err(OpenError::Config(_))));
+    }
+
+    async fn put(channel: &Memory, bodies: &[usize]) -> Result<(), ChannelError> {
+        let batch: Batch = bodies.iter().map(|n| Event::new(vec![b'x'; *n])).collect();
+        let room = Channel::begin_put(channel, batch.size()).await?;
+        room.commit(batch).await.map_err(|refused| refused.error)
+    }
+
+    async fn take(channel: &Memory, count: usize) -> usize {
+        let lease = channel.begin_take(Size::events(count)).await.unwrap();
+        let taken = lease.batch().len();
+        lease.commit().await.unwrap();
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_are_counted_in_slots() {
+        // 5 slots of 100 bytes.
+        let channel = memory("byteCapacity = 500\nbyteCapacityBufferPercentage = 0");
+        put(&channel, &[1, 1, 99]).await.unwrap();
+        assert_eq!(channel.0.slots.available_permits(), 2);
+        assert!(matches!(put(&channel, &[150, 50]).await, Err(ChannelError::Full { .. })));
+        put(&channel, &[100]).await.unwrap();
+        assert_eq!(channel.0.slots.available_permits(), 1);
+        assert_eq!(take(&channel, 2).await, 2);
+        assert_eq!(channel.0.slots.available_permits(), 3);
+        assert_eq!(take(&channel, 9).await, 2);
+        assert_eq!(channel.0.slots.available_permits(), 5);
+        assert_eq!(channel.0.places.available_permits(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_batch_larger_than_all_slots_passes_alone() {
+        let channel = memory("byteCapacity = 500\nbyteCapacityBufferPercentage = 0");
+        put(&channel, &[5000, 1]).await.unwrap();
+        assert!(matches!(put(&channel, &[1]).await, Err(ChannelError::Full { .. })));
+        assert_eq!(take(&channel, 1).await, 1);
+        assert_eq!(take(&channel, 1).await, 1);
+        assert_eq!(channel.0.slots.available_permits(), 5);
+        put(&channel, &[1]).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_change_while_it_holds_events() {
+        let channel = memory("capacity = 4\ntransactionCapacity = 4");
+        put(&channel, &[1, 1, 1]).await.unwrap();
+        assert!(channel.reconfigure(&Section::parse("capacity = 8\ntransactionCapacity = 8")));
+        put(&channel, &[1, 1, 1, 1, 1]).await.unwrap();
+        assert!(channel.reconfigure(&Section::parse("capacity = 2\ntransactionCapacity = 2")));
+        assert_eq!(channel.level().capacity.events, 8, "what is held is not taken away");
+        assert_eq!(take(&channel, 9).await, 2, "a transaction is as small as was asked for");
+    }
+}

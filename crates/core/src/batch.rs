@@ -1,0 +1,212 @@
+//! A batch: the unit of work from source to sink, committed whole or not at all.
+
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Sub};
+
+use crate::{ChannelSet, Event};
+
+/// A number of events and the bytes in them (bodies and headers).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many events.
+    pub events: usize,
+    /// Bytes of their bodies and headers.
+    pub bytes: usize,
+}
+
+impl Size {
+    /// Nothing.
+    pub const ZERO: Size = Size { events: 0, bytes: 0 };
+
+    /// A limit in events whose bytes are left to the channel's own limit.
+    pub const fn events(events: usize) -> Self {
+        Size { events, bytes: usize::MAX }
+    }
+
+    /// Whether `self` stays within `limit` on both counts.
+    pub fn fits(self, limit: Size) -> bool {
+        self.events <= limit.events && self.bytes <= limit.bytes
+    }
+}
+
+impl Add for Size {
+    type Output = Size;
+    fn add(self, other: Size) -> Size {
+        Size {
+            events: self.events.saturating_add(other.events),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, other: Size) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Size {
+    type Output = Size;
+    fn sub(self, other: Size) -> Size {
+        Size {
+            events: self.events.saturating_sub(other.events),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+impl Sum for Size {
+    fn sum<I: Iterator<Item = Size>>(iter: I) -> Size {
+        iter.fold(Size::ZERO, Add::add)
+    }
+}
+
+/// Events that are committed together, in order, with their size.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    events: Vec<Event>,
+    bytes: usize,
+    pub(crate) progress: Progress,
+}
+
+/// How far an outlet came with a batch that it had to give back, so that putting it again
+/// neither edits it twice nor commits it twice to one channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) intercepted: bool,
+    pub(crate) committed: ChannelSet,
+}
+
+impl Batch {
+    /// An empty batch with room for `events`.
+    pub fn with_capacity(events: usize) -> Self {
+        Batch { events: Vec::with_capacity(events), ..Batch::default() }
+    }
+
+    /// Adds an event at the end.
+    pub fn push(&mut self, event: Event) {
+        self.bytes += event.bytes();
+        self.events.push(event);
+    }
+
+    /// Moves all of `other` to the end.
+    pub fn append(&mut self, mut other: Batch) {
+        self.bytes += other.bytes;
+        self.events.append(&mut other.events);
+    }
+
+    /// The events in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The events, owned.
+    pub fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+
+    /// How many events.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Events and bytes.
+    pub fn size(&self) -> Size {
+        Size { events: self.events.len(), bytes: self.bytes }
+    }
+
+    /// Changes events one by one and counts their bytes anew.
+    pub fn edit(&mut self, mut change: impl FnMut(&mut Event)) {
+        let mut bytes = 0;
+        for event in &mut self.events {
+            change(event);
+            bytes += event.bytes();
+        }
+        self.bytes = bytes;
+    }
+
+    /// Keeps the events for which `keep` says true.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Event) -> bool) {
+        let bytes = &mut self.bytes;
+        self.events.retain(|event| {
+            let kept = keep(event);
+            if !kept {
+                *bytes -= event.bytes();
+            }
+            kept
+        });
+    }
+
+    /// Takes off the front what fits in `limit`, at least one event if there is any.
+    pub fn split_front(&mut self, limit: Size) -> Batch {
+        if self.size().fits(limit) {
+            return std::mem::take(self);
+        }
+        let mut front = Size::ZERO;
+        for event in &self.events {
+            let next = front + Size { events: 1, bytes: event.bytes() };
+            if front.events > 0 && !next.fits(limit) {
+                break;
+            }
+            front = next;
+        }
+        let rest = self.events.split_off(front.events);
+        let events = std::mem::replace(&mut self.events, rest);
+        self.bytes -= front.bytes;
+        Batch { events, bytes: front.bytes, progress: Progress::default() }
+    }
+}
+
+impl FromIterator<Event> for Batch {
+    fn from_iter<I: IntoIterator<Item = Event>>(iter: I) -> Self {
+        Batch::from(iter.into_iter().collect::<Vec<_>>())
+    }
+}
+
+impl From<Vec<Event>> for Batch {
+    fn from(events: Vec<Event>) -> Self {
+        let bytes = events.iter().map(Event::bytes).sum();
+        Batch { events, bytes, progress: Progress::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(bodies: &[&'static str]) -> Batch {
+        bodies.iter().map(|b| Event::new(*b)).collect()
+    }
+
+    #[test]
+    fn size_follows_every_change() {
+        let mut b = batch(&["a", "bb", "ccc"]);
+        assert_eq!(b.size(), Size { events: 3, bytes: 6 });
+        b.retain(|e| e.body != "bb");
+        assert_eq!(b.size(), Size { events: 2, bytes: 4 });
+        b.edit(|e| drop(e.headers.insert("h", "v")));
+        assert_eq!(b.size(), Size { events: 2, bytes: 8 });
+        b.append(batch(&["d"]));
+        assert_eq!(b.size(), Size { events: 3, bytes: 9 });
+    }
+
+    #[test]
+    fn the_front_holds_what_fits_and_at_least_one() {
+        let check = |limit: Size, want: usize| {
+            let mut b = batch(&["aaaa", "bb", "c"]);
+            let front = b.split_front(limit);
+            assert_eq!((front.len(), b.len()), (want, 3 - want), "{limit:?}");
+            assert_eq!(front.size().bytes + b.size().bytes, 7);
+        };
+        check(Size::events(2), 2);
+        check(Size::events(9), 3);
+        check(Size { events: 9, bytes: 6 }, 2);
+        check(Size { events: 9, bytes: 1 }, 1);
+        check(Size { events: 0, bytes: 0 }, 1);
+    }
+}

@@ -1,0 +1,156 @@
+//! A channel holds batches between sources and sinks; a transaction puts or takes, never both.
+
+use std::sync::Arc;
+
+use crate::metrics::ChannelMetrics;
+use crate::{Batch, BoxFuture, ChannelError, Size};
+
+/// A transactional queue. It may be remote: nothing that uses one may assume otherwise.
+pub trait Channel: Send + Sync + 'static {
+    /// Holds room for `size`, waiting no longer than the channel's keep-alive. Cancel-safe: a
+    /// dropped future holds nothing.
+    fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>>;
+
+    /// Leases up to `limit` in order, waiting no longer than keep-alive; may be empty.
+    /// At least one event is leased when there is any, whatever its size. Cancel-safe: what a
+    /// dropped future had leased goes back to its place.
+    fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>>;
+
+    /// What is in it now.
+    fn level(&self) -> Level;
+
+    /// Writes down what must outlive the process and refuses everything from now on.
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>>;
+
+    /// Offers this channel a new configuration while it holds data, as Flume's memory channel is
+    /// resized by a reload. `false` means that it must be closed and opened anew.
+    fn reconfigure(&self, _section: &splashdam_config::Section) -> bool {
+        false
+    }
+
+    /// Whether what it holds is gone once it is closed, so that draining matters at the end.
+    fn volatile(&self) -> bool {
+        true
+    }
+}
+
+/// How full a channel is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// Waiting to be taken, what is leased not counted (Flume's `ChannelSize`).
+    pub queued: Size,
+    /// Taken and not yet committed.
+    pub leased: Size,
+    /// The most it holds; `events` is 0 when unknown, as Flume reports it.
+    pub capacity: Size,
+}
+
+/// Room held in a channel. Dropping it gives the room back.
+pub trait Put: Send {
+    /// Commits `batch`, which is no larger than what was asked for. An error gives the batch back.
+    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>>;
+}
+
+/// A lease. Dropping it puts the events back at the head of the queue, in order.
+pub trait Take: Send {
+    /// What was leased.
+    fn batch(&self) -> &Batch;
+    /// Removes the events for good.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>>;
+}
+
+/// A batch that a channel did not commit. `error` says whether it may be there all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// What was to be put.
+    pub batch: Batch,
+    /// Why it was not.
+    #[source]
+    pub error: ChannelError,
+}
+
+/// An open put, counted. Dropping it rolls it back.
+#[must_use]
+pub struct PutTxn {
+    put: Box<dyn Put>,
+    metrics: Arc<ChannelMetrics>,
+}
+
+impl PutTxn {
+    /// Holds room in `channel`; see [`Channel::begin_put`].
+    pub async fn begin(
+        channel: &dyn Channel,
+        metrics: &Arc<ChannelMetrics>,
+        size: Size,
+    ) -> Result<Self, ChannelError> {
+        metrics.put_attempts.add(size.events);
+        match channel.begin_put(size).await {
+            Ok(put) => Ok(PutTxn { put, metrics: metrics.clone() }),
+            Err(error) => {
+                metrics.put_errors.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits `batch`.
+    pub async fn commit(self, batch: Batch) -> Result<(), Refused> {
+        let events = batch.len();
+        let done = self.put.commit(batch).await;
+        match &done {
+            Ok(()) => self.metrics.put_successes.add(events),
+            Err(_) => self.metrics.put_errors.add(1),
+        }
+        done
+    }
+
+    /// Gives the room back.
+    pub fn rollback(self) {}
+}
+
+/// An open take, counted. Dropping it rolls it back.
+#[must_use]
+pub struct TakeTxn {
+    take: Box<dyn Take>,
+    metrics: Arc<ChannelMetrics>,
+}
+
+impl TakeTxn {
+    /// Leases from `channel`; see [`Channel::begin_take`].
+    pub async fn begin(
+        channel: &dyn Channel,
+        metrics: &Arc<ChannelMetrics>,
+        limit: Size,
+    ) -> Result<Self, ChannelError> {
+        match channel.begin_take(limit).await {
+            Ok(take) => {
+                metrics.take_attempts.add(take.batch().len().max(1));
+                Ok(TakeTxn { take, metrics: metrics.clone() })
+            }
+            Err(error) => {
+                metrics.take_errors.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// What was leased.
+    pub fn batch(&self) -> &Batch {
+        self.take.batch()
+    }
+
+    /// Removes the events from the channel for good.
+    pub async fn commit(self) -> Result<(), ChannelError> {
+        let events = self.take.batch().len();
+        let done = self.take.commit().await;
+        match &done {
+            Ok(()) => self.metrics.take_successes.add(events),
+            Err(_) => self.metrics.take_errors.add(1),
+        }
+        done
+    }
+
+    /// Puts the events back at the head of the queue.
+    pub fn rollback(self) {}
+}

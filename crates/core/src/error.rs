@@ -1,0 +1,154 @@
+//! Errors, each with what its caller does next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use splashdam_config::Diagnostic;
+
+use crate::Batch;
+
+/// A boxed cause.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A component could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its configuration is wrong: reported at its place, and not tried again until it changes.
+    #[error("{}", join(.0))]
+    Config(Vec<Diagnostic>),
+    /// What it needs is not there now: waited for and tried again.
+    #[error("{0}")]
+    Unavailable(#[source] Cause),
+}
+
+fn join(findings: &[Diagnostic]) -> String {
+    findings.iter().map(|d| d.message.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+impl OpenError {
+    /// A configuration error without a place, for what only opening can tell.
+    pub fn config(message: impl Into<String>) -> Self {
+        OpenError::Config(vec![Diagnostic::error("invalid-value", message)])
+    }
+
+    /// Something is not there now. `what` names it and says what to do.
+    pub fn unavailable(what: impl Into<Cause>) -> Self {
+        OpenError::Unavailable(what.into())
+    }
+}
+
+/// A channel refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// No room came free within keep-alive: tell the client to retry.
+    #[error("channel {channel} is full: no room for {events} events within {waited:?}")]
+    Full {
+        /// The channel.
+        channel: Arc<str>,
+        /// Events that were to be put.
+        events: usize,
+        /// How long was waited for room.
+        waited: Duration,
+    },
+    /// More events than one transaction may hold: never fits, whatever is waited.
+    #[error(
+        "channel {channel} takes at most {capacity} events in a transaction and was given {events}; \
+         lower the batch size or raise transactionCapacity"
+    )]
+    TooLarge {
+        /// The channel.
+        channel: Arc<str>,
+        /// Events that were to be put.
+        events: usize,
+        /// Its transaction capacity.
+        capacity: usize,
+    },
+    /// It is closed: stop.
+    #[error("channel {channel} is closed")]
+    Closed {
+        /// The channel.
+        channel: Arc<str>,
+    },
+    /// It failed and must be reopened. Whether a commit took effect is unknown.
+    #[error("channel {channel} failed: {reason}")]
+    Failed {
+        /// The channel.
+        channel: Arc<str>,
+        /// What failed.
+        reason: Arc<str>,
+    },
+}
+
+/// The outlet could not put a batch into every required channel. Channels that took it are
+/// remembered in the batch, so that putting it again does not repeat it there.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct PutError {
+    /// The batch, to be put again or refused upstream.
+    pub batch: Batch,
+    /// Which channels refused, and why.
+    pub failures: Vec<ChannelError>,
+}
+
+impl PutError {
+    /// Whether waiting can help: every failure is a full channel or one that is being reopened.
+    pub fn retryable(&self) -> bool {
+        !self.failures.iter().any(|f| matches!(f, ChannelError::TooLarge { .. }))
+    }
+}
+
+/// What a sink wants done with a batch that it could not deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Try again at once.
+    RetryNow,
+    /// Wait and try again; the sink keeps its place in its group (Flume's BACKOFF).
+    BackOff,
+    /// Let another sink of the group try (Flume's exception).
+    FailOver,
+}
+
+/// A sink could not deliver a batch; it is rolled back.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct DeliverError {
+    /// What comes next.
+    pub then: Then,
+    /// What went wrong.
+    #[source]
+    pub source: Cause,
+}
+
+impl DeliverError {
+    /// An error after which another sink may try.
+    pub fn fail_over(source: impl Into<Cause>) -> Self {
+        DeliverError { then: Then::FailOver, source: source.into() }
+    }
+
+    /// An error after which this sink wants time.
+    pub fn back_off(source: impl Into<Cause>) -> Self {
+        DeliverError { then: Then::BackOff, source: source.into() }
+    }
+}
+
+/// A source ended early: waited for and opened again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(#[source] pub Cause);
+
+impl SourceError {
+    /// `what` names the thing and says what to do.
+    pub fn new(what: impl Into<Cause>) -> Self {
+        SourceError(what.into())
+    }
+}
+
+/// Input that a decoder refused: counted, then the connection is closed or the line dropped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed input at byte {at}: {what}")]
+pub struct Malformed {
+    /// Bytes before the place.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}

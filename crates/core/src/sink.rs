@@ -1,0 +1,87 @@
+//! A sink hands batches to a destination; the runner owns the lease.
+
+use std::future::{Future, ready};
+
+use crate::component::open;
+use crate::{Batch, BoxFuture, Component, DeliverError, Entry, Size};
+
+/// Delivers batches.
+pub trait Sink: Sized + Send + 'static {
+    /// The most that one delivery takes.
+    fn limit(&self) -> Size;
+
+    /// `Ok` means the destination has it and the lease may be committed. Not cancelled by the
+    /// runner, but for the end of the grace time.
+    fn deliver(
+        &mut self,
+        batch: &Batch,
+    ) -> impl Future<Output = Result<Delivered, DeliverError>> + Send;
+
+    /// Called while idle and between batches: time to roll a file, refresh a login.
+    fn tick(&mut self) -> impl Future<Output = Result<(), DeliverError>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Finishes what is open.
+    fn close(self) -> impl Future<Output = Result<(), DeliverError>> + Send {
+        ready(Ok(()))
+    }
+}
+
+/// What became of a batch that need not be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Events that count as delivered (Flume's `EventDrainSuccessCount`).
+    pub events: usize,
+    /// Whether to back off before the next batch, as a sink may that could not place the batch.
+    pub pause: bool,
+}
+
+impl Delivered {
+    /// Every event of `batch` was delivered.
+    pub fn all(batch: &Batch) -> Self {
+        Delivered { events: batch.len(), pause: false }
+    }
+}
+
+/// A [`Sink`] as the registry holds it.
+pub trait DynSink: Send {
+    /// See [`Sink::limit`].
+    fn limit(&self) -> Size;
+    /// See [`Sink::deliver`].
+    fn deliver<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>>;
+    /// See [`Sink::tick`].
+    fn tick(&mut self) -> BoxFuture<'_, Result<(), DeliverError>>;
+    /// See [`Sink::close`].
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DeliverError>>;
+}
+
+impl<S: Sink> DynSink for S {
+    fn limit(&self) -> Size {
+        Sink::limit(self)
+    }
+    fn deliver<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>> {
+        Box::pin(Sink::deliver(self, batch))
+    }
+    fn tick(&mut self) -> BoxFuture<'_, Result<(), DeliverError>> {
+        Box::pin(Sink::tick(self))
+    }
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DeliverError>> {
+        Box::pin(Sink::close(*self))
+    }
+}
+
+impl Entry<dyn DynSink> {
+    /// A line of the list of sinks.
+    pub const fn sink<C: Component + Sink>() -> Self {
+        Entry::new::<C>(|section, cx| {
+            Box::pin(async move { Ok(Box::new(open::<C>(section, cx).await?) as Box<dyn DynSink>) })
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! A world without surprises, and a channel that remembers and refuses on demand.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use splashdam_core::metrics::{ChannelMetrics, Counters};
+use splashdam_core::{
+    Batch, BoxFuture, Channel, ChannelError, ChannelSet, Clock, Context, Event, Level, Outlet,
+    OutletChannel, Put, Refused, Role, Route, Selector, Size, Take, World,
+};
+
+/// A world whose time is set by hand (wall) or by tokio's clock (monotonic), with made-up names.
+#[derive(Debug)]
+pub struct FakeWorld {
+    millis: AtomicI64,
+    seeds: AtomicU64,
+    variables: BTreeMap<String, String>,
+    properties: BTreeMap<String, String>,
+    home: PathBuf,
+}
+
+impl Default for FakeWorld {
+    fn default() -> Self {
+        FakeWorld {
+            millis: AtomicI64::new(1_700_000_000_000),
+            seeds: AtomicU64::new(1),
+            variables: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            home: std::env::temp_dir().join("nobody"),
+        }
+    }
+}
+
+impl FakeWorld {
+    /// This world with an environment variable.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// This world with a `-D` property.
+    #[must_use]
+    pub fn with_property(mut self, name: &str, value: &str) -> Self {
+        self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    /// This world with a home directory.
+    #[must_use]
+    pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
+        self.home = home.into();
+        self
+    }
+
+    /// Sets the wall clock.
+    pub fn set_millis(&self, millis: i64) {
+        self.millis.store(millis, SeqCst);
+    }
+}
+
+impl Clock for FakeWorld {
+    fn now_millis(&self) -> i64 {
+        self.millis.load(SeqCst)
+    }
+    fn instant(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+impl World for FakeWorld {
+    fn seed(&self) -> u64 {
+        self.seeds.fetch_add(1, SeqCst)
+    }
+    fn host_name(&self) -> Option<String> {
+        Some("mill".into())
+    }
+    fn canonical_host_name(&self) -> Option<String> {
+        Some("mill.example.org".into())
+    }
+    fn host_address(&self) -> Option<String> {
+        Some("192.0.2.7".into())
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+    fn property(&self, name: &str) -> Option<String> {
+        self.properties.get(name).cloned()
+    }
+    fn home(&self) -> PathBuf {
+        self.home.clone()
+    }
+}
+
+/// A context for a component of `role` in a [`FakeWorld`].
+pub fn context(role: Role) -> Context {
+    context_in(role, Arc::new(FakeWorld::default()))
+}
+
+/// A context for a component of `role` in `world`.
+pub fn context_in(role: Role, world: Arc<dyn World>) -> Context {
+    Context {
+        agent: "a1".into(),
+        name: "x1".into(),
+        role,
+        choices: Arc::new([]),
+        counters: Counters::new(role),
+        world,
+    }
+}
+
+/// Events with the bodies `first`, `first + 1`, …
+pub fn events(first: usize, count: usize) -> Batch {
+    (first..first + count).map(|n| Event::new(n.to_string())).collect()
+}
+
+/// Bodies as text, for comparing.
+pub fn bodies<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+    events.into_iter().map(|e| String::from_utf8_lossy(&e.body).into_owned()).collect()
+}
+
+/// A channel without a limit that remembers every committed batch and refuses on demand.
+#[derive(Clone, Default)]
+pub struct Collector(Arc<Mutex<Collected>>);
+
+#[derive(Default)]
+struct Collected {
+    batches: Vec<Batch>,
+    refusals: VecDeque<ChannelError>,
+    commit_refusals: VecDeque<ChannelError>,
+    puts: usize,
+}
+
+impl Collector {
+    /// A collector that took nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses the next `times` puts as a full channel does.
+    pub fn refuse(&self, times: usize) {
+        let full = ChannelError::Full { channel: "c1".into(), events: 0, waited: Duration::ZERO };
+        self.lock().refusals.extend(std::iter::repeat_n(full, times));
+    }
+
+    /// Lets the next `times` commits fail after room was granted.
+    pub fn fail_commits(&self, times: usize) {
+        let failed = ChannelError::Failed { channel: "c1".into(), reason: "on demand".into() };
+        self.lock().commit_refusals.extend(std::iter::repeat_n(failed, times));
+    }
+
+    /// Every committed batch.
+    pub fn batches(&self) -> Vec<Batch> {
+        self.lock().batches.clone()
+    }
+
+    /// Every committed event.
+    pub fn events(&self) -> Vec<Event> {
+        self.lock().batches.iter().flat_map(|b| b.events().to_vec()).collect()
+    }
+
+    /// Every committed body, as text.
+    pub fn bodies(&self) -> Vec<String> {
+        bodies(&self.events())
+    }
+
+    /// How many puts were begun.
+    pub fn puts(&self) -> usize {
+        self.lock().puts
+    }
+
+    /// Waits until `count` events are committed; gives up after 20 s with what there is.
+    pub async fn wait_for(&self, count: usize) -> Vec<Event> {
+        for _ in 0..20_000 {
+            let events = self.events();
+            if events.len() >= count {
+                return events;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.events()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Channel for Collector {
+    fn begin_put(&self, _size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        let mut state = self.lock();
+        state.puts += 1;
+        let begun = match state.refusals.pop_front() {
+            Some(error) => Err(error),
+            None => Ok(Box::new(CollectorPut(self.clone())) as Box<dyn Put>),
+        };
+        Box::pin(std::future::ready(begun))
+    }
+
+    fn begin_take(&self, _limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        let closed = ChannelError::Closed { channel: "c1".into() };
+        Box::pin(std::future::ready(Err(closed)))
+    }
+
+    fn level(&self) -> Level {
+        Level::default()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+struct CollectorPut(Collector);
+
+impl Put for CollectorPut {
+    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
+        let mut state = self.0.lock();
+        let done = match state.commit_refusals.pop_front() {
+            Some(error) => Err(Refused { batch, error }),
+            None => {
+                state.batches.push(batch);
+                Ok(())
+            }
+        };
+        Box::pin(std::future::ready(done))
+    }
+}
+
+/// Every event to every one of `n` channels.
+#[derive(Debug)]
+pub struct ToAll(pub usize);
+
+impl Selector for ToAll {
+    fn route(&self, _event: &Event) -> Route {
+        Route { required: ChannelSet::first(self.0), optional: ChannelSet::default() }
+    }
+    fn uniform(&self) -> Option<Route> {
+        Some(Route { required: ChannelSet::first(self.0), optional: ChannelSet::default() })
+    }
+}
+
+/// An outlet into one channel, without interceptors.
+pub fn outlet(channel: impl Channel) -> Outlet {
+    outlet_to(vec![Arc::new(channel)])
+}
+
+/// An outlet that replicates into `channels`, without interceptors.
+pub fn outlet_to(channels: Vec<Arc<dyn Channel>>) -> Outlet {
+    let selector = Box::new(ToAll(channels.len()));
+    Outlet::new("r1".into(), Vec::new(), selector, outlet_channels(channels), Arc::default())
+}
+
+/// Channels as an outlet sees them, named `c1`, `c2`, …
+pub fn outlet_channels(channels: Vec<Arc<dyn Channel>>) -> Vec<OutletChannel> {
+    let named = channels.into_iter().enumerate();
+    let named = named.map(|(i, channel)| OutletChannel {
+        name: format!("c{}", i + 1).into(),
+        channel,
+        metrics: Arc::new(ChannelMetrics::default()),
+    });
+    named.collect()
+}
