@@ -43,30 +43,11 @@ pub(crate) fn svg(title: &str, bars: &[Bars<'_>]) -> String {
         let name = escaped(pair.quantity.name);
         line(
             &mut picture,
-            &format!(
-                "<text class=\"name\" x=\"16\" y=\"{}\">{name} ({better})</text>",
-                top + 10.0
-            ),
+            &format!("<text class=\"name\" x=\"16\" y=\"{}\">{name} ({better})</text>", top + 10.0),
         );
         let scale = LONGEST / pair.flume.most.max(pair.ours.most).max(f64::MIN_POSITIVE);
-        bar(
-            &mut picture,
-            pair,
-            "Flume 1.11",
-            "flume",
-            &pair.flume,
-            top + 18.0,
-            scale,
-        );
-        bar(
-            &mut picture,
-            pair,
-            "splashdam",
-            "ours",
-            &pair.ours,
-            top + 18.0 + BAR + 4.0,
-            scale,
-        );
+        bar(&mut picture, pair, "Flume 1.11", "flume", &pair.flume, top + 18.0, scale);
+        bar(&mut picture, pair, "splashdam", "ours", &pair.ours, top + 18.0 + BAR + 4.0, scale);
         top += GROUP;
     }
     picture + "</svg>\n"
@@ -82,16 +63,9 @@ fn bar(
     scale: f64,
 ) {
     let (middle, text) = (top + BAR / 2.0, top + BAR / 2.0 + 4.5);
-    let (least, median, most) = (
-        spread.least * scale,
-        spread.median * scale,
-        spread.most * scale,
-    );
+    let (least, median, most) = (spread.least * scale, spread.median * scale, spread.most * scale);
     let (from, to) = (LEFT + least, LEFT + most);
-    line(
-        picture,
-        &format!("<text x=\"16\" y=\"{text:.1}\">{who}</text>"),
-    );
+    line(picture, &format!("<text x=\"16\" y=\"{text:.1}\">{who}</text>"));
     line(
         picture,
         &format!(
@@ -107,10 +81,7 @@ fn bar(
         ),
     );
     let label = pair.quantity.unit.show(spread.median);
-    line(
-        picture,
-        &format!("<text x=\"{:.1}\" y=\"{text:.1}\">{label}</text>", to + 8.0),
-    );
+    line(picture, &format!("<text x=\"{:.1}\" y=\"{text:.1}\">{label}</text>", to + 8.0));
 }
 
 fn line(picture: &mut String, element: &str) {
@@ -119,9 +90,7 @@ fn line(picture: &mut String, element: &str) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -132,33 +101,11 @@ mod tests {
 
     #[test]
     fn longest_bar_fills_its_scale_and_text_is_escaped() {
-        let quantity = Quantity {
-            name: "a < b & c",
-            unit: Unit::Seconds,
-            better: Better::Lower,
-        };
-        let flume = Spread {
-            least: 4.0,
-            median: 4.0,
-            most: 4.0,
-        };
-        let ours = Spread {
-            least: 1.0,
-            median: 1.0,
-            most: 2.0,
-        };
-        let picture = svg(
-            "t",
-            &[Bars {
-                quantity: &quantity,
-                flume,
-                ours,
-            }],
-        );
-        assert!(
-            picture.contains("a &lt; b &amp; c (less is better)"),
-            "{picture}"
-        );
+        let quantity = Quantity { name: "a < b & c", unit: Unit::Seconds, better: Better::Lower };
+        let flume = Spread { least: 4.0, median: 4.0, most: 4.0 };
+        let ours = Spread { least: 1.0, median: 1.0, most: 2.0 };
+        let picture = svg("t", &[Bars { quantity: &quantity, flume, ours }]);
+        assert!(picture.contains("a &lt; b &amp; c (less is better)"), "{picture}");
         assert!(picture.contains("width=\"520.0\""), "{picture}");
         assert!(picture.contains("width=\"130.0\""), "{picture}");
         assert_eq!(picture.matches("<rect").count(), 2);

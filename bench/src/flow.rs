@@ -33,11 +33,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
             unit: Unit::CpuSecondsPerMillion,
             better: Better::Lower,
         },
-        Quantity {
-            name: "Peak memory, warm",
-            unit: Unit::Bytes,
-            better: Better::Lower,
-        },
+        Quantity { name: "Peak memory, warm", unit: Unit::Bytes, better: Better::Lower },
         Quantity {
             name: "Start to last byte out, cold",
             unit: Unit::Seconds,
@@ -48,11 +44,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
             unit: Unit::CpuSecondsPerMillion,
             better: Better::Lower,
         },
-        Quantity {
-            name: "Peak memory, cold",
-            unit: Unit::Bytes,
-            better: Better::Lower,
-        },
+        Quantity { name: "Peak memory, cold", unit: Unit::Bytes, better: Better::Lower },
     ],
     prepare,
 };
@@ -71,26 +63,14 @@ struct Amounts {
 
 fn amounts(options: &Options) -> Amounts {
     if options.quick {
-        Amounts {
-            lines: 500_000,
-            warm_up_lines: 500_000,
-            warm_up_files: 1,
-        }
+        Amounts { lines: 500_000, warm_up_lines: 500_000, warm_up_files: 1 }
     } else {
-        Amounts {
-            lines: 5_000_000,
-            warm_up_lines: 2_000_000,
-            warm_up_files: 5,
-        }
+        Amounts { lines: 5_000_000, warm_up_lines: 2_000_000, warm_up_files: 5 }
     }
 }
 
 fn about(options: &Options) -> String {
-    let Amounts {
-        lines,
-        warm_up_lines,
-        warm_up_files,
-    } = amounts(options);
+    let Amounts { lines, warm_up_lines, warm_up_files } = amounts(options);
     format!(
         "A file of {lines} generated log lines, 200 bytes on average, batches of 1000, a memory channel of 100,000 \
          events, one output file. *Warm*: the process first carries {warm_up_files} files of {warm_up_lines} lines, \
@@ -118,15 +98,8 @@ fn prepare(options: &Options) -> Result<Run> {
     let measured_bytes = lines::write(&measured, 1, amounts.lines)?;
     let warm_up_bytes = lines::write(&warm_up, 2, amounts.warm_up_lines)?;
     let base = dir.path().to_owned();
-    let inputs = Inputs {
-        _dir: dir,
-        base,
-        measured,
-        measured_bytes,
-        warm_up,
-        warm_up_bytes,
-        amounts,
-    };
+    let inputs =
+        Inputs { _dir: dir, base, measured, measured_bytes, warm_up, warm_up_bytes, amounts };
     Ok(Box::new(move |make| {
         let mut values = warm(make, &inputs)?;
         values.extend(cold(make, &inputs)?);
@@ -146,11 +119,7 @@ impl Site {
         let dir = tempfile::tempdir_in(&inputs.base)?;
         fs::create_dir(dir.path().join("logs"))?;
         fs::create_dir(dir.path().join("out"))?;
-        Ok(Site {
-            dir,
-            arrived: Vec::new(),
-            expected_bytes: 0,
-        })
+        Ok(Site { dir, arrived: Vec::new(), expected_bytes: 0 })
     }
 
     fn out(&self) -> PathBuf {
@@ -162,12 +131,7 @@ impl Site {
         let copy = self.dir.path().join("arriving");
         fs::copy(file, &copy)?;
         let at = Instant::now();
-        fs::rename(
-            copy,
-            self.dir
-                .path()
-                .join(format!("logs/{:02}.log", self.arrived.len())),
-        )?;
+        fs::rename(copy, self.dir.path().join(format!("logs/{:02}.log", self.arrived.len())))?;
         self.arrived.push(file.to_owned());
         self.expected_bytes += bytes;
         Ok(at)

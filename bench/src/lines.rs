@@ -5,18 +5,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 const METHODS: &[&str] = &["GET", "GET", "GET", "GET", "POST", "PUT", "DELETE", "HEAD"];
-const STATUSES: &[u16] = &[
-    200, 200, 200, 200, 200, 201, 204, 301, 304, 400, 404, 500, 503,
-];
+const STATUSES: &[u16] = &[200, 200, 200, 200, 200, 201, 204, 301, 304, 400, 404, 500, 503];
 const LEVELS: &[&str] = &["INFO", "INFO", "INFO", "DEBUG", "WARN", "ERROR"];
-const PATHS: &[&str] = &[
-    "/api/v2/orders",
-    "/static/app.css",
-    "/search",
-    "/account/settings",
-    "/cart",
-    "/health",
-];
+const PATHS: &[&str] =
+    &["/api/v2/orders", "/static/app.css", "/search", "/account/settings", "/cart", "/health"];
 const CLASSES: &[&str] = &[
     "com.example.shop.checkout.PaymentService",
     "com.example.shop.catalog.SearchIndexer",
@@ -79,26 +71,16 @@ fn access(line: &mut Vec<u8>, dice: &mut Dice, number: u64) -> io::Result<()> {
     clock(line, number)?;
     let (method, path) = (dice.pick(METHODS), dice.pick(PATHS));
     let (item, page) = (dice.below(1_000_000), dice.below(50));
-    write!(
-        line,
-        " +0000] \"{method} {path}/{item}?page={page} HTTP/1.1\""
-    )?;
+    write!(line, " +0000] \"{method} {path}/{item}?page={page} HTTP/1.1\"")?;
     let (status, size, agent) = (dice.pick(STATUSES), dice.below(65_536), dice.pick(AGENTS));
-    write!(
-        line,
-        " {status} {size} \"https://shop.example.com{path}\" \"{agent}\""
-    )
+    write!(line, " {status} {size} \"https://shop.example.com{path}\" \"{agent}\"")
 }
 
 fn application(line: &mut Vec<u8>, dice: &mut Dice, number: u64) -> io::Result<()> {
     write!(line, "2024-05-01T")?;
     clock(line, number)?;
     let (level, class, thread) = (dice.pick(LEVELS), dice.pick(CLASSES), dice.below(64));
-    write!(
-        line,
-        ".{:03}Z {level:<5} [worker-{thread}] {class} -",
-        dice.below(1000)
-    )?;
+    write!(line, ".{:03}Z {level:<5} [worker-{thread}] {class} -", dice.below(1000))?;
     for _ in 0..dice.below(24) + 4 {
         write!(line, " {}", dice.pick(WORDS))?;
     }
@@ -123,13 +105,7 @@ fn json(line: &mut Vec<u8>, dice: &mut Dice, number: u64) -> io::Result<()> {
 
 fn clock(line: &mut Vec<u8>, number: u64) -> io::Result<()> {
     let second = number / 100 % 86_400;
-    write!(
-        line,
-        "{:02}:{:02}:{:02}",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    write!(line, "{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// SplitMix64, by Steele, Lea and Flood: small, and the same on every machine.

@@ -20,12 +20,7 @@ pub(crate) fn described() -> String {
             |kibibytes| format!("{} GiB", (kibibytes + (1 << 19)) >> 20),
         );
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = release
-        .trim()
-        .split('-')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let kernel = release.trim().split('-').next().unwrap_or_default().to_owned();
     let java = java().unwrap_or_else(|| "unknown Java".to_owned());
     format!(
         "{cores} cores ({processor}), {memory} memory, Linux {kernel}, {java}, Flume 1.11.0 with -Xmx1g"
@@ -35,10 +30,7 @@ pub(crate) fn described() -> String {
 /// Tasks running or waiting over the last minute; a busy machine makes poor numbers.
 pub(crate) fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ')
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(f64::NAN)
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// `cargo build --release` of the binary, into the target folder that this program was built into.
@@ -58,10 +50,7 @@ pub(crate) fn build_splashdam() -> Result<()> {
 fn java() -> Option<String> {
     let peers = Peers::available().ok()?;
     let said = Command::new(peers.java).arg("-version").output().ok()?;
-    let version = String::from_utf8_lossy(&said.stderr)
-        .split('"')
-        .nth(1)?
-        .to_owned();
+    let version = String::from_utf8_lossy(&said.stderr).split('"').nth(1)?.to_owned();
     Some(format!("Java {version}"))
 }
 

@@ -57,9 +57,7 @@ fn run() -> Result<()> {
         println!("{}", measured.table());
         // One side alone has no ratios, and a quick look is no result to keep.
         if options.write && options.side.is_none() {
-            measured
-                .write(&options)
-                .context("writing docs/benchmarks")?;
+            measured.write(&options).context("writing docs/benchmarks")?;
         }
     }
     Ok(())

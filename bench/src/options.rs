@@ -63,11 +63,7 @@ impl Options {
         let mut rounds = None;
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
-            let mut value = || {
-                words
-                    .next()
-                    .with_context(|| format!("`{word}` needs a value"))
-            };
+            let mut value = || words.next().with_context(|| format!("`{word}` needs a value"));
             match word.as_str() {
                 "-h" | "--help" => return Ok(None),
                 "--rounds" => {

@@ -23,12 +23,7 @@ pub(crate) struct Measured<'a> {
 
 impl<'a> Measured<'a> {
     pub(crate) fn new(workload: &'a Workload) -> Self {
-        Measured {
-            workload,
-            flume: Vec::new(),
-            ours: Vec::new(),
-            highest_load: 0.0,
-        }
+        Measured { workload, flume: Vec::new(), ours: Vec::new(), highest_load: 0.0 }
     }
 
     pub(crate) fn add(&mut self, make: &Make, values: Vec<f64>, load: f64) {
@@ -47,11 +42,8 @@ impl<'a> Measured<'a> {
         );
         for (at, quantity) in self.workload.quantities.iter().enumerate() {
             let (flume, ours) = (column(&self.flume, at), column(&self.ours, at));
-            let ratios: Vec<f64> = ours
-                .iter()
-                .zip(&flume)
-                .map(|(ours, flume)| ours / flume)
-                .collect();
+            let ratios: Vec<f64> =
+                ours.iter().zip(&flume).map(|(ours, flume)| ours / flume).collect();
             // Writing to a string does not fail.
             writeln!(
                 table,
@@ -72,24 +64,16 @@ impl<'a> Measured<'a> {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         let charts = docs.join("benchmarks");
         fs::create_dir_all(&charts)?;
-        fs::write(
-            charts.join(format!("{}.svg", self.workload.name)),
-            self.chart(),
-        )?;
+        fs::write(charts.join(format!("{}.svg", self.workload.name)), self.chart())?;
         let page: PathBuf = docs.join("benchmarks.md");
         let before = fs::read_to_string(&page).unwrap_or_else(|_| OPENING.to_owned());
-        fs::write(
-            &page,
-            placed(&before, self.workload.name, &self.section(options)),
-        )
-        .with_context(|| format!("writing {}", page.display()))
+        fs::write(&page, placed(&before, self.workload.name, &self.section(options)))
+            .with_context(|| format!("writing {}", page.display()))
     }
 
     fn section(&self, options: &Options) -> String {
-        let (title, rest) = self
-            .table()
-            .split_once('\n')
-            .map_or_else(Default::default, |(title, rest)| {
+        let (title, rest) =
+            self.table().split_once('\n').map_or_else(Default::default, |(title, rest)| {
                 (title.to_owned(), rest.trim().to_owned())
             });
         format!(
@@ -128,10 +112,7 @@ round. Only ratios of one run mean something on another machine.
 
 /// `page` with the part between the workload's marks replaced, or put at the end.
 fn placed(page: &str, name: &str, section: &str) -> String {
-    let (open, close) = (
-        format!("<!-- {name} -->\n"),
-        format!("<!-- end of {name} -->\n"),
-    );
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
     let part = format!("{open}{section}{close}");
     let found = page
         .find(&open)
@@ -143,10 +124,7 @@ fn placed(page: &str, name: &str, section: &str) -> String {
 }
 
 fn column(rounds: &[Vec<f64>], at: usize) -> Vec<f64> {
-    rounds
-        .iter()
-        .filter_map(|values| values.get(at).copied())
-        .collect()
+    rounds.iter().filter_map(|values| values.get(at).copied()).collect()
 }
 
 fn shown(unit: Unit, values: &[f64]) -> String {
@@ -166,19 +144,11 @@ fn shown(unit: Unit, values: &[f64]) -> String {
 /// The round that speaks least for us.
 fn worst(quantity: &Quantity, ratios: &[f64]) -> Option<f64> {
     let spread = Spread::of(ratios)?;
-    Some(if quantity.better == Better::Higher {
-        spread.least
-    } else {
-        spread.most
-    })
+    Some(if quantity.better == Better::Higher { spread.least } else { spread.most })
 }
 
 fn times(ratio: f64) -> String {
-    if ratio < 0.1 {
-        format!("{ratio:.3}×")
-    } else {
-        format!("{ratio:.2}×")
-    }
+    if ratio < 0.1 { format!("{ratio:.3}×") } else { format!("{ratio:.2}×") }
 }
 
 #[cfg(test)]

@@ -20,11 +20,7 @@ impl Spread {
         } else {
             f64::midpoint(sorted[middle - 1], sorted[middle])
         };
-        Some(Spread {
-            least,
-            median,
-            most,
-        })
+        Some(Spread { least, median, most })
     }
 }
 
@@ -35,11 +31,7 @@ mod tests {
     #[test]
     fn middle_and_ends() {
         let check = |values: &[f64], wanted: Option<(f64, f64, f64)>| {
-            let wanted = wanted.map(|(least, median, most)| Spread {
-                least,
-                median,
-                most,
-            });
+            let wanted = wanted.map(|(least, median, most)| Spread { least, median, most });
             assert_eq!(Spread::of(values), wanted, "{values:?}");
         };
         check(&[], None);

@@ -16,16 +16,8 @@ pub(crate) const WORKLOAD: Workload = Workload {
     title: "Start and idle: TAILDIR → memory → file_roll, no input",
     about,
     quantities: &[
-        Quantity {
-            name: "Start to ready",
-            unit: Unit::Milliseconds,
-            better: Better::Lower,
-        },
-        Quantity {
-            name: "Idle resident memory",
-            unit: Unit::Bytes,
-            better: Better::Lower,
-        },
+        Quantity { name: "Start to ready", unit: Unit::Milliseconds, better: Better::Lower },
+        Quantity { name: "Idle resident memory", unit: Unit::Bytes, better: Better::Lower },
     ],
     prepare,
 };

@@ -14,21 +14,13 @@ pub(crate) const WORKLOAD: Workload = Workload {
     title: "Carry events: stress source → memory → null",
     about,
     quantities: &[
-        Quantity {
-            name: "Events per second",
-            unit: Unit::EventsPerSecond,
-            better: Better::Higher,
-        },
+        Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher },
         Quantity {
             name: "CPU per million events",
             unit: Unit::CpuSecondsPerMillion,
             better: Better::Lower,
         },
-        Quantity {
-            name: "Peak memory",
-            unit: Unit::Bytes,
-            better: Better::Lower,
-        },
+        Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower },
     ],
     prepare,
 };
@@ -40,10 +32,7 @@ struct Times {
 
 fn times(options: &Options) -> Times {
     let seconds = if options.quick { (3, 3) } else { (15, 10) };
-    Times {
-        warm_up: Duration::from_secs(seconds.0),
-        measured: Duration::from_secs(seconds.1),
-    }
+    Times { warm_up: Duration::from_secs(seconds.0), measured: Duration::from_secs(seconds.1) }
 }
 
 fn about(options: &Options) -> String {

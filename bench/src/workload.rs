@@ -48,13 +48,7 @@ impl Workload {
         for (quantity, value) in self.quantities.iter().zip(values) {
             let comma = if line.is_empty() { "" } else { ", " };
             // Writing to a string does not fail.
-            write!(
-                line,
-                "{comma}{} {}",
-                quantity.name,
-                quantity.unit.show(*value)
-            )
-            .ok();
+            write!(line, "{comma}{} {}", quantity.name, quantity.unit.show(*value)).ok();
         }
         line
     }

@@ -53,10 +53,8 @@ impl Agent {
         let port = free_port()?;
         let log = dir.join("agent.log");
         let said = File::options().create(true).append(true).open(&log)?;
-        let monitoring = [
-            "-Dflume.monitoring.type=http".to_owned(),
-            format!("-Dflume.monitoring.port={port}"),
-        ];
+        let monitoring =
+            ["-Dflume.monitoring.type=http".to_owned(), format!("-Dflume.monitoring.port={port}")];
         let mut command = match make {
             Make::Flume(peers) => flume(peers, dir, &monitoring)?,
             Make::Splashdam(binary) => splashdam(binary, &monitoring),
@@ -71,16 +69,9 @@ impl Agent {
             .stdout(said.try_clone()?)
             .stderr(said);
         let began = Instant::now();
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {:?}", command.get_program()))?;
-        let mut agent = Agent {
-            name: make.name(),
-            child,
-            port,
-            log,
-            ready_after: Duration::ZERO,
-        };
+        let child =
+            command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
+        let mut agent = Agent { name: make.name(), child, port, log, ready_after: Duration::ZERO };
         agent.wait_until_ready(make, began)?;
         Ok(agent)
     }
@@ -175,11 +166,7 @@ impl Agent {
     /// Fails with the log's end when the process has ended.
     pub fn still_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
-            Some(status) => bail!(
-                "{} ended early with {status}\n{}",
-                self.name,
-                self.log_tail()
-            ),
+            Some(status) => bail!("{} ended early with {status}\n{}", self.name, self.log_tail()),
             None => Ok(()),
         }
     }
@@ -205,11 +192,7 @@ impl Agent {
             }
             self.still_running()?;
             if began.elapsed() > START_LIMIT {
-                bail!(
-                    "{} is not ready after {START_LIMIT:?}\n{}",
-                    self.name,
-                    self.log_tail()
-                );
+                bail!("{} is not ready after {START_LIMIT:?}\n{}", self.name, self.log_tail());
             }
             // Closely watched at first, where a native binary answers; a JVM is not worth the spinning.
             let early = began.elapsed() < Duration::from_millis(200);
@@ -232,9 +215,7 @@ impl Drop for Agent {
 
 /// A TCP port that was free a moment ago.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn splashdam(binary: &Path, monitoring: &[String]) -> Command {
@@ -279,9 +260,7 @@ fn cpu(stat: &str) -> Option<Duration> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     let per_second = rustix::param::clock_ticks_per_second();
-    Some(Duration::from_millis(
-        (user + system).checked_mul(1000)?.checked_div(per_second)?,
-    ))
+    Some(Duration::from_millis((user + system).checked_mul(1000)?.checked_div(per_second)?))
 }
 
 /// A line such as `VmHWM:     1234 kB` in bytes.

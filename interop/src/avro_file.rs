@@ -19,18 +19,15 @@ pub struct Container {
 
 /// Decodes a whole file. Anything left over, or a wrong sync marker, is an error.
 pub fn read(file: &[u8]) -> Result<Container> {
-    let mut rest = file
-        .strip_prefix(b"Obj\x01")
-        .context("no container: the magic bytes are missing")?;
+    let mut rest =
+        file.strip_prefix(b"Obj\x01").context("no container: the magic bytes are missing")?;
     let meta = map(&mut rest, |rest| blob(rest).map(<[u8]>::to_vec))?;
     let sync = take(&mut rest, 16)?;
-    let schema = serde_json::from_slice(
-        meta.get("avro.schema")
-            .context("the container has no schema")?,
-    )?;
-    let codec = meta.get("avro.codec").map_or("null".into(), |name| {
-        String::from_utf8_lossy(name).into_owned()
-    });
+    let schema =
+        serde_json::from_slice(meta.get("avro.schema").context("the container has no schema")?)?;
+    let codec = meta
+        .get("avro.codec")
+        .map_or("null".into(), |name| String::from_utf8_lossy(name).into_owned());
     ensure!(codec == "null", "codec {codec} is not read here");
     let mut events = Vec::new();
     while !rest.is_empty() {
@@ -39,21 +36,10 @@ pub fn read(file: &[u8]) -> Result<Container> {
         for _ in 0..count {
             events.push((map(&mut block, text)?, blob(&mut block)?.to_vec()));
         }
-        ensure!(
-            block.is_empty(),
-            "{} bytes behind the last record of a block",
-            block.len()
-        );
-        ensure!(
-            take(&mut rest, 16)? == sync,
-            "a block ends with another sync marker"
-        );
+        ensure!(block.is_empty(), "{} bytes behind the last record of a block", block.len());
+        ensure!(take(&mut rest, 16)? == sync, "a block ends with another sync marker");
     }
-    Ok(Container {
-        schema,
-        codec,
-        events,
-    })
+    Ok(Container { schema, codec, events })
 }
 
 fn map<'a, T>(
@@ -91,9 +77,7 @@ fn length(rest: &mut &[u8]) -> Result<usize> {
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8]> {
-    let (taken, left) = rest
-        .split_at_checked(length)
-        .context("the file ends inside a value")?;
+    let (taken, left) = rest.split_at_checked(length).context("the file ends inside a value")?;
     *rest = left;
     Ok(taken)
 }
@@ -122,10 +106,7 @@ mod tests {
         check(&[1], -1);
         check(&[2], 1);
         check(&[0x80, 0x01], 64);
-        check(
-            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-            i64::MIN,
-        );
+        check(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], i64::MIN);
         assert!(long(&mut &[0x80u8; 11][..]).is_err());
     }
 
@@ -137,10 +118,7 @@ mod tests {
         file.extend_from_slice(b"\x02\x12\x02\x02k\x02v\x00\x04hi");
         file.extend_from_slice(&sync);
         let found = read(&file).expect("well formed");
-        assert_eq!(
-            found.events,
-            [([("k".to_owned(), "v".to_owned())].into(), b"hi".to_vec())]
-        );
+        assert_eq!(found.events, [([("k".to_owned(), "v".to_owned())].into(), b"hi".to_vec())]);
         for cut in [3, 10, file.len() - 1] {
             assert!(read(&file[..cut]).is_err(), "cut at {cut}");
         }

@@ -21,10 +21,7 @@ const FLUME: &[(&str, &str)] = &[
     ("org.apache.flume", "flume-ng-configuration"),
     ("org.apache.flume", "flume-tools"),
     ("org.apache.flume.flume-ng-channels", "flume-file-channel"),
-    (
-        "org.apache.flume.flume-ng-channels",
-        "flume-spillable-memory-channel",
-    ),
+    ("org.apache.flume.flume-ng-channels", "flume-spillable-memory-channel"),
     ("org.apache.flume.flume-ng-sources", "flume-taildir-source"),
     ("org.apache.flume.flume-ng-sinks", "flume-http-sink"),
 ];
@@ -69,12 +66,7 @@ fn resolve(home: &Path, lib: &Path) -> Result<(), Missing> {
     let log = home.join("maven.log");
     let said = File::create(&log).map_err(failed)?;
     let mut child = Command::new(maven)
-        .args([
-            "-q",
-            "-B",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-        ])
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
         .args(["-Drat.skip=true", "-Denforcer.skip=true"])
         .arg(format!("-DoutputDirectory={}", lib.display()))
         .current_dir(home)
@@ -97,10 +89,7 @@ fn resolve(home: &Path, lib: &Path) -> Result<(), Missing> {
     if status.success() {
         Ok(())
     } else {
-        Err(Missing::Jars(format!(
-            "maven ended with {status}, its words are in {}",
-            log.display()
-        )))
+        Err(Missing::Jars(format!("maven ended with {status}, its words are in {}", log.display())))
     }
 }
 
@@ -108,12 +97,7 @@ fn resolve(home: &Path, lib: &Path) -> Result<(), Missing> {
 fn pom() -> String {
     let mut wanted = String::new();
     for (group, artifact) in FLUME {
-        depend(
-            &mut wanted,
-            group,
-            artifact,
-            &format!("<version>{VERSION}</version>"),
-        );
+        depend(&mut wanted, group, artifact, &format!("<version>{VERSION}</version>"));
     }
     for (group, artifact) in LOGGING {
         depend(&mut wanted, group, artifact, "");

@@ -32,9 +32,7 @@ pub fn bytes(dir: &Path) -> Result<Vec<u8>> {
 
 /// The number of bytes in a directory's files, from their sizes alone.
 pub fn size_bytes(dir: &Path) -> Result<u64> {
-    let sizes = files(dir)?
-        .into_iter()
-        .map(|file| fs::metadata(file).map(|found| found.len()));
+    let sizes = files(dir)?.into_iter().map(|file| fs::metadata(file).map(|found| found.len()));
     Ok(sizes.sum::<io::Result<u64>>()?)
 }
 
@@ -56,11 +54,8 @@ pub fn first_difference(wanted: &[PathBuf], found: &[PathBuf]) -> Result<Option<
     let mut offset = 0;
     loop {
         let (read, other) = (wanted.fill(&mut left)?, found.fill(&mut right)?);
-        let same = left[..read]
-            .iter()
-            .zip(&right[..other])
-            .take_while(|(one, two)| one == two)
-            .count();
+        let same =
+            left[..read].iter().zip(&right[..other]).take_while(|(one, two)| one == two).count();
         offset += same as u64;
         if same < read || same < other {
             return Ok(Some(offset));
@@ -78,10 +73,7 @@ struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     fn new(files: &'a [PathBuf]) -> Chain<'a> {
-        Chain {
-            rest: files.iter(),
-            open: None,
-        }
+        Chain { rest: files.iter(), open: None }
     }
 
     /// Fills the block as far as the files go.
@@ -92,10 +84,7 @@ impl<'a> Chain<'a> {
                 let Some(next) = self.rest.next() else { break };
                 self.open = Some(File::open(next)?);
             }
-            let read = self
-                .open
-                .as_mut()
-                .map_or(Ok(0), |file| file.read(&mut block[filled..]))?;
+            let read = self.open.as_mut().map_or(Ok(0), |file| file.read(&mut block[filled..]))?;
             if read == 0 {
                 self.open = None;
             }
@@ -127,12 +116,9 @@ mod tests {
     #[test]
     fn orders_by_number_and_finds_differences() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        for (name, body) in [
-            ("1700-10", "c\n"),
-            ("1700-9", "b\n"),
-            ("999-1", "a\n"),
-            (".hidden-1", "x"),
-        ] {
+        for (name, body) in
+            [("1700-10", "c\n"), ("1700-9", "b\n"), ("999-1", "a\n"), (".hidden-1", "x")]
+        {
             fs::write(dir.path().join(name), body).expect("writing a sample");
         }
         assert_eq!(bytes(dir.path()).expect("readable"), b"a\nb\nc\n");

@@ -60,11 +60,7 @@ impl Make {
             Some(path) => PathBuf::from(path),
             None => beside_this_executable(),
         };
-        if path.is_file() {
-            Ok(Make::Splashdam(path))
-        } else {
-            Err(Missing::Binary(path))
-        }
+        if path.is_file() { Ok(Make::Splashdam(path)) } else { Err(Missing::Binary(path)) }
     }
 
     /// What to call it in tables and messages.
@@ -105,14 +101,8 @@ fn java() -> Result<PathBuf, Missing> {
     let text = String::from_utf8_lossy(&shown.stderr).into_owned();
     match major_version(&text) {
         Some(major) if major >= 11 => Ok(java),
-        Some(major) => Err(Missing::Jdk(format!(
-            "{} is Java {major}, too old",
-            java.display()
-        ))),
-        None => Err(Missing::Jdk(format!(
-            "{} does not say its version",
-            java.display()
-        ))),
+        Some(major) => Err(Missing::Jdk(format!("{} is Java {major}, too old", java.display()))),
+        None => Err(Missing::Jdk(format!("{} does not say its version", java.display()))),
     }
 }
 
@@ -131,10 +121,7 @@ pub(crate) fn found_in(home: &str, name: &str) -> Option<PathBuf> {
     let from_home = env::var_os(home).map(|home| Path::new(&home).join("bin").join(name));
     let paths = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&paths).map(|folder| folder.join(name));
-    from_home
-        .into_iter()
-        .chain(on_path)
-        .find(|file| file.is_file())
+    from_home.into_iter().chain(on_path).find(|file| file.is_file())
 }
 
 /// Tests and benches lie in `target/PROFILE` or its `deps`; the binary lies in `target/PROFILE`, else in the other profile.
@@ -146,14 +133,10 @@ fn beside_this_executable() -> PathBuf {
     }
     let target = profile.parent().unwrap_or(profile);
     let own = profile.join("splashdam");
-    [
-        own.clone(),
-        target.join("release/splashdam"),
-        target.join("debug/splashdam"),
-    ]
-    .into_iter()
-    .find(|file| file.is_file())
-    .unwrap_or(own)
+    [own.clone(), target.join("release/splashdam"), target.join("debug/splashdam")]
+        .into_iter()
+        .find(|file| file.is_file())
+        .unwrap_or(own)
 }
 
 #[cfg(test)]

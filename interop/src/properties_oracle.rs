@@ -43,15 +43,9 @@ impl PropertiesOracle {
         let (send, answers) = sync_channel(1);
         // Reads until the program ends or nobody asks any more, so that an answer can be waited for with a limit.
         thread::spawn(move || {
-            said.lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| send.send(line))
+            said.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
         });
-        Ok(PropertiesOracle {
-            child,
-            questions,
-            answers,
-        })
+        Ok(PropertiesOracle { child, questions, answers })
     }
 
     /// Asks about one text.

@@ -26,9 +26,7 @@ impl Metrics {
 
     /// Reads the JSON; anything but an object of objects is refused.
     pub fn parse(body: &[u8]) -> Result<Metrics> {
-        serde_json::from_slice(body)
-            .map(Metrics)
-            .context("/metrics is not an object of objects")
+        serde_json::from_slice(body).map(Metrics).context("/metrics is not an object of objects")
     }
 
     /// A counter, if it is there and a whole number.
@@ -46,10 +44,7 @@ impl Metrics {
         self.0
             .iter()
             .map(|(component, counters)| {
-                (
-                    component.as_str(),
-                    counters.keys().map(String::as_str).collect(),
-                )
+                (component.as_str(), counters.keys().map(String::as_str).collect())
             })
             .collect()
     }
@@ -57,9 +52,7 @@ impl Metrics {
     /// `component.counter` of every value that is not a JSON string. Flume has none.
     pub fn not_strings(&self) -> Vec<String> {
         let values = self.0.iter().flat_map(|(component, counters)| {
-            counters
-                .iter()
-                .map(move |(counter, value)| (component, counter, value))
+            counters.iter().map(move |(counter, value)| (component, counter, value))
         });
         values
             .filter(|(_, _, value)| !value.is_string())

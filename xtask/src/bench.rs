@@ -8,14 +8,7 @@ use anyhow::{Context, Result, ensure};
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "splashdam-bench",
-            "--",
-        ])
+        .args(["run", "--quiet", "--release", "--package", "splashdam-bench", "--"])
         .args(arguments)
         .status()
         .context("starting cargo")?;

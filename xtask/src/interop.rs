@@ -18,10 +18,6 @@ fn cargo(words: &[&str], arguments: &[String]) -> Result<()> {
         .env("SPLASHDAM_REQUIRE_INTEROP", "1")
         .status()
         .context("starting cargo")?;
-    ensure!(
-        status.success(),
-        "cargo {} ended with {status}",
-        words.join(" ")
-    );
+    ensure!(status.success(), "cargo {} ended with {status}", words.join(" "));
     Ok(())
 }

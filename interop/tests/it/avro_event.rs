@@ -20,10 +20,7 @@ fn container() {
            a1.sources.r1.positionFile = {dir}/position.json\n\
            a1.sources.r1.channels = c1\n\
            a1.sinks.k1.sink.serializer.syncIntervalBytes = 4096\n";
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 300)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 300)] };
     let prepare = |dir: &Path| -> Result<()> {
         let mut all = Vec::new();
         for number in 0..300usize {

@@ -60,18 +60,12 @@ a1.sources.r1.interceptors.gone.type = remove_header
 a1.sources.r1.interceptors.gone.fromList = host, tier ,absent
 ";
     // The configuration is Latin-1 to both, so the ellipsis in it arrives as three characters; that is compared too.
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 5)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 5)] };
     let prepare = |dir: &Path| -> Result<()> { Ok(fs::write(dir.join("input"), INPUT)?) };
     let Some((_, lines)) = compare(&case, prepare, only_watch, first_sink) else {
         return;
     };
-    assert!(
-        lines[0].contains("level=ERROR") && lines[0].contains("user=anna"),
-        "{lines:?}"
-    );
+    assert!(lines[0].contains("level=ERROR") && lines[0].contains("user=anna"), "{lines:?}");
     assert!(lines[0].contains("secret=<1"), "{lines:?}");
     assert!(lines[4].starts_with("{zone=east} no level"), "{lines:?}");
 }

@@ -12,42 +12,18 @@ use crate::side_by_side::{Case, Site, channel_and_sink, compare, wait_for};
 const STEADY: &[(&str, &[&str])] = &[
     (
         "SOURCE.r1",
-        &[
-            "Type",
-            "StopTime",
-            "EventReceivedCount",
-            "EventAcceptedCount",
-            "OpenConnectionCount",
-        ],
+        &["Type", "StopTime", "EventReceivedCount", "EventAcceptedCount", "OpenConnectionCount"],
     ),
     (
         "SOURCE.r1",
-        &[
-            "EventReadFail",
-            "ChannelWriteFail",
-            "GenericProcessingFail",
-            "AppendReceivedCount",
-        ],
+        &["EventReadFail", "ChannelWriteFail", "GenericProcessingFail", "AppendReceivedCount"],
     ),
     ("SOURCE.r1", &["AppendAcceptedCount"]),
     (
         "CHANNEL.c1",
-        &[
-            "Type",
-            "StopTime",
-            "ChannelCapacity",
-            "ChannelSize",
-            "ChannelFillPercentage",
-        ],
+        &["Type", "StopTime", "ChannelCapacity", "ChannelSize", "ChannelFillPercentage"],
     ),
-    (
-        "CHANNEL.c1",
-        &[
-            "EventPutAttemptCount",
-            "EventPutSuccessCount",
-            "EventTakeSuccessCount",
-        ],
-    ),
+    ("CHANNEL.c1", &["EventPutAttemptCount", "EventPutSuccessCount", "EventTakeSuccessCount"]),
     (
         "SINK.k1",
         &[
@@ -60,12 +36,7 @@ const STEADY: &[(&str, &[&str])] = &[
     ),
     (
         "SINK.k1",
-        &[
-            "EventDrainAttemptCount",
-            "EventDrainSuccessCount",
-            "EventWriteFail",
-            "ChannelReadFail",
-        ],
+        &["EventDrainAttemptCount", "EventDrainSuccessCount", "EventWriteFail", "ChannelReadFail"],
     ),
 ];
 
@@ -78,10 +49,7 @@ fn same_names_and_numbers() {
            a1.sources.r1.filegroups.g = {dir}/app.log\n\
            a1.sources.r1.positionFile = {dir}/position.json\n\
            a1.sources.r1.channels = c1\n";
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 250)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 250)] };
     let prepare = |dir: &Path| -> Result<()> {
         let lines: String = (0..250).map(|number| format!("line {number}\n")).collect();
         Ok(fs::write(dir.join("app.log"), lines)?)
@@ -93,10 +61,7 @@ fn same_names_and_numbers() {
             .names()
             .into_iter()
             .map(|(component, names)| {
-                (
-                    component.to_owned(),
-                    names.into_iter().map(str::to_owned).collect(),
-                )
+                (component.to_owned(), names.into_iter().map(str::to_owned).collect())
             })
             .collect();
         let mut steady = Vec::new();
@@ -109,9 +74,7 @@ fn same_names_and_numbers() {
             }
         }
         let started = ["SOURCE.r1", "CHANNEL.c1", "SINK.k1"].map(|component| {
-            metrics
-                .count(component, "StartTime")
-                .is_some_and(|at| at > 1_600_000_000_000)
+            metrics.count(component, "StartTime").is_some_and(|at| at > 1_600_000_000_000)
         });
         Ok((names, steady, metrics.not_strings(), started))
     };

@@ -45,24 +45,14 @@ fn hand_over(first: &Make, second: &Make) -> Result<()> {
     rig.stop()?;
 
     let written: Vec<Value> = serde_json::from_slice(&fs::read(rig.positions())?)?;
-    ensure!(
-        written.len() == 2,
-        "two positions were expected: {written:?}"
-    );
+    ensure!(written.len() == 2, "two positions were expected: {written:?}");
     for entry in &written {
-        let keys: Vec<&str> = entry
-            .as_object()
-            .context("an object")?
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let keys: Vec<&str> =
+            entry.as_object().context("an object")?.keys().map(String::as_str).collect();
         ensure!(keys == ["inode", "pos", "file"], "{keys:?}");
         let file = entry["file"].as_str().context("a path")?;
         let part = u64::try_from("part".len())?;
-        ensure!(
-            entry["pos"].as_u64() == Some(fs::metadata(file)?.len() - part),
-            "{entry}"
-        );
+        ensure!(entry["pos"].as_u64() == Some(fs::metadata(file)?.len() - part), "{entry}");
     }
 
     append(5, 6, "ial\n")?;

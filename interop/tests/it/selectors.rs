@@ -25,16 +25,10 @@ a1.sources.r1.interceptors.kind.serializers.s.name = kind
 ";
 
 fn routes(selector: &str, delivered: [u64; 3]) -> Option<[Vec<String>; 3]> {
-    let config = [1, 2, 3]
-        .map(|number| channel_and_sink(number, "text"))
-        .concat()
-        + SOURCE
-        + selector;
+    let config =
+        [1, 2, 3].map(|number| channel_and_sink(number, "text")).concat() + SOURCE + selector;
     let [one, two, three] = delivered;
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", one), ("k2", two), ("k3", three)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", one), ("k2", two), ("k3", three)] };
     let prepare = |dir: &Path| -> Result<()> { Ok(fs::write(dir.join("input"), INPUT)?) };
     let look = |dir: &Path| -> Result<[Vec<String>; 3]> {
         Ok([

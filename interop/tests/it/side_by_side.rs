@@ -44,11 +44,7 @@ pub(crate) struct Case<'a> {
 
 /// Both makes of agent, or `None` after saying what is missing.
 pub(crate) fn pair() -> Option<[Make; 2]> {
-    let ours = if is_set("SPLASHDAM_INTEROP_SELF") {
-        Make::flume()
-    } else {
-        Make::splashdam()
-    };
+    let ours = if is_set("SPLASHDAM_INTEROP_SELF") { Make::flume() } else { Make::splashdam() };
     match (Make::flume(), ours) {
         (Ok(flume), Ok(ours)) => Some([flume, ours]),
         (Err(missing), _) | (_, Err(missing)) => {
@@ -95,10 +91,7 @@ fn run<S, L>(
     look: impl Fn(&Path) -> Result<L>,
 ) -> Result<(S, L)> {
     let dir = tempfile::tempdir()?;
-    let site = Site {
-        dir: dir.path().to_owned(),
-        port: free_port()?,
-    };
+    let site = Site { dir: dir.path().to_owned(), port: free_port()? };
     for (sink, _) in case.delivered {
         fs::create_dir(site.dir.join(sink))?;
     }
@@ -121,9 +114,7 @@ fn run<S, L>(
 pub(crate) fn wait_for(agent: &mut Agent, sink: &str, events: u64) -> Result<()> {
     let component = format!("SINK.{sink}");
     agent.wait_until(LIMIT, &format!("{events} events by {sink}"), |metrics| {
-        metrics
-            .count(&component, "EventDrainSuccessCount")
-            .is_some_and(|count| count >= events)
+        metrics.count(&component, "EventDrainSuccessCount").is_some_and(|count| count >= events)
     })?;
     Ok(())
 }

@@ -39,15 +39,9 @@ fn netcat_lines_and_answers() {
         overlong.as_bytes(),
     ];
     let config = channel_and_sink(1, "text") + NETCAT;
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 10)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 10)] };
     let drive = |site: &Site, _: &mut Agent| -> Result<Vec<String>> {
-        connections
-            .iter()
-            .map(|bytes| converse(site.port, bytes))
-            .collect()
+        connections.iter().map(|bytes| converse(site.port, bytes)).collect()
     };
     let Some((answers, lines)) = compare(&case, |_| Ok(()), drive, first_sink) else {
         return;
@@ -55,11 +49,7 @@ fn netcat_lines_and_answers() {
     assert_eq!(answers[0], "OK\nOK\n");
     assert_eq!(answers[4], "OK\n");
     assert!(answers[7].starts_with("FAILED: "), "{answers:?}");
-    assert_eq!(
-        (lines.len(), lines[0].as_str()),
-        (10, "one"),
-        "{answers:#?} {lines:#?}"
-    );
+    assert_eq!((lines.len(), lines[0].as_str()), (10, "one"), "{answers:#?} {lines:#?}");
     assert_eq!(lines[7], "kept");
 }
 
@@ -68,15 +58,9 @@ fn netcat_bytes_that_are_not_utf8() {
     // Flume's decoder refuses them, and the connection ends without a word; the next one is served.
     let connections: [&[u8]; 2] = [b"bad \xff\xfe bytes\n", b"good\n"];
     let config = channel_and_sink(1, "text") + NETCAT;
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 1)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 1)] };
     let drive = |site: &Site, _: &mut Agent| -> Result<Vec<String>> {
-        connections
-            .iter()
-            .map(|bytes| converse(site.port, bytes))
-            .collect()
+        connections.iter().map(|bytes| converse(site.port, bytes)).collect()
     };
     let Some((answers, lines)) = compare(&case, |_| Ok(()), drive, first_sink) else {
         return;
@@ -130,10 +114,7 @@ fn spooldir_lines() {
            a1.sources.r1.deserializer.maxLineLength = 16\n\
            a1.sources.r1.pollDelay = 50\n\
            a1.sources.r1.channels = c1\n";
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 20)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 20)] };
     let prepare = |dir: &Path| -> Result<()> {
         let spool = dir.join("spool");
         fs::create_dir(&spool)?;
@@ -160,10 +141,7 @@ fn spooldir_lines() {
     assert_eq!(lines.len(), 20, "{lines:#?}");
     assert_eq!(lines[0], "{basename=01-plain} first");
     assert_eq!(lines[2], "{basename=02-empty} ");
-    assert!(
-        names.iter().all(|name| name.ends_with(".COMPLETED")),
-        "{names:?}"
-    );
+    assert!(names.iter().all(|name| name.ends_with(".COMPLETED")), "{names:?}");
 }
 
 fn names(dir: &Path) -> Result<Vec<String>> {
@@ -192,22 +170,13 @@ fn taildir_offsets() {
            a1.sources.r1.backoffSleepIncrement = 50\n\
            a1.sources.r1.maxBackoffSleep = 50\n\
            a1.sources.r1.channels = c1\n";
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 9)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 9)] };
     let append = |dir: &Path, bytes: &[u8]| -> Result<()> {
-        let mut file = File::options()
-            .create(true)
-            .append(true)
-            .open(dir.join("app.log"))?;
+        let mut file = File::options().create(true).append(true).open(dir.join("app.log"))?;
         Ok(file.write_all(bytes)?)
     };
     let prepare = |dir: &Path| {
-        append(
-            dir,
-            b"unix\ndos\r\n\n\r\ncr\rinside\nbytes \xff\x00 as they are\npart",
-        )
+        append(dir, b"unix\ndos\r\n\n\r\ncr\rinside\nbytes \xff\x00 as they are\npart")
     };
     let drive = |site: &Site, agent: &mut Agent| {
         wait_for(agent, "k1", 6)?;
@@ -219,10 +188,7 @@ fn taildir_offsets() {
     let Some((_, lines)) = compare(&case, prepare, drive, first_sink) else {
         return;
     };
-    assert!(
-        lines[0].contains("byteoffset=0") && lines[0].ends_with("} unix"),
-        "{lines:?}"
-    );
+    assert!(lines[0].contains("byteoffset=0") && lines[0].ends_with("} unix"), "{lines:?}");
     assert_eq!(lines.len(), 9);
 }
 
@@ -240,22 +206,12 @@ fn exec_lines() {
            a1.sources.shell.command = for i in 1 2 3; do echo \"line $i\"; done | tr a-z A-Z; echo noise >&2\n\
            a1.sources.shell.channels = c2\n\
            a1.sources.shell.batchTimeout = 100\n";
-    let case = Case {
-        config: &config,
-        delivered: &[("k1", 8), ("k2", 3)],
-    };
+    let case = Case { config: &config, delivered: &[("k1", 8), ("k2", 3)] };
     let prepare = |dir: &Path| {
-        Ok(fs::write(
-            dir.join("input"),
-            b"one\r\ntwo\rthree\n\nbad \xff\n\xc3\xa9\n\r\nno end",
-        )?)
+        Ok(fs::write(dir.join("input"), b"one\r\ntwo\rthree\n\nbad \xff\n\xc3\xa9\n\r\nno end")?)
     };
-    let look = |dir: &Path| {
-        Ok((
-            first_sink(dir)?,
-            splashdam_interop::outputs::lines(&dir.join("k2"))?,
-        ))
-    };
+    let look =
+        |dir: &Path| Ok((first_sink(dir)?, splashdam_interop::outputs::lines(&dir.join("k2"))?));
     let Some((_, (plain, shell))) = compare(&case, prepare, only_watch, look) else {
         return;
     };
