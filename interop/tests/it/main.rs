@@ -12,3 +12,4 @@ mod positions;
 mod properties;
 mod selectors;
 mod sources;
+mod validation;

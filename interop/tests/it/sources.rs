@@ -218,3 +218,97 @@ fn exec_lines() {
     assert_eq!(plain.last().map(String::as_str), Some("{} no end"));
     assert_eq!(shell, ["LINE 1", "LINE 2", "LINE 3"]);
 }
+
+#[test]
+fn spooldir_choices() {
+    let config = channel_and_sink(1, "header_and_text")
+        + "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
+           a1.sources.r1.type = spooldir\n\
+           a1.sources.r1.spoolDir = {dir}/spool\n\
+           a1.sources.r1.basenameHeader = true\n\
+           a1.sources.r1.basenameHeaderKey = from\n\
+           a1.sources.r1.includePattern = ^.*\\\\.(log|txt)$\n\
+           a1.sources.r1.ignorePattern = ^skip.*$\n\
+           a1.sources.r1.recursiveDirectorySearch = true\n\
+           a1.sources.r1.consumeOrder = youngest\n\
+           a1.sources.r1.trackingPolicy = tracker_dir\n\
+           a1.sources.r1.fileSuffix = .DONE\n\
+           a1.sources.r1.decodeErrorPolicy = IGNORE\n\
+           a1.sources.r1.inputCharset = UTF-8\n\
+           a1.sources.r1.pollDelay = 50\n\
+           a1.sources.r1.batchSize = 2\n\
+           a1.sources.r1.channels = c1\n";
+    let case = Case { config: &config, delivered: &[("k1", 8)] };
+    let prepare = |dir: &Path| -> Result<()> {
+        let spool = dir.join("spool");
+        fs::create_dir_all(spool.join("sub/deep"))?;
+        fs::create_dir(spool.join("skipped"))?;
+        fs::create_dir(spool.join(".hidden"))?;
+        let files = [
+            "oldest.log",
+            "b-same.log",
+            "a-same.log",
+            "sub/deep/inner.txt",
+            "skip.log",
+            "other.dat",
+            "skipped/in.log",
+            ".hidden/in.log",
+            ".dot.log",
+        ];
+        for (place, name) in (0u64..).zip(files) {
+            fs::write(spool.join(name), format!("{name} 1\n{name} 2").as_bytes())?;
+            // Two of one age are taken by name.
+            let age = if name.contains("same") { 1 } else { place };
+            let file = File::options().write(true).open(spool.join(name))?;
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000 + age))?;
+        }
+        Ok(())
+    };
+    let drive = |site: &Site, _: &mut Agent| {
+        let began = Instant::now();
+        let last = site.dir.join("spool/.flumespool/oldest.log.DONE");
+        while !last.exists() && began.elapsed() < LIMIT {
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    let look = |dir: &Path| {
+        let spool = dir.join("spool");
+        let (kept, marked) = (names(&spool)?, names(&spool.join(".flumespool"))?);
+        Ok((first_sink(dir)?, kept, marked, names(&spool.join(".flumespool/sub/deep"))?))
+    };
+    let Some((_, (lines, kept, marked, inner))) = compare(&case, prepare, drive, look) else {
+        return;
+    };
+    let order: Vec<&str> =
+        lines.iter().step_by(2).filter_map(|line| line.split(['=', '}']).nth(1)).collect();
+    assert_eq!(order, ["inner.txt", "a-same.log", "b-same.log", "oldest.log"]);
+    assert!(kept.contains(&"oldest.log".to_owned()), "{kept:?}");
+    assert_eq!(marked, ["a-same.log.DONE", "b-same.log.DONE", "oldest.log.DONE", "sub"]);
+    assert_eq!(inner, ["inner.txt.DONE"]);
+}
+
+#[test]
+fn seq_into_named_files() {
+    let config = channel_and_sink(1, "text")
+        + "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
+           a1.sources.r1.type = seq\n\
+           a1.sources.r1.totalEvents = 25\n\
+           a1.sources.r1.batchSize = 10\n\
+           a1.sources.r1.channels = c1\n\
+           a1.sinks.k1.sink.serializer.appendNewline = false\n\
+           a1.sinks.k1.sink.pathManager.prefix = events-\n\
+           a1.sinks.k1.sink.pathManager.extension = txt\n";
+    let case = Case { config: &config, delivered: &[("k1", 25)] };
+    let look = |dir: &Path| {
+        // The time in the name is the only thing that may differ.
+        let masked =
+            |name: &String| name.split(|c: char| c.is_ascii_digit()).collect::<Vec<_>>().join("0");
+        Ok((first_sink(dir)?, names(&dir.join("k1"))?.iter().map(masked).collect::<Vec<_>>()))
+    };
+    let Some((_, (lines, names))) = compare(&case, |_| Ok(()), only_watch, look) else { return };
+    let wanted: String = (0..25).map(|number| number.to_string()).collect();
+    assert_eq!(lines, [wanted]);
+    assert_eq!(names.len(), 1);
+    assert!(names[0].starts_with("events-") && names[0].ends_with(".txt"), "{names:?}");
+}
