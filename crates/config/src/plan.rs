@@ -6,7 +6,7 @@
 mod bind;
 mod keys;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::de::Spanned;
 use crate::diagnostic::Diagnostic;
@@ -277,34 +277,28 @@ fn own_entries(
         }
     }
     if !own.is_empty() {
-        stray_agents(agent, &agents, entries, findings);
+        stray_agents(agent, entries, findings);
     }
     (own, agents.into_iter().collect())
 }
 
 /// Agents that look like this one misspelt, or like an agent's name left out.
-fn stray_agents(
-    agent: &str,
-    agents: &BTreeSet<String>,
-    entries: &[Entry],
-    findings: &mut Vec<Diagnostic>,
-) {
-    for other in agents.iter().filter(|other| *other != agent) {
-        let lists = |entry: &Entry| {
-            let list = entry
-                .key()
-                .strip_prefix(other.as_str())
-                .and_then(|rest| rest.strip_prefix('.'));
-            matches!(list, Some("sources" | "sinks" | "channels"))
-        };
-        let of_other = |entry: &&Entry| entry.key().split('.').next() == Some(other);
-        let Some(first) = entries.iter().find(of_other) else {
+fn stray_agents(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) {
+    // The first key of each other agent, and whether it lists components, as real agents do.
+    let mut others: BTreeMap<&str, (&Entry, bool)> = BTreeMap::new();
+    for entry in entries {
+        let named = |(name, _): &(&str, &str)| !name.is_empty() && *name != agent;
+        let Some((other, key)) = entry.key().split_once('.').filter(named) else {
             continue;
         };
+        let lists = matches!(key, "sources" | "sinks" | "channels");
+        others.entry(other).or_insert((entry, false)).1 |= lists;
+    }
+    for (other, (first, lists)) in others {
         let comma = other
             .strip_prefix(agent)
             .is_some_and(|rest| rest.starts_with([',', ';']));
-        let finding = if keys::SECTIONS.contains(&other.as_str()) {
+        let finding = if keys::SECTIONS.contains(&other) {
             let message = format!("the key starts with `{other}`, where the agent's name belongs");
             Diagnostic::warning("agent-name-missing", message)
                 .help(format!("write `{agent}.{}`", first.key()))
@@ -317,7 +311,7 @@ fn stray_agents(
             .help(format!(
                 "a comma stands where a dot belongs: write `{dotted}`"
             ))
-        } else if nearest(other, [agent]).is_some() && !entries.iter().any(lists) {
+        } else if !lists && nearest(other, [agent]).is_some() {
             Diagnostic::warning(
                 "agent-name-misspelt",
                 format!("`{other}` is taken for another agent"),
