@@ -2,14 +2,14 @@
 //!
 //! Start with [`topology`]: it is the agent. [`checked`] is what it is built from.
 
+pub mod channel_slot;
 pub mod checked;
 pub mod reader;
-pub mod topology;
-pub mod source_runner;
 pub mod sink_runner;
-pub mod supervisor;
-pub mod channel_slot;
+pub mod source_runner;
 pub mod status;
+pub mod supervisor;
+pub mod topology;
 
 pub use checked::Checked;
 pub use reader::{Read, Reader};
