@@ -4,6 +4,12 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod config_filters;
+mod java_map;
+pub mod jceks;
+pub mod serializers;
+pub mod sinks;
+mod time_zone;
 
 use splashdam_core::{
     Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
@@ -27,7 +33,11 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[];
 pub static CHANNELS: &[Entry<dyn Channel>] = &[Entry::channel::<channels::memory::Memory>()];
 
 /// The sinks.
-pub static SINKS: &[Entry<dyn DynSink>] = &[];
+pub static SINKS: &[Entry<dyn DynSink>] = &[
+    Entry::sink::<sinks::file_roll::FileRoll>(),
+    Entry::sink::<sinks::logger::Logger>(),
+    Entry::sink::<sinks::null::Null>(),
+];
 
 /// The interceptors.
 pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[];
@@ -39,4 +49,8 @@ pub static SELECTORS: &[Entry<dyn Selector>] = &[];
 pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[];
 
 /// The stream serializers.
-pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[];
+pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[
+    Entry::serializer::<serializers::avro_event::AvroEvent>(),
+    Entry::serializer::<serializers::header_and_text::HeaderAndText>(),
+    Entry::serializer::<serializers::text::Text>(),
+];
