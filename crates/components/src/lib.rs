@@ -11,6 +11,7 @@ pub mod serializers;
 pub mod sinks;
 mod time_zone;
 
+use splashdam_config::ConfigFilter;
 use splashdam_core::{
     Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
 };
@@ -24,13 +25,16 @@ pub static LISTS: Lists = Lists {
     selectors: SELECTORS,
     processors: PROCESSORS,
     serializers: SERIALIZERS,
+    config_filters: CONFIG_FILTERS,
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
 pub static SOURCES: &[Entry<dyn DynSource>] = &[];
 
 /// The channels.
-pub static CHANNELS: &[Entry<dyn Channel>] = &[Entry::channel::<channels::memory::Memory>()];
+pub static CHANNELS: &[Entry<dyn Channel>] = &[
+    Entry::channel::<channels::memory::Memory>(),
+];
 
 /// The sinks.
 pub static SINKS: &[Entry<dyn DynSink>] = &[
@@ -53,4 +57,8 @@ pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[
     Entry::serializer::<serializers::avro_event::AvroEvent>(),
     Entry::serializer::<serializers::header_and_text::HeaderAndText>(),
     Entry::serializer::<serializers::text::Text>(),
+];
+
+/// The config filters.
+pub static CONFIG_FILTERS: &[Entry<dyn ConfigFilter>] = &[
 ];
