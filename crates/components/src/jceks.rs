@@ -69,7 +69,9 @@ pub enum KeyStoreError {
     #[error("it is larger than {LIMIT_BYTES} bytes, which no key store is")]
     TooLarge,
     /// It does not begin as a JCEKS store does.
-    #[error("it is not a JCEKS key store; convert it with keytool -importkeystore -deststoretype JCEKS")]
+    #[error(
+        "it is not a JCEKS key store; convert it with keytool -importkeystore -deststoretype JCEKS"
+    )]
     NotJceks,
     /// The digest does not fit.
     #[error("the password of the store is wrong, or the file is damaged")]
@@ -260,7 +262,8 @@ fn field<T: FromJava>(object: &ObjectData, name: &str) -> Option<T> {
 fn parameters(der: &[u8]) -> Option<([u8; SALT_BYTES], u32)> {
     let content = der.strip_prefix(&[0x30])?;
     let (len, content) = content.split_first()?;
-    let content = content.strip_prefix(&[0x04, 8]).filter(|_| usize::from(*len) == content.len())?;
+    let content =
+        content.strip_prefix(&[0x04, 8]).filter(|_| usize::from(*len) == content.len())?;
     let (salt, content) = content.split_first_chunk::<SALT_BYTES>()?;
     let (len, number) = content.strip_prefix(&[0x02])?.split_first()?;
     if number.len() != usize::from(*len) || number.len() > 4 {
@@ -339,7 +342,11 @@ mod tests {
         let check = |store: &[u8], password, alias: &str, key_password, algorithm, want: &[u8]| {
             let store = KeyStore::parse(store, password).unwrap();
             let key = store.secret_key(alias, key_password).unwrap().unwrap();
-            assert_eq!((key.algorithm.as_str(), key.bytes.as_slice()), (algorithm, want), "{alias}");
+            assert_eq!(
+                (key.algorithm.as_str(), key.bytes.as_slice()),
+                (algorithm, want),
+                "{alias}"
+            );
         };
         let aes = 0x8268_d20b_4b1d_6249_3ed1_cd0e_396e_3dd0_u128.to_be_bytes();
         check(FILE_CHANNEL, "storePassword", "key-0", "keyPassword0", "AES", &aes);

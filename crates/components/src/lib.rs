@@ -34,6 +34,7 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[];
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
     Entry::channel::<channels::memory::Memory>(),
+    Entry::channel::<channels::pseudo_memory::PseudoMemory>(),
 ];
 
 /// The sinks.
@@ -61,4 +62,7 @@ pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[
 
 /// The config filters.
 pub static CONFIG_FILTERS: &[Entry<dyn ConfigFilter>] = &[
+    Entry::config_filter::<config_filters::env::Environment>(),
+    Entry::config_filter::<config_filters::external::ExternalProcess>(),
+    Entry::config_filter::<config_filters::hadoop::HadoopCredentials>(),
 ];

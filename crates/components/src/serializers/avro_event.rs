@@ -90,7 +90,10 @@ impl Component for AvroEvent {
     }
 
     fn facts(config: &Config) -> Facts {
-        Facts { memory_bytes: Some(2 * u64::from(config.sync_interval_bytes.0)), ..Facts::default() }
+        Facts {
+            memory_bytes: Some(2 * u64::from(config.sync_interval_bytes.0)),
+            ..Facts::default()
+        }
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
@@ -103,7 +106,9 @@ impl Component for AvroEvent {
             config.compression_codec
         );
         let finding = Diagnostic::warning("unknown-codec", message);
-        vec![finding.at(section.value_span("compressionCodec")).help(format!("known are `{known}`"))]
+        vec![
+            finding.at(section.value_span("compressionCodec")).help(format!("known are `{known}`")),
+        ]
     }
 }
 

@@ -7,6 +7,7 @@
 //! - An existing file is never truncated: a name that is taken is passed over for the next number.
 //! - The file is opened, and rolled, without waiting for the next batch.
 //! - A file that was removed while it was open is noticed, and the batch goes to a new one.
+//! - `sink.createDirectory` makes the directory.
 //! - `sink.sync` says what must survive a crash of the machine; Flume leaves it to chance.
 
 mod disk;
@@ -22,27 +23,30 @@ use bytes::BytesMut;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Entry, Facts, OpenError, Serializer, Sink,
-    Size, Trouble, World, find, known_types,
+    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, Trouble,
+    World,
 };
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use crate::{SERIALIZERS, time_zone};
+use crate::{serializers, time_zone};
 use disk::{Disk, RealDisk};
 use names::Names;
 use writer::{FileError, Writer};
 
 /// How long a roll that failed waits before it is tried again, while the old file goes on.
 const ROLL_AGAIN: Duration = Duration::from_secs(1);
-const DEFAULT_SERIALIZER: &str = "TEXT";
 
 /// Keys of the file roll sink.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// The directory for the files. It must exist.
+    /// The directory for the files. It must exist, unless `sink.createDirectory` is set.
     #[serde(rename = "sink.directory")]
     pub directory: PathBuf,
+    /// Whether the directory is made, with those above it, when the sink opens; not a key of
+    /// Flume's. One that vanishes later is never made again, since it may be a lost mount.
+    #[serde(rename = "sink.createDirectory", default)]
+    pub create_directory: bool,
     /// Seconds until the next file begins; 0 means one file for ever. As in Flume a new file
     /// begins even if nothing came in.
     #[serde(rename = "sink.rollInterval", default = "defaults::roll_interval")]
@@ -121,19 +125,6 @@ impl Config {
     fn batch_events(&self) -> usize {
         usize::try_from(self.batch_size.get()).unwrap_or(usize::MAX)
     }
-
-    fn serializer_name(&self) -> &str {
-        self.serializer.value().unwrap_or(DEFAULT_SERIALIZER)
-    }
-
-    fn serializer_entry(&self) -> Result<&'static Entry<dyn Serializer>, Diagnostic> {
-        let name = self.serializer_name();
-        find(SERIALIZERS, name).ok_or_else(|| {
-            let known = known_types(SERIALIZERS).join("`, `");
-            Diagnostic::error("unknown-type", format!("there is no serializer `{name}`"))
-                .help(format!("known are `{known}`"))
-        })
-    }
 }
 
 /// The sink.
@@ -181,22 +172,14 @@ impl Component for FileRoll {
         }
     }
 
-    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
-        match config.serializer_entry() {
-            Ok(entry) => entry.look(&config.serializer).findings,
-            Err(unknown) => vec![unknown.at(section.value_span("sink.serializer"))],
-        }
+    fn check(config: &Config, _section: &Section) -> Vec<Diagnostic> {
+        serializers::check(&config.serializer)
     }
 }
 
 impl FileRoll {
-    async fn open_on(
-        disk: Arc<dyn Disk>,
-        config: Config,
-        cx: Context,
-    ) -> Result<Self, OpenError> {
-        let entry = config.serializer_entry().map_err(|unknown| OpenError::Config(vec![unknown]))?;
-        let serializer = entry.open(config.serializer.clone(), cx.clone()).await?;
+    async fn open_on(disk: Arc<dyn Disk>, config: Config, cx: Context) -> Result<Self, OpenError> {
+        let serializer = serializers::open(&config.serializer, cx.clone()).await?;
         let zone = time_zone::local(&*cx.world);
         let writer = Writer {
             component: cx.name.clone(),
@@ -219,7 +202,14 @@ impl FileRoll {
             world: cx.world,
             roll_trouble: Trouble::new(),
         };
-        let opened = sink.on_disk(Writer::roll).await;
+        let create_directory = config.create_directory;
+        let open_first = move |writer: &mut Writer| {
+            if create_directory {
+                writer.create_directory()?;
+            }
+            writer.roll()
+        };
+        let opened = sink.on_disk(open_first).await;
         opened.map_err(OpenError::unavailable)?.map_err(OpenError::unavailable)?;
         Ok(sink)
     }
@@ -252,7 +242,8 @@ impl FileRoll {
         if !none && self.roll.as_ref().is_none_or(|roll| now < roll.due) {
             return Ok(());
         }
-        let rolled = self.on_disk(Writer::roll).await?;
+        let rolled =
+            self.on_disk(|writer| writer.roll().inspect_err(|_| writer.count_failure())).await?;
         if let Some(roll) = &mut self.roll {
             roll.due = match rolled {
                 // The beat is kept; intervals that were slept through are not made up for.

@@ -150,8 +150,7 @@ mod tests {
         );
         let mut event = Event::new("a");
         event.headers = [("timestamp", "1"), ("host", "mill")].into_iter().collect();
-        let want =
-            "{ headers:{host=mill, timestamp=1} body: 61                                              a }";
+        let want = "{ headers:{host=mill, timestamp=1} body: 61                                              a }";
         assert_eq!(described(&event, 16), want);
     }
 

@@ -9,6 +9,8 @@ use std::path::Path;
 pub(super) trait Disk: Send + Sync {
     /// Makes a file that was not there and opens it for appending.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
+    /// Makes a directory, and those above it, where there is none.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
@@ -32,6 +34,10 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
         Ok(Box::new(file))
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

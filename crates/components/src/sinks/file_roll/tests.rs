@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use splashdam_core::metrics::SinkMetrics;
-use splashdam_core::{Event, Role};
+use splashdam_core::{Entry, Event, Role};
 use splashdam_testkit::{FakeWorld, contract, events};
 use tempfile::TempDir;
 
@@ -80,6 +80,9 @@ impl Disk for BadDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
         next(&mut self.script().creates)?;
         Ok(Box::new(BadOutput(RealDisk.create(path)?, self.clone())))
+    }
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_directory(path)
     }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.script().directories_synced += 1;
@@ -237,6 +240,22 @@ async fn a_directory_that_will_not_do_is_named_and_waited_for() {
         assert!(error.to_string().contains(want), "{error}");
     }
     disk.open(&dir, "").await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_is_made_on_request_and_only_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("a/b");
+    let keys = format!("sink.directory = {}\nsink.createDirectory = true", below.display());
+    let mut sink = contract::open_sink::<FileRoll>(&keys, context()).await;
+    deliver(&mut sink, &["one"]).await.unwrap();
+    std::fs::remove_dir_all(&below).unwrap();
+    deliver(&mut sink, &["two"]).await.unwrap_err();
+    deliver(&mut sink, &["two"]).await.unwrap_err();
+    assert!(!below.exists());
+    let again = contract::open_sink::<FileRoll>(&keys, context()).await;
+    again.close().await.unwrap();
+    assert!(below.exists());
 }
 
 #[tokio::test]
@@ -419,9 +438,7 @@ fn bad_keys_are_found_where_they_stand() {
             .findings
             .iter()
             .map(|finding| {
-                let span = finding.span.map_or(0..0, |span| {
-                    usize::try_from(span.start).unwrap()..usize::try_from(span.end).unwrap()
-                });
+                let span = finding.span.map_or(0..0, |span| span.start..span.end);
                 (finding.code, &text[span])
             })
             .collect();

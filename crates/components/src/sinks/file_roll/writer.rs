@@ -86,6 +86,13 @@ fn advice(error: &io::Error, path: &Path) -> String {
 }
 
 impl Writer {
+    /// Makes the directory and those above it.
+    pub(super) fn create_directory(&self) -> Result<(), FileError> {
+        let path = &self.directory;
+        let made = self.disk.create_directory(path);
+        made.map_err(|error| FileError::Create { path: path.clone(), error })
+    }
+
     /// Ends the current file and begins the next. When no new file can be made, the current one
     /// stays.
     pub(super) fn roll(&mut self) -> Result<(), FileError> {
@@ -95,6 +102,11 @@ impl Writer {
         self.metrics.connections_created.add(1);
         self.write_header();
         Ok(())
+    }
+
+    /// Counts a file that could not be made, but for the first, which the runner counts.
+    pub(super) fn count_failure(&self) {
+        self.metrics.connections_failed.add(1);
     }
 
     /// Turns events into bytes in the buffer; does not block. A file must be open.
@@ -182,12 +194,10 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     self.names.give_back();
-                    self.metrics.connections_failed.add(1);
                     return Err(FileError::Create { path, error });
                 }
             }
         }
-        self.metrics.connections_failed.add(1);
         Err(FileError::NoFreeName(path))
     }
 }
