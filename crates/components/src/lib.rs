@@ -10,6 +10,9 @@ pub mod jceks;
 pub mod serializers;
 pub mod sinks;
 mod time_zone;
+pub mod charset;
+pub mod deserializers;
+pub mod sources;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -29,7 +32,8 @@ pub static LISTS: Lists = Lists {
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
-pub static SOURCES: &[Entry<dyn DynSource>] = &[];
+pub static SOURCES: &[Entry<dyn DynSource>] =
+    &[Entry::source::<sources::seq::Seq>(), Entry::source::<sources::stress::Stress>()];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
