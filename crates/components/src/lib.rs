@@ -4,6 +4,7 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod java_regex;
 
 use splashdam_core::{
     Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
