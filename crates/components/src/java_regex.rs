@@ -151,6 +151,30 @@ impl JavaRegex {
         Ok(groups.map(|groups| Captures { text, groups }))
     }
 
+    /// The parts of `text` between matches (Java's `split`): empty ones at the end are left out.
+    /// Where the pattern gives up, the rest is one part.
+    pub fn split(&self, text: &str) -> Vec<String> {
+        let engine = self.find.engine(text);
+        let (mut parts, mut start, mut from) = (Vec::new(), 0, 0);
+        while let Some(whole) = engine.whole_at(text, from) {
+            // An empty match at the very start splits nothing off.
+            if whole.end > 0 {
+                parts.push(text[start..whole.start].to_owned());
+                start = whole.end;
+            }
+            match behind(text, &whole) {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        let whole = parts.is_empty();
+        parts.push(text[start..].to_owned());
+        while !whole && parts.last().is_some_and(String::is_empty) {
+            parts.pop();
+        }
+        parts
+    }
+
     /// Replaces every match (Java's `replaceAll`). `None` when there is none. Matching starts anew
     /// behind each match, and an empty match may follow right behind one that is not, as in Java.
     pub fn replace_all(
@@ -162,18 +186,16 @@ impl JavaRegex {
         let engine = self.find.engine(&text);
         let (mut out, mut copied, mut from) = (String::new(), 0, 0);
         let mut replaced = false;
-        while from <= text.len() {
-            let Some(groups) = engine.groups_at(&text, from)? else { break };
+        while let Some(groups) = engine.groups_at(&text, from)? {
             let Some(Some(whole)) = groups.first().cloned() else { break };
             replaced = true;
             out.push_str(&text[copied..whole.start]);
             replacement.expand(&text, &groups, &mut out);
             copied = whole.end;
-            from = match text[whole.end..].chars().next() {
-                _ if !whole.is_empty() => whole.end,
-                Some(skipped) => whole.end + skipped.len_utf8(),
+            match behind(&text, &whole) {
+                Some(next) => from = next,
                 None => break,
-            };
+            }
         }
         if !replaced {
             return Ok(None);
@@ -233,6 +255,10 @@ impl Engine {
         }
     }
 
+    fn whole_at(&self, text: &str, from: usize) -> Option<Range<usize>> {
+        self.groups_at(text, from).ok()??.first()?.clone()
+    }
+
     fn groups_at(
         &self,
         text: &str,
@@ -248,6 +274,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Where the search after a match goes on: a character further, where it was empty.
+fn behind(text: &str, whole: &Range<usize>) -> Option<usize> {
+    if !whole.is_empty() {
+        return Some(whole.end);
+    }
+    text[whole.end..].chars().next().map(|skipped| whole.end + skipped.len_utf8())
 }
 
 /// A pattern as messages show it.

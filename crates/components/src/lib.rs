@@ -4,7 +4,9 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod interceptors;
 pub mod java_regex;
+pub mod joda;
 
 use splashdam_core::{
     Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
@@ -31,7 +33,16 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[Entry::channel::<channels::memory
 pub static SINKS: &[Entry<dyn DynSink>] = &[];
 
 /// The interceptors.
-pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[];
+pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[
+    Entry::interceptor::<interceptors::Host>(),
+    Entry::interceptor::<interceptors::RegexExtractor>(),
+    Entry::interceptor::<interceptors::RegexFilter>(),
+    Entry::interceptor::<interceptors::RemoveHeader>(),
+    Entry::interceptor::<interceptors::SearchReplace>(),
+    Entry::interceptor::<interceptors::Static>(),
+    Entry::interceptor::<interceptors::Timestamp>(),
+    Entry::interceptor::<interceptors::UuidHeader>(),
+];
 
 /// The channel selectors.
 pub static SELECTORS: &[Entry<dyn Selector>] = &[];

@@ -422,3 +422,19 @@ fn any_pattern_is_taken_or_refused() {
     }
     assert!(taken > 500 && refused > 500, "{taken} taken, {refused} refused");
 }
+
+#[test]
+fn splits_as_java_does() {
+    for (pattern, text, want) in [
+        (",", "a,b", &["a", "b"][..]),
+        (",", "a,,b,,", &["a", "", "b"]),
+        (",", ",a", &["", "a"]),
+        (",", "", &[""]),
+        (",", ",", &[]),
+        (" *", "ab c", &["a", "b", "", "c"]),
+        ("", "abc", &["a", "b", "c"]),
+        ("x", "abc", &["abc"]),
+    ] {
+        assert_eq!(compiled(pattern).split(text), want, "{pattern:?} on {text:?}");
+    }
+}
