@@ -129,6 +129,9 @@ pub struct PlanReading {
 /// Creates the config filter that a plan asks for, or says why it cannot.
 pub type FilterFactory<'a> = &'a dyn Fn(&FilterPlan) -> Result<Box<dyn ConfigFilter>, String>;
 
+/// More findings than this help nobody.
+const FINDINGS_SHOWN: usize = 1000;
+
 impl Plan {
     /// Reads `agent` out of the merged `sources`.
     pub fn read(
@@ -223,9 +226,18 @@ impl SourcePlan {
 }
 
 impl PlanReading {
-    /// In the order of the text, errors before warnings at one place.
+    /// In the order of the text, errors before warnings at one place. Of too many, errors stay.
     fn sorted(mut self) -> Self {
         let place = |finding: &Diagnostic| finding.span.map(|span| (span.file, span.start));
+        if self.findings.len() > FINDINGS_SHOWN {
+            self.findings
+                .sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            let more = self.findings.len() - FINDINGS_SHOWN;
+            self.findings.truncate(FINDINGS_SHOWN);
+            let message = format!("{more} more findings are not shown");
+            self.findings
+                .push(Diagnostic::note("too-many-findings", message));
+        }
         self.findings
             .sort_by(|a, b| place(a).cmp(&place(b)).then(b.severity.cmp(&a.severity)));
         self
@@ -285,30 +297,36 @@ fn stray_agents(
                 .and_then(|rest| rest.strip_prefix('.'));
             matches!(list, Some("sources" | "sinks" | "channels"))
         };
-        let forgotten = keys::SECTIONS.contains(&other.as_str());
-        let misspelt = nearest(other, [agent]).is_some() && !entries.iter().any(lists);
         let of_other = |entry: &&Entry| entry.key().split('.').next() == Some(other);
-        let Some(first) = entries
-            .iter()
-            .find(of_other)
-            .filter(|_| forgotten || misspelt)
-        else {
+        let Some(first) = entries.iter().find(of_other) else {
             continue;
         };
-        let span = first.key.part_span(0, other.len());
-        findings.push(if forgotten {
+        let comma = other
+            .strip_prefix(agent)
+            .is_some_and(|rest| rest.starts_with([',', ';']));
+        let finding = if keys::SECTIONS.contains(&other.as_str()) {
             let message = format!("the key starts with `{other}`, where the agent's name belongs");
             Diagnostic::warning("agent-name-missing", message)
-                .at(span)
                 .help(format!("write `{agent}.{}`", first.key()))
-        } else {
+        } else if comma {
+            let dotted = first.key().replace([',', ';'], ".");
+            Diagnostic::warning(
+                "comma-for-dot",
+                format!("`{other}` is taken for another agent"),
+            )
+            .help(format!(
+                "a comma stands where a dot belongs: write `{dotted}`"
+            ))
+        } else if nearest(other, [agent]).is_some() && !entries.iter().any(lists) {
             Diagnostic::warning(
                 "agent-name-misspelt",
                 format!("`{other}` is taken for another agent"),
             )
-            .at(span)
             .help(format!("did you mean `{agent}`?"))
-        });
+        } else {
+            continue;
+        };
+        findings.push(finding.at(first.key.part_span(0, other.len())));
     }
 }
 

@@ -455,8 +455,7 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
                 );
                 continue;
             }
-            tangled |=
-                word.text().contains([',', ';']) && family.section(word.text(), role).is_none();
+            tangled |= word.text().contains([',', ';']) && !family.defines(word.text());
             names.push(word);
         }
         if tangled {
@@ -466,7 +465,7 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
     for (name, place) in family.defined().filter(|(name, _)| !seen.contains(*name)) {
         let near = names
             .iter()
-            .find(|word| family.section(word.text(), role).is_none())
+            .find(|word| !family.defines(word.text()))
             .map(Located::text);
         let finding = Diagnostic::warning(
             "not-listed",

@@ -128,6 +128,11 @@ impl Family {
             .map(|defined| (defined.name.as_str(), &defined.place))
     }
 
+    /// Whether any key of that component is written.
+    pub(super) fn defines(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
     /// The keys of one component, if any are written.
     pub(super) fn section(&self, name: &str, role: Role) -> Option<Section> {
         let defined = &self.defined[*self.places.get(name)?];
