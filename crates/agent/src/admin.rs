@@ -33,7 +33,8 @@ use tracing::{info, warn};
 pub use choice::{Choice, ChoiceError, Form, Monitoring};
 pub use json::java_double;
 
-use crate::health::{ComponentState, Health, Problem, Reading, Verdict};
+use crate::health::{Health, Problem, Reading, Verdict};
+use crate::status::Board;
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 64;
@@ -49,9 +50,6 @@ const HEAD_LIMIT_LINES: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait after a failed accept, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Reads the states of all components.
-pub type ReadStates = Arc<dyn Fn() -> Vec<ComponentState> + Send + Sync>;
 
 /// A bound server that does not serve yet.
 pub struct Admin {
@@ -73,7 +71,7 @@ pub struct BindError {
 /// What answers are made of.
 struct Served {
     registry: Registry,
-    states: ReadStates,
+    board: Board,
     health: Mutex<Health>,
     form: Form,
 }
@@ -103,9 +101,9 @@ impl Admin {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(self, registry: Registry, states: ReadStates, stop: Stop) {
+    pub async fn serve(self, registry: Registry, board: Board, stop: Stop) {
         let health = Mutex::default();
-        let served = Arc::new(Served { registry, states, health, form: self.form });
+        let served = Arc::new(Served { registry, board, health, form: self.form });
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut trouble = Trouble::new();
@@ -188,9 +186,8 @@ impl Served {
             Some((key.clone(), reading?))
         });
         let readings: Vec<_> = readings.collect();
-        let states = (self.states)();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.observe(Instant::now(), &readings, &states)
+        health.observe(Instant::now(), &readings, &self.board.all())
     }
 }
 

@@ -13,6 +13,8 @@ use serde::Serialize;
 use splashdam_core::Role;
 use splashdam_core::metrics::{Counters, Registered};
 
+use crate::status::{Phase, Status};
+
 /// How long a channel may hold events that nobody takes, or a sink try in vain.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// How long a full channel may stay so without a take: its sources are held up all the while.
@@ -21,21 +23,6 @@ pub const FULL_AFTER: Duration = Duration::from_secs(30);
 const TRIES_WITHIN: Duration = Duration::from_secs(30);
 /// The most characters of a component's trouble that are shown.
 const REASON_LIMIT_CHARS: usize = 300;
-
-/// What the supervisor knows of one component.
-#[derive(Clone, Debug)]
-pub struct ComponentState {
-    /// What it is.
-    pub role: Role,
-    /// Its name.
-    pub name: Arc<str>,
-    /// `opening`, `running`, `waiting` (to be opened again), `draining`, `closed` or `failed`.
-    pub state: &'static str,
-    /// Since when it is in this state.
-    pub since: Instant,
-    /// What went wrong last, if it is not over.
-    pub trouble: Option<String>,
-}
 
 /// One component's numbers at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,21 +111,23 @@ impl Health {
         &mut self,
         now: Instant,
         readings: &[((Role, Arc<str>), Reading)],
-        states: &[ComponentState],
+        states: &[((Role, Arc<str>), Status)],
     ) -> Verdict {
         let mut verdict = Verdict::default();
-        for state in states {
+        for ((role, name), status) in states {
             let problem = || Problem {
-                component: format!("{} {}", state.role.word(), state.name),
-                reason: reason_of(now, state),
+                component: format!("{} {name}", role.word()),
+                reason: reason_of(now, status),
             };
-            match state.state {
-                "running" | "closed" => {}
-                "waiting" | "failed" => {
+            match status.phase {
+                Phase::Running => {}
+                // A source may have nothing more to bring.
+                Phase::Closed if status.trouble.is_none() => {}
+                Phase::Opening | Phase::Draining => verdict.unready.push(problem()),
+                Phase::Waiting | Phase::Closed => {
                     verdict.unhealthy.push(problem());
                     verdict.unready.push(problem());
                 }
-                _ => verdict.unready.push(problem()),
             }
         }
         self.seen.retain(|key, _| readings.iter().any(|(read, _)| read == key));
@@ -208,10 +197,10 @@ impl Reading {
     }
 }
 
-fn reason_of(now: Instant, state: &ComponentState) -> String {
-    let seconds = now.saturating_duration_since(state.since).as_secs();
-    let mut reason = format!("it is {} for {seconds} s", state.state);
-    if let Some(trouble) = &state.trouble {
+fn reason_of(now: Instant, status: &Status) -> String {
+    let seconds = now.saturating_duration_since(status.since).as_secs();
+    let mut reason = format!("{} for {seconds} s", status.phase.word());
+    if let Some(trouble) = &status.trouble {
         reason.push_str(": ");
         reason.extend(trouble.chars().take(REASON_LIMIT_CHARS));
     }
@@ -275,28 +264,22 @@ mod tests {
     }
 
     #[test]
-    fn states_decide_readiness() {
+    fn phases_decide_readiness() {
         let now = Instant::now();
-        let check = |state, trouble: Option<&str>, unhealthy: usize, unready: usize| {
-            let trouble = trouble.map(str::to_owned);
-            let states = [ComponentState {
-                role: Role::Sink,
-                name: "k1".into(),
-                state,
-                since: now,
-                trouble,
-            }];
-            let verdict = Health::default().observe(now, &[], &states);
+        let check = |phase, trouble: Option<&str>, unhealthy: usize, unready: usize| {
+            let status = Status { phase, since: now, trouble: trouble.map(Arc::from) };
+            let verdict = Health::default().observe(now, &[], &[(key(Role::Sink), status)]);
             assert_eq!((verdict.unhealthy.len(), verdict.unready.len()), (unhealthy, unready));
             verdict.unready
         };
-        check("running", None, 0, 0);
-        check("closed", None, 0, 0);
-        check("opening", None, 0, 1);
-        check("draining", None, 0, 1);
-        check("failed", None, 1, 1);
-        let unready = check("waiting", Some("connection refused"), 1, 1);
-        assert_eq!(unready[0].component, "sink k1");
-        assert_eq!(unready[0].reason, "it is waiting for 0 s: connection refused");
+        check(Phase::Running, None, 0, 0);
+        check(Phase::Running, Some("slow"), 0, 0);
+        check(Phase::Closed, None, 0, 0);
+        check(Phase::Closed, Some("no such directory"), 1, 1);
+        check(Phase::Opening, None, 0, 1);
+        check(Phase::Draining, None, 0, 1);
+        let unready = check(Phase::Waiting, Some("connection refused"), 1, 1);
+        assert_eq!(unready[0].component, "sink x");
+        assert_eq!(unready[0].reason, "waiting for 0 s: connection refused");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod channels;
 
+use splashdam_config::ConfigFilter;
 use splashdam_core::{
     Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
 };
@@ -18,6 +19,7 @@ pub static LISTS: Lists = Lists {
     selectors: SELECTORS,
     processors: PROCESSORS,
     serializers: SERIALIZERS,
+    config_filters: CONFIG_FILTERS,
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
@@ -40,3 +42,6 @@ pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[];
 
 /// The stream serializers.
 pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[];
+
+/// The config filters.
+pub static CONFIG_FILTERS: &[Entry<dyn ConfigFilter>] = &[];

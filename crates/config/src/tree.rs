@@ -1,5 +1,6 @@
 //! The keys of one component: dotted keys that may have a value *and* keys below them.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ struct Node {
     value: Option<Located>,
     /// Keys relative to this node, in written order, unique.
     entries: Vec<Entry>,
+    /// Index of each key in `entries`.
+    places: HashMap<Arc<str>, usize>,
     span: Option<Span>,
 }
 
@@ -61,7 +64,8 @@ impl Role {
     #[must_use]
     pub fn is_common(self, key: &str) -> bool {
         let below = |parent: &str| {
-            key.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(parent)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         match self {
             Role::Part => key == "type",
@@ -85,11 +89,24 @@ impl Section {
         value: Option<Located>,
         entries: Vec<Entry>,
     ) -> Self {
+        let places = entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| (entry.key.shared(), index))
+            .collect();
         let first = entries.first().map(|entry| entry.key.span());
         let span = value.as_ref().map(Located::span).or(first);
         let name = name.into();
         let owner = (role != Role::Part).then(|| Arc::from(format!("{} {name}", role.name())));
-        Section(Arc::new(Node { name, role, owner, value, entries, span }))
+        Section(Arc::new(Node {
+            name,
+            role,
+            owner,
+            value,
+            entries,
+            places,
+            span,
+        }))
     }
 
     /// A section without keys.
@@ -103,7 +120,12 @@ impl Section {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let sources = std::iter::once(Source::new("test", text)).collect();
-        Section::new("test", Role::Source, None, text::parse_all(&sources).entries)
+        Section::new(
+            "test",
+            Role::Source,
+            None,
+            text::parse_all(&sources).entries,
+        )
     }
 
     /// The component's name, or the key of a node below one.
@@ -145,7 +167,10 @@ impl Section {
     /// The entry of a dotted key below.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.0.entries.iter().find(|entry| entry.key() == key)
+        self.0
+            .places
+            .get(key)
+            .and_then(|place| self.0.entries.get(*place))
     }
 
     /// Where a key stands: the part of it that is below this section.
@@ -177,7 +202,10 @@ impl Section {
         let below = |entry: &Entry| {
             entry.key().strip_prefix(prefix)?.strip_prefix('.')?;
             let key = entry.key.part(prefix.len() + 1, entry.key().len())?;
-            Some(Entry { key, value: entry.value.clone() })
+            Some(Entry {
+                key,
+                value: entry.value.clone(),
+            })
         };
         let entries = self.0.entries.iter().filter_map(below).collect();
         let mut section = Section::new(prefix, Role::Part, value, entries);
@@ -191,14 +219,13 @@ impl Section {
     /// The nodes directly below, in written order, each with all below it.
     #[must_use]
     pub fn children(&self) -> Vec<Section> {
-        let mut names: Vec<&str> = Vec::new();
-        for key in self.keys() {
-            let name = key.split_once('.').map_or(key, |(name, _)| name);
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names.into_iter().map(|name| self.section(name)).collect()
+        let mut seen = HashSet::new();
+        let first_part = |key| str::split_once(key, '.').map_or(key, |(name, _)| name);
+        let names = self
+            .keys()
+            .map(first_part)
+            .filter(|name| seen.insert(*name));
+        names.map(|name| self.section(name)).collect()
     }
 
     /// Dotted keys, in written order.
@@ -228,6 +255,7 @@ impl Section {
             owner: node.owner.clone(),
             value: node.value.clone(),
             entries: node.entries.clone(),
+            places: node.places.clone(),
             span: Some(span),
         }))
     }
@@ -237,7 +265,11 @@ impl PartialEq for Section {
     fn eq(&self, other: &Self) -> bool {
         self.0.value == other.0.value
             && self.0.entries.len() == other.0.entries.len()
-            && self.0.entries.iter().all(|entry| other.get(entry.key()) == Some(entry.value()))
+            && self
+                .0
+                .entries
+                .iter()
+                .all(|entry| other.get(entry.key()) == Some(entry.value()))
     }
 }
 
@@ -245,7 +277,11 @@ impl Eq for Section {}
 
 impl fmt::Debug for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs = self.0.entries.iter().map(|entry| (entry.key(), entry.value()));
+        let pairs = self
+            .0
+            .entries
+            .iter()
+            .map(|entry| (entry.key(), entry.value()));
         write!(f, "{} {:?} ", self.0.name, self.value())?;
         f.debug_map().entries(pairs).finish()
     }
@@ -281,8 +317,11 @@ mod tests {
             ["serializer", "serializer.appendNewline", "port"]
         );
         assert!(section.section("nothing").is_empty());
-        let names: Vec<_> =
-            section.children().iter().map(|child| child.name().to_owned()).collect();
+        let names: Vec<_> = section
+            .children()
+            .iter()
+            .map(|child| child.name().to_owned())
+            .collect();
         assert_eq!(names, ["serializer", "port"]);
     }
 

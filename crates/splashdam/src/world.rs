@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
+use splashdam_config::subst::Lookups;
 use splashdam_core::{Clock, World};
 
 mod date;
@@ -24,9 +25,19 @@ impl Machine {
         Machine { properties }
     }
 
+    /// The first address that the host's own name has, IPv4 before IPv6 as in Java.
+    fn local_address(&self) -> Option<IpAddr> {
+        let name = self.host_name()?;
+        let mut addresses = addresses(&name);
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses.first().copied()
+    }
+}
+
+impl Lookups for Machine {
     /// `${sys:name}`: a `-D` property, or one of those that every Java has and that make sense
     /// without it.
-    pub(crate) fn system(&self, name: &str) -> Option<String> {
+    fn system(&self, name: &str) -> Option<String> {
         if let Some(given) = self.properties.get(name) {
             return Some(given.clone());
         }
@@ -47,9 +58,13 @@ impl Machine {
         Some(fixed.to_owned())
     }
 
+    fn environment(&self, name: &str) -> Option<String> {
+        self.variable(name)
+    }
+
     /// `${java:name}`: there is no Java here, so it tells of this program and this machine in the
     /// words that Java's lookup uses.
-    pub(crate) fn java(&self, name: &str) -> Option<String> {
+    fn java(&self, name: &str) -> Option<String> {
         const PROGRAM: &str = concat!("splashdam ", env!("CARGO_PKG_VERSION"));
         let architecture = java_architecture();
         Some(match name {
@@ -77,23 +92,15 @@ impl Machine {
 
     /// `${date:pattern}`: now, in this machine's zone, in a pattern of `SimpleDateFormat`.
     /// Nothing for a pattern that Java refuses too.
-    pub(crate) fn date(&self, pattern: &str) -> Option<String> {
+    fn date(&self, pattern: &str) -> Option<String> {
         let now = jiff::Timestamp::from_millisecond(self.now_millis()).ok()?;
         date::format(pattern, &now.to_zoned(jiff::tz::TimeZone::system()))
     }
 
     /// Whether a bare `${NAME}` falls back to the environment.
-    pub(crate) fn bare_environment(&self) -> bool {
+    fn bare_environment(&self) -> bool {
         let resolver = "org.apache.flume.node.EnvVarResolverProperties";
         self.properties.get("propertiesImplementation").is_some_and(|name| name == resolver)
-    }
-
-    /// The first address that the host's own name has, IPv4 before IPv6 as in Java.
-    fn local_address(&self) -> Option<IpAddr> {
-        let name = self.host_name()?;
-        let mut addresses = addresses(&name);
-        addresses.sort_by_key(IpAddr::is_ipv6);
-        addresses.first().copied()
     }
 }
 

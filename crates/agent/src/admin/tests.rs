@@ -1,16 +1,15 @@
 //! Whole exchanges over a socket.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-
 use splashdam_core::metrics::{Counters, Registered};
 use splashdam_core::{Level, Role, Size, StopHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::status::{Phase, Sign};
 
 struct Rig {
     address: SocketAddr,
-    waiting: Arc<AtomicBool>,
+    sign: Sign,
     _stop: StopHandle,
 }
 
@@ -31,20 +30,12 @@ async fn rig(form: Form) -> Rig {
     let counters = Counters::new(Role::Channel);
     let level: splashdam_core::metrics::ReadLevel = Arc::new(move || level);
     registry.register(Role::Channel, "c1".into(), Registered { counters, level: Some(level) });
-    let waiting = Arc::new(AtomicBool::new(false));
-    let flag = waiting.clone();
-    let states: ReadStates = Arc::new(move || {
-        vec![ComponentState {
-            role: Role::Sink,
-            name: "k1".into(),
-            state: if flag.load(SeqCst) { "waiting" } else { "running" },
-            since: Instant::now(),
-            trouble: Some("connection refused".into()),
-        }]
-    });
+    let board = Board::default();
+    let sign = board.sign(Role::Sink, "k1".into());
+    sign.set(Phase::Running, None);
     let (handle, stop) = Stop::new();
-    tokio::spawn(admin.serve(registry, states, stop));
-    Rig { address, waiting, _stop: handle }
+    tokio::spawn(admin.serve(registry, board, stop));
+    Rig { address, sign, _stop: handle }
 }
 
 /// The status, the head and the body of the answer to raw bytes.
@@ -135,7 +126,7 @@ async fn health_tells_what_is_wrong() {
         let (status, _, body) = get(rig.address, path).await;
         assert_eq!((status, body.as_str()), (200, "{\"status\":\"ok\",\"problems\":[]}"));
     }
-    rig.waiting.store(true, SeqCst);
+    rig.sign.set(Phase::Waiting, Some("connection refused"));
     for path in ["/healthz", "/readyz"] {
         let (status, _, body) = get(rig.address, path).await;
         assert_eq!(status, 503);

@@ -26,8 +26,14 @@ pub(super) enum Kind {
     Absent,
     /// A required field is not written.
     Missing(&'static str),
+    /// A field is written by its name, which is given, and by an older one.
+    Twice(&'static str),
+    /// The name of that field should be read before the older one.
+    Prefer,
+    /// An older name should be left alone, as the name given is written too.
+    Ignore(&'static str),
     /// The value will not do.
-    Bad(Bad),
+    Bad(Box<Bad>),
 }
 
 #[derive(Debug)]
@@ -39,11 +45,33 @@ pub(super) struct Bad {
 
 impl ReadError {
     fn of(kind: Kind) -> Self {
-        ReadError { kind, path: None, span: None, lenient: false }
+        ReadError {
+            kind,
+            path: None,
+            span: None,
+            lenient: false,
+        }
     }
 
     pub(super) fn absent() -> Self {
         ReadError::of(Kind::Absent)
+    }
+
+    /// What to do about the field `name` of `node`, of which `last` was the second name read.
+    pub(super) fn untwinned(self, node: &str, last: &str) -> Self {
+        let Kind::Twice(name) = self.kind else {
+            return self;
+        };
+        let (kind, field) = if last == name {
+            (Kind::Prefer, name)
+        } else {
+            (Kind::Ignore(name), last)
+        };
+        ReadError {
+            kind,
+            path: Some(joined(node, field)),
+            ..self
+        }
     }
 
     pub(super) fn bad(
@@ -51,7 +79,11 @@ impl ReadError {
         message: impl Into<String>,
         help: Option<String>,
     ) -> Self {
-        ReadError::of(Kind::Bad(Bad { code, message: message.into(), help }))
+        ReadError::of(Kind::Bad(Box::new(Bad {
+            code,
+            message: message.into(),
+            help,
+        })))
     }
 
     /// Says which field it is about, unless a field inside said so already.
@@ -67,7 +99,11 @@ impl ReadError {
     }
 
     pub(super) fn into_diagnostic(self, section: &Section, path: &str) -> Diagnostic {
-        let severity = if self.lenient { Severity::Warning } else { Severity::Error };
+        let severity = if self.lenient {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
         let Kind::Bad(bad) = self.kind else {
             return Diagnostic::new(severity, "bad-value", format!("`{path}` cannot be read"));
         };
@@ -77,12 +113,18 @@ impl ReadError {
             _ if shown.starts_with('.') => bad.message,
             _ => format!("`{shown}`: {}", bad.message),
         };
-        let written = || section.value_span(path).or_else(|| section.section(path).span());
+        let written = || {
+            section
+                .value_span(path)
+                .or_else(|| section.section(path).span())
+        };
         let mut finding = Diagnostic::new(severity, bad.code, message)
             .at(self.span.or_else(written).or(section.span()));
         finding.help = bad.help;
         if self.lenient {
-            finding.notes.push("as Flume does, the default is used instead".to_owned());
+            finding
+                .notes
+                .push("as Flume does, the default is used instead".to_owned());
         }
         finding
     }
@@ -93,6 +135,8 @@ impl fmt::Display for ReadError {
         match &self.kind {
             Kind::Absent => f.write_str("no value"),
             Kind::Missing(field) => write!(f, "missing key `{field}`"),
+            Kind::Twice(field) | Kind::Ignore(field) => write!(f, "`{field}` is set twice"),
+            Kind::Prefer => f.write_str("set twice"),
             Kind::Bad(bad) => f.write_str(&bad.message),
         }
     }
@@ -117,7 +161,11 @@ impl de::Error for ReadError {
             Unexpected::Str(text) => format!("`{text}`"),
             other => other.to_string(),
         };
-        ReadError::bad("bad-value", format!("{found} will not do, expected {expected}"), None)
+        ReadError::bad(
+            "bad-value",
+            format!("{found} will not do, expected {expected}"),
+            None,
+        )
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -131,10 +179,6 @@ impl de::Error for ReadError {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        let message = "set twice, by its name and by an older name";
-        let help = Some("keep only the newer name".to_owned());
-        let mut error = ReadError::bad("duplicate-key", message, help);
-        error.path = Some(field.to_owned());
-        error
+        ReadError::of(Kind::Twice(field))
     }
 }

@@ -1,6 +1,6 @@
 //! The deserializer: a node of the section that is read, and the keys that were asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use serde::de::value::{StrDeserializer, StringDeserializer};
 use serde::de::{
@@ -35,12 +35,20 @@ pub(super) struct Node<'a> {
 
 /// `parent.key`, or `key` where there is no parent.
 pub(super) fn joined(parent: &str, key: &str) -> String {
-    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
+    if parent.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{parent}.{key}")
+    }
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(section: &'a Section, course: &'a Course) -> Self {
-        Attempt { section, course, notes: RefCell::default() }
+        Attempt {
+            section,
+            course,
+            notes: RefCell::default(),
+        }
     }
 
     pub(super) fn into_notes(self) -> Notes {
@@ -49,7 +57,8 @@ impl<'a> Attempt<'a> {
 
     fn is_written(&self, path: &str) -> bool {
         let at_or_below = |key: &str| {
-            key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         !self.course.skipped.contains(path)
             && !self.course.absent.contains(path)
@@ -72,8 +81,16 @@ impl<'a> Node<'a> {
     }
 
     fn at(attempt: &'a Attempt<'a>, path: String) -> Self {
-        let value = attempt.section.entry(&path).map(|entry| entry.value.clone());
-        Node { attempt, path, value, keyed: true }
+        let value = attempt
+            .section
+            .entry(&path)
+            .map(|entry| entry.value.clone());
+        Node {
+            attempt,
+            path,
+            value,
+            keyed: true,
+        }
     }
 
     /// The node that `field` of a struct reads: below, or this one again for `.name`.
@@ -90,7 +107,12 @@ impl<'a> Node<'a> {
     }
 
     fn word(&self, value: Located) -> Self {
-        Node { attempt: self.attempt, path: self.path.clone(), value: Some(value), keyed: false }
+        Node {
+            attempt: self.attempt,
+            path: self.path.clone(),
+            value: Some(value),
+            keyed: false,
+        }
     }
 
     /// The value, which somebody takes hereby.
@@ -128,14 +150,7 @@ impl<'a> Node<'a> {
     }
 
     fn words(&self) -> Result<Vec<Located>, ReadError> {
-        let located = self.take()?;
-        let text = located.text();
-        let start_of = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
-        let words = text.split_whitespace().filter_map(|word| {
-            let start = start_of(word);
-            located.part(start, start + word.len())
-        });
-        Ok(words.collect())
+        Ok(self.take()?.words())
     }
 }
 
@@ -208,7 +223,9 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_str(self.text()?).map_err(|error| self.blame(error))
+        visitor
+            .visit_str(self.text()?)
+            .map_err(|error| self.blame(error))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -220,7 +237,9 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_bytes(self.text()?.as_bytes()).map_err(|error| self.blame(error))
+        visitor
+            .visit_bytes(self.text()?.as_bytes())
+            .map_err(|error| self.blame(error))
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -232,6 +251,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.attempt.notes.borrow_mut().asked = true;
         visitor.visit_unit()
     }
 
@@ -240,7 +260,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        visitor.visit_unit()
+        self.deserialize_unit(visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -283,7 +303,9 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let words = self.words()?.into_iter();
-        visitor.visit_seq(WordAccess { node: &self, words }).map_err(|error| self.blame(error))
+        visitor
+            .visit_seq(WordAccess { node: &self, words })
+            .map_err(|error| self.blame(error))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -305,7 +327,11 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let keys = self.keys_below().into_iter();
-        visitor.visit_map(KeyAccess { node: &self, keys, key: String::new() })
+        visitor.visit_map(KeyAccess {
+            node: &self,
+            keys,
+            key: String::new(),
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -314,10 +340,25 @@ impl<'de> Deserializer<'de> for Node<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        for field in fields.iter().filter(|field| !field.starts_with('.')) {
-            self.attempt.notes.borrow_mut().known.insert(joined(&self.path, field));
-        }
-        visitor.visit_map(FieldAccess { node: &self, fields: fields.iter(), field: "" })
+        let mut order: Vec<&'static str> = fields.to_vec();
+        let course = self.attempt.course;
+        order.sort_by_key(|field| !course.preferred.contains(&joined(&self.path, field)));
+        let mut notes = self.attempt.notes.borrow_mut();
+        notes.asked = true;
+        let names = order.iter().filter(|field| !field.starts_with('.'));
+        notes
+            .known
+            .extend(names.map(|field| joined(&self.path, field)));
+        drop(notes);
+        let field = Cell::new("");
+        let access = FieldAccess {
+            node: &self,
+            fields: order.into_iter(),
+            field: &field,
+        };
+        visitor
+            .visit_map(access)
+            .map_err(|error| error.untwinned(&self.path, field.get()))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -329,19 +370,25 @@ impl<'de> Deserializer<'de> for Node<'_> {
         let text = self.text()?;
         let exact = variants.iter().find(|variant| **variant == text);
         let any_case = || {
-            variants.iter().find(|variant| name == ANY_CASE && variant.eq_ignore_ascii_case(text))
+            variants
+                .iter()
+                .find(|variant| name == ANY_CASE && variant.eq_ignore_ascii_case(text))
         };
         let Some(&variant) = exact.or_else(any_case) else {
             return Err(self.blame(de::Error::unknown_variant(&scalar::shown(text), variants)));
         };
-        visitor.visit_enum(Choice { node: self, variant })
+        visitor.visit_enum(Choice {
+            node: self,
+            variant,
+        })
     }
 }
 
 struct FieldAccess<'n, 'a> {
     node: &'n Node<'a>,
-    fields: std::slice::Iter<'static, &'static str>,
-    field: &'static str,
+    fields: std::vec::IntoIter<&'static str>,
+    /// The one that was read last.
+    field: &'n Cell<&'static str>,
 }
 
 impl<'de> MapAccess<'de> for FieldAccess<'_, '_> {
@@ -359,19 +406,21 @@ impl<'de> MapAccess<'de> for FieldAccess<'_, '_> {
                 || (field.starts_with('.') && !attempt.course.skipped.contains(&path))
         });
         let Some(field) = next else { return Ok(None) };
-        self.field = field;
-        let name: StrDeserializer<'_, ReadError> = (*field).into_deserializer();
+        self.field.set(field);
+        let name: StrDeserializer<'_, ReadError> = field.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let path = joined(&self.node.path, self.field);
+        let field = self.field.get();
+        let path = joined(&self.node.path, field);
         if self.node.attempt.course.placeholders.contains(&path) {
             let value = seed.deserialize(Placeholder);
-            return value.map_err(|error| error.located(&self.node.path, self.field));
+            return value.map_err(|error| error.located(&self.node.path, field));
         }
-        let node = self.node.field(self.field);
-        seed.deserialize(node).map_err(|error| error.located(&self.node.path, self.field))
+        let node = self.node.field(field);
+        seed.deserialize(node)
+            .map_err(|error| error.located(&self.node.path, field))
     }
 }
 
@@ -389,7 +438,9 @@ impl<'de> MapAccess<'de> for KeyAccess<'_, '_> {
         seed: K,
     ) -> Result<Option<K::Value>, ReadError> {
         let course = self.node.attempt.course;
-        let next = self.keys.find(|key| !course.skipped.contains(&joined(&self.node.path, key)));
+        let next = self
+            .keys
+            .find(|key| !course.skipped.contains(&joined(&self.node.path, key)));
         let Some(key) = next else { return Ok(None) };
         self.key.clone_from(&key);
         let name: StringDeserializer<ReadError> = key.into_deserializer();
@@ -399,7 +450,8 @@ impl<'de> MapAccess<'de> for KeyAccess<'_, '_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let mut node = Node::at(self.node.attempt, joined(&self.node.path, &self.key));
         node.keyed = false;
-        seed.deserialize(node).map_err(|error| error.located(&self.node.path, &self.key))
+        seed.deserialize(node)
+            .map_err(|error| error.located(&self.node.path, &self.key))
     }
 }
 
