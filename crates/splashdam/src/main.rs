@@ -1,1 +1,6 @@
+//! An event agent that speaks Apache Flume.
+
+mod logging;
+mod world;
+
 fn main() {}

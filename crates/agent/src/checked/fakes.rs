@@ -25,6 +25,7 @@ pub(crate) static LISTS: Lists = Lists {
         Entry::processor::<LoadBalance>(),
     ],
     serializers: &[],
+    config_filters: &[],
 };
 
 /// Reads agent `a1` out of `text`, and checks it against [`LISTS`]. What the plan says comes first.

@@ -72,11 +72,11 @@ fn what_cannot_be_opened_is_left_out() {
         ("a1.sinks.k1.type = hdfs", "fatal", "type-not-built"),
         ("a1.channels.c1.type = memroy", "fatal", "unknown-type"),
         ("a1.sources.r1.type = ORG.apache.flume.source.SequenceGeneratorSource", "", ""),
-        ("a1.sources.r1.batchSize = 10k", "c1 k1:default(k1<c1)", "invalid-value"),
+        ("a1.sources.r1.batchSize = 10k", "c1 k1:default(k1<c1)", "bad-number"),
         ("a1.sources.r1.batchSize = 101", "c1 k1:default(k1<c1)", "batch-exceeds-transaction"),
         ("a1.sources.r1.batchSize = 100", "", ""),
         ("a1.sinks.k1.batchSize = 101", "r1>c1 c1", "batch-exceeds-transaction"),
-        ("a1.channels.c1.capacity = many", "idle", "invalid-value left-out left-out nothing-left"),
+        ("a1.channels.c1.capacity = many", "idle", "bad-number left-out left-out nothing-left"),
         ("a1.sources.r1.selector.type = mine", "c1 k1:default(k1<c1)", "unknown-type"),
         ("a1.sources.r1.selector.optional = c9", "c1 k1:default(k1<c1)", "selector-channel"),
         (
@@ -87,7 +87,7 @@ fn what_cannot_be_opened_is_left_out() {
         (
             "a1.sources.r1.batchSize = x\na1.sinks.k1.batchSize = y",
             "idle",
-            "invalid-value invalid-value left-out nothing-left",
+            "bad-number bad-number left-out nothing-left",
         ),
     ];
     for (lines, shape_left, codes) in one {
@@ -155,7 +155,7 @@ fn findings_say_where_and_what_now() {
             "did you mean `c1`?",
         ),
         ("a1.sinks.k1.batchSize = 500", "batch-exceeds-transaction", "`batchSize` to at most 100"),
-        ("a1.sinks.k1.batchSize = x", "invalid-value", "the agent runs without sink k1"),
+        ("a1.sinks.k1.batchSize = x", "bad-number", "the agent runs without sink k1"),
     ] {
         let checking = with(lines);
         let finding = checking.findings.iter().find(|finding| finding.code == code);
