@@ -135,7 +135,8 @@ impl Topology {
         }
         for (name, running) in &self.groups {
             let same = new.groups.iter().any(|g| *g == running.checked);
-            let stays = running.checked.sinks.iter().all(|s| !touched.channels.contains(&s.channel));
+            let stays =
+                running.checked.sinks.iter().all(|s| !touched.channels.contains(&s.channel));
             if !(same && stays) {
                 touched.groups.insert(name.clone());
             }
@@ -268,7 +269,8 @@ impl Topology {
     /// it is delivered first, as far as the grace time reaches.
     async fn stop_groups(&mut self, touched: &Touched) {
         let leaving = |name: &Arc<str>| {
-            let channel = touched.channels.contains(name).then(|| self.channels.get(name)).flatten();
+            let channel =
+                touched.channels.contains(name).then(|| self.channels.get(name)).flatten();
             channel.and_then(|c| c.slot.now()).is_some_and(|c| c.volatile())
         };
         let (drain, halt): (BTreeSet<_>, BTreeSet<_>) =

@@ -10,6 +10,12 @@ pub mod jceks;
 pub mod serializers;
 pub mod sinks;
 mod time_zone;
+pub mod charset;
+pub mod deserializers;
+pub mod sources;
+pub mod interceptors;
+pub mod java_regex;
+pub mod joda;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -29,7 +35,8 @@ pub static LISTS: Lists = Lists {
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
-pub static SOURCES: &[Entry<dyn DynSource>] = &[];
+pub static SOURCES: &[Entry<dyn DynSource>] =
+    &[Entry::source::<sources::seq::Seq>(), Entry::source::<sources::stress::Stress>()];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
@@ -45,7 +52,16 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
 ];
 
 /// The interceptors.
-pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[];
+pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[
+    Entry::interceptor::<interceptors::Host>(),
+    Entry::interceptor::<interceptors::RegexExtractor>(),
+    Entry::interceptor::<interceptors::RegexFilter>(),
+    Entry::interceptor::<interceptors::RemoveHeader>(),
+    Entry::interceptor::<interceptors::SearchReplace>(),
+    Entry::interceptor::<interceptors::Static>(),
+    Entry::interceptor::<interceptors::Timestamp>(),
+    Entry::interceptor::<interceptors::UuidHeader>(),
+];
 
 /// The channel selectors.
 pub static SELECTORS: &[Entry<dyn Selector>] = &[];
