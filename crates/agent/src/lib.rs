@@ -2,8 +2,6 @@
 //!
 //! Start with [`topology`]: it is the agent. [`checked`] is what it is built from.
 
-pub mod channel_slot;
-pub mod checked;
 pub mod account;
 pub mod admin;
 pub mod channel_slot;
@@ -11,6 +9,7 @@ pub mod checked;
 pub mod health;
 pub mod provider;
 pub mod reader;
+pub mod reload;
 pub mod sink_runner;
 pub mod source_runner;
 pub mod status;
