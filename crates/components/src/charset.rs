@@ -48,6 +48,9 @@ pub enum OnMalformed {
     Ignore,
 }
 
+/// Sees characters, or `None` for what is malformed, with the bytes that they came from.
+type Each<'a> = dyn FnMut(Range<usize>, Option<&str>) -> ControlFlow<()> + 'a;
+
 /// A name that no supported charset has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("charset `{name}` {why}")]
@@ -250,18 +253,17 @@ impl Charset {
         if bytes.len() / self.unit_bytes() < units {
             return None;
         }
-        let (mut count, mut end) = (0, None);
+        let (mut count, mut end) = (0, 0);
         let malformed = usize::from(on != OnMalformed::Ignore);
-        // That the walk was broken off is seen by `end`.
-        let _: ControlFlow<()> = self.walk(bytes, &mut |range, piece| {
+        let walked = self.walk(bytes, &mut |range, piece| {
             count += piece.map_or(malformed, |piece| piece.encode_utf16().count());
             if count < units {
                 return ControlFlow::Continue(());
             }
-            end = Some(range.end);
+            end = range.end;
             ControlFlow::Break(())
         });
-        end
+        walked.is_break().then_some(end)
     }
 
     /// The end of the last character that is complete in `bytes`, for input that is cut anywhere.
@@ -291,10 +293,11 @@ impl Charset {
             Kind::Other(_) => {
                 // What the walk calls malformed at the very end may only be incomplete.
                 let mut last = None;
-                let _: ControlFlow<()> = self.walk(bytes, &mut |range, piece| {
+                let walked = self.walk(bytes, &mut |range, piece| {
                     last = Some((range, piece.is_none()));
                     ControlFlow::Continue(())
                 });
+                assert!(walked.is_continue(), "nobody broke it off");
                 match last {
                     Some((range, true)) if range.end == bytes.len() && range.len() < 4 => {
                         range.len()
@@ -334,11 +337,7 @@ impl Charset {
     }
 
     /// Shows each character, or `None` for what is malformed, with the bytes that it came from.
-    fn walk(
-        self,
-        bytes: &[u8],
-        each: &mut dyn FnMut(Range<usize>, Option<&str>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    fn walk(self, bytes: &[u8], each: &mut Each<'_>) -> ControlFlow<()> {
         match self.0 {
             Kind::Utf8 => {
                 let mut at = 0;
@@ -390,7 +389,7 @@ impl Charset {
 fn walk_by_table(
     encoding: &'static Encoding,
     bytes: &[u8],
-    each: &mut dyn FnMut(Range<usize>, Option<&str>) -> ControlFlow<()>,
+    each: &mut Each<'_>,
 ) -> ControlFlow<()> {
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let (mut start, mut fed) = (0, 0);

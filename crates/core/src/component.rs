@@ -170,6 +170,8 @@ plain_roles! {
     processor: crate::SinkProcessor;
     /// A line of the list of serializers.
     serializer: crate::Serializer;
+    /// A line of the list of config filters.
+    config_filter: splashdam_config::ConfigFilter;
 }
 
 /// All lists of a build: what an agent can do.
@@ -189,4 +191,6 @@ pub struct Lists {
     pub processors: &'static [Entry<dyn crate::SinkProcessor>],
     /// The serializers.
     pub serializers: &'static [Entry<dyn crate::Serializer>],
+    /// The config filters.
+    pub config_filters: &'static [Entry<dyn splashdam_config::ConfigFilter>],
 }

@@ -73,12 +73,13 @@ fn text_goes_there_and_back() {
         assert_eq!(charset.decode(&bytes, Fail).unwrap(), text, "{name}");
         // Piece by piece it is the same text, and the pieces join up.
         let (mut pieces, mut at) = (String::new(), 0);
-        let _: ControlFlow<()> = charset.walk(&bytes, &mut |range, piece| {
+        let walked = charset.walk(&bytes, &mut |range, piece| {
             assert_eq!(range.start, at, "{name}");
             at = range.end;
             pieces.push_str(piece.unwrap());
             ControlFlow::Continue(())
         });
+        assert!(walked.is_continue());
         assert_eq!((pieces.as_str(), at), (text, bytes.len()), "{name}");
         assert_eq!(charset.prefix(&bytes, text.encode_utf16().count() + 1, Fail), None, "{name}");
     }
