@@ -4,6 +4,7 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod sources;
 
 use splashdam_core::{
     Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
@@ -21,7 +22,7 @@ pub static LISTS: Lists = Lists {
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
-pub static SOURCES: &[Entry<dyn DynSource>] = &[];
+pub static SOURCES: &[Entry<dyn DynSource>] = &[Entry::source::<sources::taildir::Taildir>()];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[Entry::channel::<channels::memory::Memory>()];

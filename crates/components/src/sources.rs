@@ -1,0 +1,3 @@
+//! The sources, one file each.
+
+pub mod taildir;
