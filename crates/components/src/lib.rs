@@ -21,6 +21,7 @@ pub mod java_regex;
 pub mod joda;
 pub mod processors;
 pub mod selectors;
+pub mod sources;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -47,6 +48,7 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::spooldir::SpoolDir>(),
     Entry::source::<sources::stress::Stress>(),
 ];
+pub static SOURCES: &[Entry<dyn DynSource>] = &[Entry::source::<sources::taildir::Taildir>()];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[

@@ -38,3 +38,4 @@ mod tests {
         }
     }
 }
+pub mod taildir;
