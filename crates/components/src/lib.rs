@@ -16,6 +16,8 @@ pub mod sources;
 pub mod interceptors;
 pub mod java_regex;
 pub mod joda;
+pub mod processors;
+pub mod selectors;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -64,10 +66,18 @@ pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[
 ];
 
 /// The channel selectors.
-pub static SELECTORS: &[Entry<dyn Selector>] = &[];
+pub static SELECTORS: &[Entry<dyn Selector>] = &[
+    Entry::selector::<selectors::LoadBalancing>(),
+    Entry::selector::<selectors::Multiplexing>(),
+    Entry::selector::<selectors::Replicating>(),
+];
 
 /// The sink processors.
-pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[];
+pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[
+    Entry::processor::<processors::Default>(),
+    Entry::processor::<processors::Failover>(),
+    Entry::processor::<processors::LoadBalance>(),
+];
 
 /// The stream serializers.
 pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
-use splashdam_config::{Diagnostic, Section};
+use splashdam_config::{Diagnostic, Section, Spanned};
 
 use crate::{Context, OpenError};
 
@@ -64,6 +64,9 @@ pub struct Facts {
     pub sets_headers: Vec<String>,
     /// Header names that this part needs on every event.
     pub needs_headers: Vec<String>,
+    /// Names that this part takes for channels of its source or sinks of its group, with their
+    /// places. One that is not among [`Context::choices`] is an error.
+    pub chooses: Vec<Spanned<String>>,
 }
 
 /// What an [`Entry`] finds in a section without opening anything.

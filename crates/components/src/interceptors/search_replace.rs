@@ -5,8 +5,6 @@
 //! found; here a body without a match stays as it is. With a match such bytes become U+FFFD, or
 //! `?` where the charset has no U+FFFD, as in Flume.
 
-mod charset;
-
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -15,8 +13,8 @@ use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{Batch, Component, Context, Event, Interceptor, OpenError, Trouble};
 use tracing::warn;
 
+use crate::charset::{Charset, OnMalformed};
 use crate::java_regex::{GaveUp, JavaRegex, JavaReplacement, Replacement};
-use charset::Charset;
 
 /// Edits bodies.
 pub struct SearchReplace {
@@ -87,7 +85,8 @@ impl SearchReplace {
             let replaced = self.pattern.replace_all(&event.body, &self.replacement)?;
             return Ok(replaced.map(Bytes::from));
         }
-        let text = self.charset.decode(&event.body);
+        let (charset, mark) = self.charset.resolve(&event.body);
+        let text = charset.decode(&event.body[mark..], OnMalformed::Replace).unwrap_or_default();
         let replaced = self.pattern.replace_all(text.as_bytes(), &self.replacement)?;
         Ok(replaced.map(|text| Bytes::from(self.charset.encode(&text))))
     }
