@@ -37,8 +37,13 @@ pub static LISTS: Lists = Lists {
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
-pub static SOURCES: &[Entry<dyn DynSource>] =
-    &[Entry::source::<sources::seq::Seq>(), Entry::source::<sources::stress::Stress>()];
+pub static SOURCES: &[Entry<dyn DynSource>] = &[
+    Entry::source::<sources::exec::Exec>(),
+    Entry::source::<sources::netcat::Netcat>(),
+    Entry::source::<sources::seq::Seq>(),
+    Entry::source::<sources::stress::Stress>(),
+    Entry::source::<sources::taildir::Taildir>(),
+];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[

@@ -4,6 +4,7 @@ pub mod exec;
 pub mod netcat;
 pub mod seq;
 pub mod stress;
+pub mod taildir;
 
 use splashdam_core::{PutError, SourceError, Stop};
 
