@@ -86,6 +86,7 @@ pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[
 
 /// The stream serializers.
 pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[
+    Entry::serializer::<serializers::avro_body::AvroBody>(),
     Entry::serializer::<serializers::avro_event::AvroEvent>(),
     Entry::serializer::<serializers::header_and_text::HeaderAndText>(),
     Entry::serializer::<serializers::text::Text>(),
