@@ -286,41 +286,24 @@ impl Checker {
         };
         let title = format!("the channel selector of {source}");
         let subject = Subject { kind: Kind::Selector, title: &title, bearer: source };
-        let seen = self.findings.len();
         let part = self.part(self.lists.selectors, subject, &kind, &section)?;
-        let strangers: Vec<Span> = self.findings[seen..]
-            .iter()
-            .filter(|finding| finding.code == "unknown-key")
-            .filter_map(|finding| finding.span)
-            .collect();
         let mut sound = true;
-        for entry in section.entries() {
-            let key = entry.key();
-            let lists_channels = matches!(key, "default" | "optional")
-                || key.starts_with("mapping.")
-                || key.starts_with("optional.");
-            if !lists_channels || strangers.contains(&entry.key_span()) {
-                continue;
-            }
-            for word in entry.value.words() {
-                let name = word.text();
-                if channels.iter().any(|channel| **channel == *name) {
-                    continue;
-                }
-                sound = false;
-                let message = format!("{title} names `{name}`, which is not one of its channels");
-                let finding = Diagnostic::error("selector-channel", message)
-                    .at(word.span())
-                    .component(source)
-                    .with_note(without(source));
-                let listed = plan.channels.iter().any(|channel| channel.value == name);
-                let near = nearest(name, channels.iter().map(|channel| &**channel));
-                self.findings.push(match near {
-                    _ if listed => finding.help(format!("mend channel {name}, which is left out")),
-                    Some(near) => finding.help(format!("did you mean `{near}`?")),
-                    None => finding.help(format!("add `{name}` to the source's `channels`")),
-                });
-            }
+        let chosen = |name: &&Spanned<String>| !channels.iter().any(|c| **c == *name.value);
+        for name in part.facts.chooses.iter().filter(chosen) {
+            sound = false;
+            let Spanned { value: name, span } = name;
+            let message = format!("{title} names `{name}`, which is not one of its channels");
+            let finding = Diagnostic::error("selector-channel", message)
+                .at(span.or(section.span()))
+                .component(source)
+                .with_note(without(source));
+            let listed = plan.channels.iter().any(|channel| channel.value == *name);
+            let near = nearest(name, channels.iter().map(|channel| &**channel));
+            self.findings.push(match near {
+                _ if listed => finding.help(format!("mend channel {name}, which is left out")),
+                Some(near) => finding.help(format!("did you mean `{near}`?")),
+                None => finding.help(format!("add `{name}` to the source's `channels`")),
+            });
         }
         sound.then_some(part)
     }
@@ -378,6 +361,7 @@ impl Checker {
         let sinks: Vec<CheckedSink> =
             members.filter_map(|sink| self.sink(sink, channels)).collect();
         let processor = processor?;
+        self.strange_sinks(&title, &processor, group);
         if sinks.is_empty() {
             let message = format!("{title} is left out too, as all of its sinks are");
             self.follows(&title, message, group.section.value_span("sinks"));
@@ -398,6 +382,35 @@ impl Checker {
             processor
         };
         Some(CheckedGroup { name: Arc::from(group.name.as_str()), processor, sinks })
+    }
+
+    /// What a processor says of sinks that are not in its group does nothing, as in Flume.
+    fn strange_sinks(
+        &mut self,
+        title: &str,
+        processor: &Part<dyn SinkProcessor>,
+        group: &GroupPlan,
+    ) {
+        for name in &processor.facts.chooses {
+            if group.sinks.iter().any(|sink| sink.value == name.value) {
+                continue;
+            }
+            let Spanned { value: name, span } = name;
+            let keys = processor.section.entries().iter();
+            let key = keys.map(splashdam_config::Entry::key_span).zip(processor.section.keys());
+            let mut key = key.filter(|(_, key)| key.rsplit('.').next() == Some(name));
+            let at = span.or(key.next().map(|(span, _)| span)).or(group.kind.span);
+            let message = format!("{title} has no sink `{name}`");
+            let finding = Diagnostic::warning("processor-sink", message)
+                .at(at)
+                .label("this does nothing")
+                .component(title);
+            let near = nearest(name, group.sinks.iter().map(|sink| sink.value.as_str()));
+            self.findings.push(match near {
+                Some(near) => finding.help(format!("did you mean `{near}`?")),
+                None => finding.help(format!("add `{name}` to the group's `sinks`")),
+            });
+        }
     }
 
     fn sink(&mut self, plan: &SinkPlan, channels: &[CheckedChannel]) -> Option<CheckedSink> {

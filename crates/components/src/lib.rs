@@ -49,6 +49,9 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::stress::Stress>(),
 ];
 pub static SOURCES: &[Entry<dyn DynSource>] = &[Entry::source::<sources::taildir::Taildir>()];
+    Entry::source::<sources::stress::Stress>(),
+    Entry::source::<sources::taildir::Taildir>(),
+];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[

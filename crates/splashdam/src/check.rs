@@ -277,7 +277,8 @@ mod tests {
             (1024, "1 KiB"),
             (1536, "1.5 KiB"),
             (16 << 20, "16 MiB"),
-            (u64::MAX, "16777216 TiB"),
+            (1 << 40, "1 TiB"),
+            (u64::MAX, "16777215.9 TiB"),
         ] {
             assert_eq!(bytes(count), said);
         }

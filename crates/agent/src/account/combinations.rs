@@ -36,7 +36,6 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     for source in &checked.sources {
         volatile(checked, source, &mut findings);
         small_batches(checked, source, &mut findings);
-        unmapped(source, &mut findings);
         headers_on_the_way(source, &mut findings);
     }
     scattered_groups(checked, &mut findings);
@@ -162,23 +161,6 @@ fn small_batches(checked: &Checked, source: &CheckedSource, findings: &mut Vec<D
         Diagnostic::note("small-batches", message)
             .at(written.map(splashdam_config::Entry::value_span).or(section.span()))
             .help(format!("raise `{key}` of the source"))
-            .component(format!("source {name}")),
-    );
-}
-
-/// A multiplexing selector that drops what it has no mapping for.
-fn unmapped(source: &CheckedSource, findings: &mut Vec<Diagnostic>) {
-    let section = &source.selector.section;
-    if source.selector.entry.name != "multiplexing" || section.get("default").is_some() {
-        return;
-    }
-    let name = &source.name;
-    let message =
-        format!("source {name} drops events whose header has no mapping, and says they arrived");
-    findings.push(
-        Diagnostic::warning("no-default-channel", message)
-            .at(section.value_span("type"))
-            .help("set `selector.default` to the channel for everything else")
             .component(format!("source {name}")),
     );
 }

@@ -115,7 +115,7 @@ fn combinations_are_found_where_they_are_and_only_there() {
         (
             "a1.sources.r1.selector.type = multiplexing\na1.sources.r1.selector.mapping.A = c1"
                 .to_owned(),
-            "no-default-channel header-never-set",
+            "header-never-set",
         ),
         (
             "a1.sources.r1.selector.type = multiplexing\na1.sources.r1.selector.mapping.A = c1\n\

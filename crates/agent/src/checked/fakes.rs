@@ -1,9 +1,10 @@
 //! A small list of components that do nothing, for tests of what is said about agents.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Deserialize;
-use splashdam_config::{Plan, Source as Text, Sources};
+use splashdam_config::{Plan, Source as Text, Sources, Spanned};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Component, Context, DeliverError, Delivered, Entry,
     Event, Facts, Interceptor, Level, Lists, OpenError, Outlet, Put, Route, Selector, Sink, SinkId,
@@ -133,20 +134,28 @@ component!(Timestamp, TimestampConfig, "timestamp", "a.T$Builder", |c| Facts {
 });
 config!(MultiplexingConfig {
     "header" header: String = "flume.selector.header".into(),
-    "default" default: String = String::new(),
-    "mapping" mapping: std::collections::BTreeMap<String, String> = Default::default(),
+    "default" default: Vec<Spanned<String>> = Vec::new(),
+    "mapping" mapping: BTreeMap<String, Vec<Spanned<String>>> = BTreeMap::new(),
 });
 component!(Multiplexing, MultiplexingConfig, "multiplexing", "a.M", |c| Facts {
     needs_headers: vec![c.header.clone()],
+    chooses: c.mapping.values().flatten().chain(&c.default).cloned().collect(),
     ..Facts::default()
 });
-config!(ReplicatingConfig { "optional" optional: String = String::new(), });
-component!(Replicating, ReplicatingConfig, "replicating", "a.R", |_c| Facts::default());
+config!(ReplicatingConfig { "optional" optional: Vec<Spanned<String>> = Vec::new(), });
+component!(Replicating, ReplicatingConfig, "replicating", "a.R", |c| Facts {
+    chooses: c.optional.clone(),
+    ..Facts::default()
+});
 config!(NoKeys { "no" no: String = String::new(), });
 component!(Default_, NoKeys, "default", "org.apache.flume.sink.DefaultSinkProcessor", |_c| {
     Facts::default()
 });
-component!(Failover, NoKeys, "failover", "a.F", |_c| Facts::default());
+config!(FailoverConfig { "priority" priority: BTreeMap<String, u32> = BTreeMap::new(), });
+component!(Failover, FailoverConfig, "failover", "a.F", |c| Facts {
+    chooses: c.priority.keys().cloned().map(Spanned::from).collect(),
+    ..Facts::default()
+});
 component!(LoadBalance, NoKeys, "load_balance", "a.L", |_c| Facts::default());
 
 macro_rules! idle {

@@ -154,6 +154,13 @@ fn findings_say_where_and_what_now() {
             "selector-channel",
             "did you mean `c1`?",
         ),
+        (
+            "a1.sinkgroups = g\na1.sinkgroups.g.sinks = k1\n\
+             a1.sinkgroups.g.processor.type = failover\n\
+             a1.sinkgroups.g.processor.priority.K1 = 5",
+            "processor-sink",
+            "did you mean `k1`?",
+        ),
         ("a1.sinks.k1.batchSize = 500", "batch-exceeds-transaction", "`batchSize` to at most 100"),
         ("a1.sinks.k1.batchSize = x", "bad-number", "the agent runs without sink k1"),
     ] {

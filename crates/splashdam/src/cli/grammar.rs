@@ -173,7 +173,9 @@ fn origin() -> [Arg; 5] {
             .value_hint(ValueHint::DirPath)
             .help("The configuration directory, where classpath: URIs are looked for"),
         option("conf-user", "USER").help("The user for http(s) URIs"),
-        option("conf-password", "PASSWORD").help("The password for http(s) URIs"),
+        option("conf-password", "PASSWORD")
+            .allow_hyphen_values(true)
+            .help("The password for http(s) URIs"),
     ]
 }
 
