@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod bench;
 mod check;
 mod docs;
 mod fuzz;
+mod interop;
 mod manifest;
 mod repository;
 mod test;
@@ -20,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   tidy       layering, sizes, and what each component must have
   docs       writes docs/components/ and docs/compatibility.md (--check: only compares)
   fuzz       random input for a parser (--help for more)
+  bench      both agents at the same work, ratios into docs/benchmarks.md (--help for more)
+  interop    our agent against real Flume, failing where something is missing
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +46,8 @@ fn run() -> Result<()> {
         Some("tidy") => tidy::run(&rest),
         Some("docs") => docs::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
+        Some("bench") => bench::run(&rest),
+        Some("interop") => interop::run(&rest),
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())

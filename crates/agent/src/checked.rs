@@ -159,6 +159,13 @@ pub fn check(plan: &Plan, lists: &'static Lists) -> Checking {
     let groups = checker.groups(plan, &channels);
     let channels = checker.connected(channels, &sources, &groups);
     let Checker { mut findings, fatal, .. } = checker;
+    if fatal {
+        // Nothing runs, with or without this or that.
+        findings.retain(|finding| finding.code != "left-out");
+        for finding in &mut findings {
+            finding.notes.retain(|note| !note.starts_with(WITHOUT));
+        }
+    }
     let idle = sources.is_empty() && groups.is_empty();
     if idle && !fatal {
         findings.push(
@@ -519,8 +526,11 @@ impl Checker {
     }
 }
 
+/// How the consequence of an error starts that does not stop the agent.
+const WITHOUT: &str = "the agent runs without";
+
 fn without(bearer: &str) -> String {
-    format!("the agent runs without {bearer}")
+    format!("{WITHOUT} {bearer}")
 }
 
 /// The key that sets the batch size, by any of the names Flume has for it.
@@ -530,3 +540,8 @@ pub(crate) fn batch_key(section: &Section) -> Option<&splashdam_config::Entry> {
         last.eq_ignore_ascii_case("batchSize") || last == "batch-size"
     })
 }
+
+#[cfg(test)]
+pub(crate) mod fakes;
+#[cfg(test)]
+mod tests;

@@ -109,12 +109,7 @@ impl Section {
 
     /// Prepares a reading with more to say about unknown keys.
     pub fn reader(&self) -> Reader<'_> {
-        Reader {
-            section: self,
-            subject: None,
-            elsewhere: None,
-            also_known: &[],
-        }
+        Reader { section: self, subject: None, elsewhere: None, also_known: &[] }
     }
 }
 
@@ -227,24 +222,13 @@ impl<'a> Reader<'a> {
 
     fn conclude<T>(&self, value: Option<T>, course: Course, notes: Notes) -> Reading<T> {
         let failed = course.findings.iter().any(Diagnostic::is_error);
-        let unknown = if notes.asked {
-            self.unknown(&course, &notes, value.is_some())
-        } else {
-            Vec::new()
-        };
+        let unknown =
+            if notes.asked { self.unknown(&course, &notes, value.is_some()) } else { Vec::new() };
         let mut findings = course.findings;
-        findings.extend(
-            notes
-                .findings
-                .into_iter()
-                .map(|finding| self.owned(finding)),
-        );
+        findings.extend(notes.findings.into_iter().map(|finding| self.owned(finding)));
         findings.extend(unknown);
         findings.sort_by_key(|finding| finding.span.map(|span| (span.file, span.start)));
-        Reading {
-            value: value.filter(|_| !failed),
-            findings,
-        }
+        Reading { value: value.filter(|_| !failed), findings }
     }
 
     fn unknown(&self, course: &Course, notes: &Notes, complete: bool) -> Vec<Diagnostic> {
@@ -260,21 +244,14 @@ impl<'a> Reader<'a> {
                 // After giving up nobody knows what else would have been asked for.
                 || (!complete && notes.known.iter().any(|path| under(path)))
         };
-        let strangers = self
-            .section
-            .entries()
-            .iter()
-            .filter(|entry| !answered(entry.key()));
+        let strangers = self.section.entries().iter().filter(|entry| !answered(entry.key()));
         strangers
             .take(UNKNOWN_SHOWN)
             .map(|entry| {
                 let key = entry.key();
                 let message = format!("{} has no key `{key}`", self.subject_text());
-                let known = notes
-                    .known
-                    .iter()
-                    .map(String::as_str)
-                    .chain(self.also_known.iter().copied());
+                let known =
+                    notes.known.iter().map(String::as_str).chain(self.also_known.iter().copied());
                 let meant = nearest(key, known).map(|name| format!("did you mean `{name}`?"));
                 let help = meant.or_else(|| self.elsewhere.and_then(|elsewhere| elsewhere(key)));
                 let mut finding = Diagnostic::warning("unknown-key", message).at(entry.key_span());

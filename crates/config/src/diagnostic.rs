@@ -116,13 +116,9 @@ impl Diagnostic {
     #[must_use]
     pub fn plain(&self, sources: &Sources) -> String {
         let place = self.span.and_then(|span| sources.locate(span));
-        let place = place.map_or_else(String::new, |(name, at)| {
-            format!("{name}:{}:{}: ", at.line, at.column)
-        });
-        let help = self
-            .help
-            .as_ref()
-            .map_or_else(String::new, |help| format!(" ({help})"));
+        let place = place
+            .map_or_else(String::new, |(name, at)| format!("{name}:{}:{}: ", at.line, at.column));
+        let help = self.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
         format!("{place}{}: {}{help}", self.severity.name(), self.message)
     }
 

@@ -93,25 +93,18 @@ pub fn parse_source(source: &Source, file: FileId) -> Properties {
                 format!("{} is too long to be a configuration", source.name),
             )
             .at(Span::new(file, 0, 0))
-            .help(format!(
-                "at most {TEXT_LIMIT_BYTES} bytes are read; is this the right file?"
-            )),
+            .help(format!("at most {TEXT_LIMIT_BYTES} bytes are read; is this the right file?")),
         );
         return properties;
     }
-    let mut lines = Lines {
-        text: &source.text,
-        at: 0,
-    };
+    let mut lines = Lines { text: &source.text, at: 0 };
     let mut line = Vec::new();
     while lines.next_into(&mut line) {
         if let Some(entry) = read_entry(&line, file, &mut properties.findings) {
             properties.entries.push(entry);
         }
     }
-    properties
-        .findings
-        .extend(duplicates(&properties.entries, source));
+    properties.findings.extend(duplicates(&properties.entries, source));
     properties
 }
 
@@ -160,10 +153,7 @@ impl Located {
             return self.span;
         }
         if from == to && to == self.text.len() {
-            return Span {
-                start: self.span.end,
-                ..self.span
-            };
+            return Span { start: self.span.end, ..self.span };
         }
         let runs = match &self.places {
             Places::Whole => return self.span,
@@ -194,19 +184,11 @@ impl Located {
                     })
                 });
                 let inside: Arc<[Run]> = inside.collect();
-                if inside.is_empty() {
-                    Places::Whole
-                } else {
-                    Places::Runs(inside)
-                }
+                if inside.is_empty() { Places::Whole } else { Places::Runs(inside) }
             }
             places => places.clone(),
         };
-        Some(Located {
-            text: text.into(),
-            span,
-            places,
-        })
+        Some(Located { text: text.into(), span, places })
     }
 
     /// Words between blanks of ASCII, as `\s+` splits in Java, each with its place.
@@ -214,24 +196,17 @@ impl Located {
     pub fn words(&self) -> Vec<Located> {
         let text = self.text();
         let start_of = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
-        let words = text
-            .split(is_word_blank)
-            .filter(|word| !word.is_empty())
-            .filter_map(|word| {
-                let start = start_of(word);
-                self.part(start, start + word.len())
-            });
+        let words = text.split(is_word_blank).filter(|word| !word.is_empty()).filter_map(|word| {
+            let start = start_of(word);
+            self.part(start, start + word.len())
+        });
         words.collect()
     }
 
     /// Another text that stands for the same place, as a substituted value does.
     #[must_use]
     pub fn replaced(&self, text: impl Into<Arc<str>>) -> Located {
-        Located {
-            text: text.into(),
-            span: self.span,
-            places: Places::Whole,
-        }
+        Located { text: text.into(), span: self.span, places: Places::Whole }
     }
 
     fn from_chars(chars: &[Char], file: FileId, end: usize) -> Located {
@@ -245,12 +220,7 @@ impl Located {
                     run.decoded_end = decoded_end;
                     run.end = char.end;
                 }
-                _ => runs.push(Run {
-                    decoded,
-                    decoded_end,
-                    start: char.start,
-                    end: char.end,
-                }),
+                _ => runs.push(Run { decoded, decoded_end, start: char.start, end: char.end }),
             }
             text.push(char.c);
         }
@@ -259,38 +229,21 @@ impl Located {
             _ => Span::new(file, end, end),
         };
         let verbatim = runs.len() <= 1 && span.end - span.start == text.len();
-        let places = if verbatim {
-            Places::Verbatim
-        } else {
-            Places::Runs(runs.into())
-        };
-        Located {
-            text: text.into(),
-            span,
-            places,
-        }
+        let places = if verbatim { Places::Verbatim } else { Places::Runs(runs.into()) };
+        Located { text: text.into(), span, places }
     }
 }
 
 fn start_in(runs: &[Run], offset: usize) -> usize {
-    let index = runs
-        .partition_point(|run| run.decoded <= offset)
-        .saturating_sub(1);
-    runs.get(index)
-        .map_or(0, |run| (run.start + (offset - run.decoded)).min(run.end))
+    let index = runs.partition_point(|run| run.decoded <= offset).saturating_sub(1);
+    runs.get(index).map_or(0, |run| (run.start + (offset - run.decoded)).min(run.end))
 }
 
 fn end_in(runs: &[Run], offset: usize) -> usize {
-    let index = runs
-        .partition_point(|run| run.decoded < offset)
-        .saturating_sub(1);
+    let index = runs.partition_point(|run| run.decoded < offset).saturating_sub(1);
     runs.get(index).map_or(0, |run| {
         // Only the last character of a run may be an escape, longer in the source than decoded.
-        if offset >= run.decoded_end {
-            run.end
-        } else {
-            run.start + (offset - run.decoded)
-        }
+        if offset >= run.decoded_end { run.end } else { run.start + (offset - run.decoded) }
     })
 }
 
@@ -363,11 +316,7 @@ impl Lines<'_> {
                 continue;
             }
             if !is_line_end(c) {
-                line.push(Char {
-                    c,
-                    start,
-                    end: self.at,
-                });
+                line.push(Char { c, start, end: self.at });
                 escaped = c == '\\' && !escaped;
                 continue;
             }
@@ -422,9 +371,8 @@ fn read_entry(line: &[Char], file: FileId, findings: &mut Vec<Diagnostic>) -> Op
         return None;
     }
     let end = line.last().map_or(0, |char| char.end);
-    let key_end = line[..key_end]
-        .last()
-        .map_or_else(|| line.first().map_or(end, |c| c.start), |c| c.end);
+    let key_end =
+        line[..key_end].last().map_or_else(|| line.first().map_or(end, |c| c.start), |c| c.end);
     Some(Entry {
         key: Located::from_chars(trim(&key), file, key_end),
         value: Located::from_chars(trim(&value), file, end),
@@ -479,11 +427,7 @@ fn decode(
             'f' => '\u{c}',
             'u' => {
                 let Some(unit) = hex4(&line[at..]) else {
-                    let end = line[at..]
-                        .iter()
-                        .take(4)
-                        .next_back()
-                        .map_or(escape.end, |c| c.end);
+                    let end = line[at..].iter().take(4).next_back().map_or(escape.end, |c| c.end);
                     findings.push(bad_unicode(Span::new(file, char.start, end)));
                     return false;
                 };
@@ -496,29 +440,19 @@ fn decode(
                     findings.push(lone_surrogate(Span::new(file, char.start, end)));
                     char::REPLACEMENT_CHARACTER
                 });
-                out.push(Char {
-                    c,
-                    start: char.start,
-                    end,
-                });
+                out.push(Char { c, start: char.start, end });
                 continue;
             }
             other => other,
         };
-        out.push(Char {
-            c,
-            start: char.start,
-            end: escape.end,
-        });
+        out.push(Char { c, start: char.start, end: escape.end });
     }
     true
 }
 
 fn hex4(line: &[Char]) -> Option<u32> {
     let digits = line.get(..4)?;
-    digits
-        .iter()
-        .try_fold(0, |unit, char| Some(unit * 16 + char.c.to_digit(16)?))
+    digits.iter().try_fold(0, |unit, char| Some(unit * 16 + char.c.to_digit(16)?))
 }
 
 /// The character of a high surrogate `unit` that an escaped low one follows.
@@ -532,13 +466,10 @@ fn surrogate_pair(unit: u32, rest: &[Char]) -> Option<char> {
 }
 
 fn bad_unicode(span: Span) -> Diagnostic {
-    Diagnostic::error(
-        "bad-unicode-escape",
-        r"`\u` is not followed by four hexadecimal digits",
-    )
-    .at(span)
-    .help(r"write `\\u` for a backslash and a `u`, as in Windows paths: `C:\\users`")
-    .with_note("Flume refuses the whole file")
+    Diagnostic::error("bad-unicode-escape", r"`\u` is not followed by four hexadecimal digits")
+        .at(span)
+        .help(r"write `\\u` for a backslash and a `u`, as in Windows paths: `C:\\users`")
+        .with_note("Flume refuses the whole file")
 }
 
 fn lone_surrogate(span: Span) -> Diagnostic {

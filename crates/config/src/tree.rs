@@ -64,8 +64,7 @@ impl Role {
     #[must_use]
     pub fn is_common(self, key: &str) -> bool {
         let below = |parent: &str| {
-            key.strip_prefix(parent)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         match self {
             Role::Part => key == "type",
@@ -89,24 +88,13 @@ impl Section {
         value: Option<Located>,
         entries: Vec<Entry>,
     ) -> Self {
-        let places = entries
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| (entry.key.shared(), index))
-            .collect();
+        let places =
+            entries.iter().enumerate().map(|(index, entry)| (entry.key.shared(), index)).collect();
         let first = entries.first().map(|entry| entry.key.span());
         let span = value.as_ref().map(Located::span).or(first);
         let name = name.into();
         let owner = (role != Role::Part).then(|| Arc::from(format!("{} {name}", role.name())));
-        Section(Arc::new(Node {
-            name,
-            role,
-            owner,
-            value,
-            entries,
-            places,
-            span,
-        }))
+        Section(Arc::new(Node { name, role, owner, value, entries, places, span }))
     }
 
     /// A section without keys.
@@ -120,12 +108,7 @@ impl Section {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let sources = std::iter::once(Source::new("test", text)).collect();
-        Section::new(
-            "test",
-            Role::Source,
-            None,
-            text::parse_all(&sources).entries,
-        )
+        Section::new("test", Role::Source, None, text::parse_all(&sources).entries)
     }
 
     /// The component's name, or the key of a node below one.
@@ -167,10 +150,7 @@ impl Section {
     /// The entry of a dotted key below.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.0
-            .places
-            .get(key)
-            .and_then(|place| self.0.entries.get(*place))
+        self.0.places.get(key).and_then(|place| self.0.entries.get(*place))
     }
 
     /// Where a key stands: the part of it that is below this section.
@@ -202,10 +182,7 @@ impl Section {
         let below = |entry: &Entry| {
             entry.key().strip_prefix(prefix)?.strip_prefix('.')?;
             let key = entry.key.part(prefix.len() + 1, entry.key().len())?;
-            Some(Entry {
-                key,
-                value: entry.value.clone(),
-            })
+            Some(Entry { key, value: entry.value.clone() })
         };
         let entries = self.0.entries.iter().filter_map(below).collect();
         let mut section = Section::new(prefix, Role::Part, value, entries);
@@ -221,10 +198,7 @@ impl Section {
     pub fn children(&self) -> Vec<Section> {
         let mut seen = HashSet::new();
         let first_part = |key| str::split_once(key, '.').map_or(key, |(name, _)| name);
-        let names = self
-            .keys()
-            .map(first_part)
-            .filter(|name| seen.insert(*name));
+        let names = self.keys().map(first_part).filter(|name| seen.insert(*name));
         names.map(|name| self.section(name)).collect()
     }
 
@@ -265,11 +239,7 @@ impl PartialEq for Section {
     fn eq(&self, other: &Self) -> bool {
         self.0.value == other.0.value
             && self.0.entries.len() == other.0.entries.len()
-            && self
-                .0
-                .entries
-                .iter()
-                .all(|entry| other.get(entry.key()) == Some(entry.value()))
+            && self.0.entries.iter().all(|entry| other.get(entry.key()) == Some(entry.value()))
     }
 }
 
@@ -277,11 +247,7 @@ impl Eq for Section {}
 
 impl fmt::Debug for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs = self
-            .0
-            .entries
-            .iter()
-            .map(|entry| (entry.key(), entry.value()));
+        let pairs = self.0.entries.iter().map(|entry| (entry.key(), entry.value()));
         write!(f, "{} {:?} ", self.0.name, self.value())?;
         f.debug_map().entries(pairs).finish()
     }
@@ -317,11 +283,8 @@ mod tests {
             ["serializer", "serializer.appendNewline", "port"]
         );
         assert!(section.section("nothing").is_empty());
-        let names: Vec<_> = section
-            .children()
-            .iter()
-            .map(|child| child.name().to_owned())
-            .collect();
+        let names: Vec<_> =
+            section.children().iter().map(|child| child.name().to_owned()).collect();
         assert_eq!(names, ["serializer", "port"]);
     }
 

@@ -45,12 +45,7 @@ pub(super) struct Bad {
 
 impl ReadError {
     fn of(kind: Kind) -> Self {
-        ReadError {
-            kind,
-            path: None,
-            span: None,
-            lenient: false,
-        }
+        ReadError { kind, path: None, span: None, lenient: false }
     }
 
     pub(super) fn absent() -> Self {
@@ -62,16 +57,9 @@ impl ReadError {
         let Kind::Twice(name) = self.kind else {
             return self;
         };
-        let (kind, field) = if last == name {
-            (Kind::Prefer, name)
-        } else {
-            (Kind::Ignore(name), last)
-        };
-        ReadError {
-            kind,
-            path: Some(joined(node, field)),
-            ..self
-        }
+        let (kind, field) =
+            if last == name { (Kind::Prefer, name) } else { (Kind::Ignore(name), last) };
+        ReadError { kind, path: Some(joined(node, field)), ..self }
     }
 
     pub(super) fn bad(
@@ -79,11 +67,7 @@ impl ReadError {
         message: impl Into<String>,
         help: Option<String>,
     ) -> Self {
-        ReadError::of(Kind::Bad(Box::new(Bad {
-            code,
-            message: message.into(),
-            help,
-        })))
+        ReadError::of(Kind::Bad(Box::new(Bad { code, message: message.into(), help })))
     }
 
     /// Says which field it is about, unless a field inside said so already.
@@ -99,11 +83,7 @@ impl ReadError {
     }
 
     pub(super) fn into_diagnostic(self, section: &Section, path: &str) -> Diagnostic {
-        let severity = if self.lenient {
-            Severity::Warning
-        } else {
-            Severity::Error
-        };
+        let severity = if self.lenient { Severity::Warning } else { Severity::Error };
         let Kind::Bad(bad) = self.kind else {
             return Diagnostic::new(severity, "bad-value", format!("`{path}` cannot be read"));
         };
@@ -113,18 +93,12 @@ impl ReadError {
             _ if shown.starts_with('.') => bad.message,
             _ => format!("`{shown}`: {}", bad.message),
         };
-        let written = || {
-            section
-                .value_span(path)
-                .or_else(|| section.section(path).span())
-        };
+        let written = || section.value_span(path).or_else(|| section.section(path).span());
         let mut finding = Diagnostic::new(severity, bad.code, message)
             .at(self.span.or_else(written).or(section.span()));
         finding.help = bad.help;
         if self.lenient {
-            finding
-                .notes
-                .push("as Flume does, the default is used instead".to_owned());
+            finding.notes.push("as Flume does, the default is used instead".to_owned());
         }
         finding
     }
@@ -161,11 +135,7 @@ impl de::Error for ReadError {
             Unexpected::Str(text) => format!("`{text}`"),
             other => other.to_string(),
         };
-        ReadError::bad(
-            "bad-value",
-            format!("{found} will not do, expected {expected}"),
-            None,
-        )
+        ReadError::bad("bad-value", format!("{found} will not do, expected {expected}"), None)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -35,20 +35,12 @@ pub(super) struct Node<'a> {
 
 /// `parent.key`, or `key` where there is no parent.
 pub(super) fn joined(parent: &str, key: &str) -> String {
-    if parent.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{parent}.{key}")
-    }
+    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(section: &'a Section, course: &'a Course) -> Self {
-        Attempt {
-            section,
-            course,
-            notes: RefCell::default(),
-        }
+        Attempt { section, course, notes: RefCell::default() }
     }
 
     pub(super) fn into_notes(self) -> Notes {
@@ -57,8 +49,7 @@ impl<'a> Attempt<'a> {
 
     fn is_written(&self, path: &str) -> bool {
         let at_or_below = |key: &str| {
-            key.strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         !self.course.skipped.contains(path)
             && !self.course.absent.contains(path)
@@ -81,16 +72,8 @@ impl<'a> Node<'a> {
     }
 
     fn at(attempt: &'a Attempt<'a>, path: String) -> Self {
-        let value = attempt
-            .section
-            .entry(&path)
-            .map(|entry| entry.value.clone());
-        Node {
-            attempt,
-            path,
-            value,
-            keyed: true,
-        }
+        let value = attempt.section.entry(&path).map(|entry| entry.value.clone());
+        Node { attempt, path, value, keyed: true }
     }
 
     /// The node that `field` of a struct reads: below, or this one again for `.name`.
@@ -107,12 +90,7 @@ impl<'a> Node<'a> {
     }
 
     fn word(&self, value: Located) -> Self {
-        Node {
-            attempt: self.attempt,
-            path: self.path.clone(),
-            value: Some(value),
-            keyed: false,
-        }
+        Node { attempt: self.attempt, path: self.path.clone(), value: Some(value), keyed: false }
     }
 
     /// The value, which somebody takes hereby.
@@ -223,9 +201,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor
-            .visit_str(self.text()?)
-            .map_err(|error| self.blame(error))
+        visitor.visit_str(self.text()?).map_err(|error| self.blame(error))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -237,9 +213,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor
-            .visit_bytes(self.text()?.as_bytes())
-            .map_err(|error| self.blame(error))
+        visitor.visit_bytes(self.text()?.as_bytes()).map_err(|error| self.blame(error))
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -303,9 +277,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let words = self.words()?.into_iter();
-        visitor
-            .visit_seq(WordAccess { node: &self, words })
-            .map_err(|error| self.blame(error))
+        visitor.visit_seq(WordAccess { node: &self, words }).map_err(|error| self.blame(error))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -327,11 +299,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let keys = self.keys_below().into_iter();
-        visitor.visit_map(KeyAccess {
-            node: &self,
-            keys,
-            key: String::new(),
-        })
+        visitor.visit_map(KeyAccess { node: &self, keys, key: String::new() })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -346,19 +314,11 @@ impl<'de> Deserializer<'de> for Node<'_> {
         let mut notes = self.attempt.notes.borrow_mut();
         notes.asked = true;
         let names = order.iter().filter(|field| !field.starts_with('.'));
-        notes
-            .known
-            .extend(names.map(|field| joined(&self.path, field)));
+        notes.known.extend(names.map(|field| joined(&self.path, field)));
         drop(notes);
         let field = Cell::new("");
-        let access = FieldAccess {
-            node: &self,
-            fields: order.into_iter(),
-            field: &field,
-        };
-        visitor
-            .visit_map(access)
-            .map_err(|error| error.untwinned(&self.path, field.get()))
+        let access = FieldAccess { node: &self, fields: order.into_iter(), field: &field };
+        visitor.visit_map(access).map_err(|error| error.untwinned(&self.path, field.get()))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -370,17 +330,12 @@ impl<'de> Deserializer<'de> for Node<'_> {
         let text = self.text()?;
         let exact = variants.iter().find(|variant| **variant == text);
         let any_case = || {
-            variants
-                .iter()
-                .find(|variant| name == ANY_CASE && variant.eq_ignore_ascii_case(text))
+            variants.iter().find(|variant| name == ANY_CASE && variant.eq_ignore_ascii_case(text))
         };
         let Some(&variant) = exact.or_else(any_case) else {
             return Err(self.blame(de::Error::unknown_variant(&scalar::shown(text), variants)));
         };
-        visitor.visit_enum(Choice {
-            node: self,
-            variant,
-        })
+        visitor.visit_enum(Choice { node: self, variant })
     }
 }
 
@@ -419,8 +374,7 @@ impl<'de> MapAccess<'de> for FieldAccess<'_, '_> {
             return value.map_err(|error| error.located(&self.node.path, field));
         }
         let node = self.node.field(field);
-        seed.deserialize(node)
-            .map_err(|error| error.located(&self.node.path, field))
+        seed.deserialize(node).map_err(|error| error.located(&self.node.path, field))
     }
 }
 
@@ -438,9 +392,7 @@ impl<'de> MapAccess<'de> for KeyAccess<'_, '_> {
         seed: K,
     ) -> Result<Option<K::Value>, ReadError> {
         let course = self.node.attempt.course;
-        let next = self
-            .keys
-            .find(|key| !course.skipped.contains(&joined(&self.node.path, key)));
+        let next = self.keys.find(|key| !course.skipped.contains(&joined(&self.node.path, key)));
         let Some(key) = next else { return Ok(None) };
         self.key.clone_from(&key);
         let name: StringDeserializer<ReadError> = key.into_deserializer();
@@ -450,8 +402,7 @@ impl<'de> MapAccess<'de> for KeyAccess<'_, '_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let mut node = Node::at(self.node.attempt, joined(&self.node.path, &self.key));
         node.keyed = false;
-        seed.deserialize(node)
-            .map_err(|error| error.located(&self.node.path, &self.key))
+        seed.deserialize(node).map_err(|error| error.located(&self.node.path, &self.key))
     }
 }
 

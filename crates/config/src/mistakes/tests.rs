@@ -14,30 +14,16 @@ fn said(source: Source) -> Vec<(&'static str, String)> {
     }
     findings
         .iter()
-        .map(|finding| {
-            (
-                finding.code,
-                sources.slice(finding.span.unwrap()).to_owned(),
-            )
-        })
+        .map(|finding| (finding.code, sources.slice(finding.span.unwrap()).to_owned()))
         .collect()
 }
 
 #[test]
 fn pasted_texts_are_recognised() {
     for (text, want) in [
-        (
-            "a.b = 100 # comment",
-            &[("comment-behind-value", "# comment")][..],
-        ),
-        (
-            "a.b = 100 #comment",
-            &[("comment-behind-value", "#comment")],
-        ),
-        (
-            "a.b = /x/y // the path",
-            &[("comment-behind-value", "// the path")],
-        ),
+        ("a.b = 100 # comment", &[("comment-behind-value", "# comment")][..]),
+        ("a.b = 100 #comment", &[("comment-behind-value", "#comment")]),
+        ("a.b = /x/y // the path", &[("comment-behind-value", "// the path")]),
         ("a.b = grep #x", &[("comment-behind-value", "#x")]),
         ("a.b = /x/#y", &[]),
         ("a.b = http://x/#y", &[]),
@@ -50,25 +36,13 @@ fn pasted_texts_are_recognised() {
         ("a.s.r1 .type = x", &[("blank-in-key", "a.s.r1 .type")]),
         ("a.s.r1. type = x", &[("blank-in-key", "a.s.r1. type")]),
         ("a.s.r1 x = y", &[]),
-        (
-            "a.b = x \\\na.s.r1.type = y",
-            &[("joined-lines", "a.s.r1.type = y")],
-        ),
-        (
-            "a.b = x \\\n# note",
-            &[
-                ("joined-lines", "# note"),
-                ("comment-behind-value", "# note"),
-            ],
-        ),
+        ("a.b = x \\\na.s.r1.type = y", &[("joined-lines", "a.s.r1.type = y")]),
+        ("a.b = x \\\n# note", &[("joined-lines", "# note"), ("comment-behind-value", "# note")]),
         ("a.b = x \\\n  y", &[]),
         ("a.b = x \\ \n  y", &[("blank-behind-backslash", "\\ ")]),
         ("# x \\\na.s.r1.type = y", &[]),
         ("a.b = x\\\\\na.s.r1.type = y", &[]),
-        (
-            "a.b = \u{201c}x\u{201d}",
-            &[("pasted-character", "\u{201c}")],
-        ),
+        ("a.b = \u{201c}x\u{201d}", &[("pasted-character", "\u{201c}")]),
         ("a.b = it\u{2019}s", &[("pasted-character", "\u{2019}")]),
         ("a.b\u{a0}= x", &[("pasted-character", "\u{a0}")]),
         ("a.b = x\u{200b}", &[("pasted-character", "\u{200b}")]),
@@ -76,10 +50,7 @@ fn pasted_texts_are_recognised() {
         ("a.b = é", &[]),
         ("a.b = plain", &[]),
     ] {
-        let want: Vec<_> = want
-            .iter()
-            .map(|(code, at)| (*code, (*at).to_owned()))
-            .collect();
+        let want: Vec<_> = want.iter().map(|(code, at)| (*code, (*at).to_owned())).collect();
         assert_eq!(said(Source::new("t", text)), want, "{text:?}");
     }
 }

@@ -47,28 +47,17 @@ fn left(reading: &PlanReading) -> String {
         return "idle".to_owned();
     };
     let sources = plan.sources.iter().map(|source| {
-        let channels: Vec<&str> = source
-            .channels
-            .iter()
-            .map(|channel| channel.value.as_str())
-            .collect();
+        let channels: Vec<&str> =
+            source.channels.iter().map(|channel| channel.value.as_str()).collect();
         format!("{}>{}", source.name, channels.join(","))
     });
     let channels = plan.channels.iter().map(|channel| channel.name.clone());
-    let sinks = plan
-        .sinks
-        .iter()
-        .map(|sink| format!("{}<{}", sink.name, sink.channel.value));
+    let sinks = plan.sinks.iter().map(|sink| format!("{}<{}", sink.name, sink.channel.value));
     let groups = plan.groups.iter().map(|group| {
         let sinks: Vec<&str> = group.sinks.iter().map(|sink| sink.value.as_str()).collect();
         format!("{}({})", group.name, sinks.join(","))
     });
-    sources
-        .chain(channels)
-        .chain(sinks)
-        .chain(groups)
-        .collect::<Vec<_>>()
-        .join(" ")
+    sources.chain(channels).chain(sinks).chain(groups).collect::<Vec<_>>().join(" ")
 }
 
 #[track_caller]
@@ -76,12 +65,7 @@ fn check(text: &str, want_left: &str, want_said: &[&str]) -> Option<Plan> {
     let reading = read(text);
     assert!(!reading.fatal, "{text}");
     assert_eq!(left(&reading), want_left, "{text}\n{:#?}", reading.findings);
-    assert_eq!(
-        said(text, &reading),
-        want_said,
-        "{text}\n{:#?}",
-        reading.findings
-    );
+    assert_eq!(said(text, &reading), want_said, "{text}\n{:#?}", reading.findings);
     reading.plan
 }
 
@@ -102,43 +86,18 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
     };
     let cases: &[(&str, &str, &str, &[&str])] = &[
         // listed and defined
-        (
-            "sinks = k1",
-            "sinks = k1 k2",
-            "r1>c1 c1 k1<c1",
-            &["3! not-defined"],
-        ),
-        (
-            "sinks = k1",
-            "sinks = kl",
-            "r1>c1 c1",
-            &["3! not-defined", "7 not-listed"],
-        ),
+        ("sinks = k1", "sinks = k1 k2", "r1>c1 c1 k1<c1", &["3! not-defined"]),
+        ("sinks = k1", "sinks = kl", "r1>c1 c1", &["3! not-defined", "7 not-listed"]),
         ("a1.sinks = k1\n", "", "r1>c1 c1", &["6 not-listed"]),
-        (
-            "sinks = k1",
-            "sinks = k1 k1",
-            "r1>c1 c1 k1<c1",
-            &["3 listed-twice"],
-        ),
+        ("sinks = k1", "sinks = k1 k1", "r1>c1 c1 k1<c1", &["3 listed-twice"]),
         (
             "a1.sinks = k1",
             "a1.sinks = k1, k2",
             "r1>c1 c1",
-            &[
-                "3 comma-in-list",
-                "3! not-defined",
-                "3! not-defined",
-                "7 not-listed",
-            ],
+            &["3 comma-in-list", "3! not-defined", "3! not-defined", "7 not-listed"],
         ),
         // types
-        (
-            "a1.sinks.k1.type = logger",
-            "a1.sinks.k1.typ = logger",
-            "r1>c1 c1",
-            &["7! type-missing"],
-        ),
+        ("a1.sinks.k1.type = logger", "a1.sinks.k1.typ = logger", "r1>c1 c1", &["7! type-missing"]),
         (
             "a1.channels.c1.type = memory",
             "a1.channels.c1.capacity = 9",
@@ -152,36 +111,11 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
             ],
         ),
         // channels
-        (
-            "r1.channels = c1",
-            "r1.channel = c1",
-            "c1 k1<c1",
-            &["5! no-channels"],
-        ),
-        (
-            "k1.channel = c1",
-            "k1.channels = c1",
-            "r1>c1 c1",
-            &["8! no-channel"],
-        ),
-        (
-            "k1.channel = c1",
-            "k1.channel = c1 c2",
-            "r1>c1 c1",
-            &["8! several-channels"],
-        ),
-        (
-            "k1.channel = c1",
-            "k1.channel = c2",
-            "r1>c1 c1",
-            &["8! unknown-channel"],
-        ),
-        (
-            "r1.channels = c1",
-            "r1.channels = c2 c1",
-            "r1>c1 c1 k1<c1",
-            &["5 unknown-channel"],
-        ),
+        ("r1.channels = c1", "r1.channel = c1", "c1 k1<c1", &["5! no-channels"]),
+        ("k1.channel = c1", "k1.channels = c1", "r1>c1 c1", &["8! no-channel"]),
+        ("k1.channel = c1", "k1.channel = c1 c2", "r1>c1 c1", &["8! several-channels"]),
+        ("k1.channel = c1", "k1.channel = c2", "r1>c1 c1", &["8! unknown-channel"]),
+        ("r1.channels = c1", "r1.channels = c2 c1", "r1>c1 c1 k1<c1", &["5 unknown-channel"]),
         (
             "r1.channels = c1",
             "r1.channels = c1\na1.sources.r1.channel = c1",
@@ -226,12 +160,7 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
             &["7 comma-for-dot", "8! type-missing"],
         ),
         // interceptors
-        (
-            "r1.type",
-            "r1.interceptors = i1\na1.sources.r1.type",
-            "c1 k1<c1",
-            &["4! type-missing"],
-        ),
+        ("r1.type", "r1.interceptors = i1\na1.sources.r1.type", "c1 k1<c1", &["4! type-missing"]),
         (
             "r1.type",
             "r1.interceptors.i1.type = host\na1.sources.r1.type",
@@ -239,54 +168,19 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
             &["4 not-listed"],
         ),
         // values and keys
-        (
-            "= logger",
-            "=",
-            "r1>c1 c1",
-            &["7 property-value-null", "8! type-missing"],
-        ),
-        (
-            "= logger",
-            "= logger # to the log",
-            "r1>c1 c1 k1<c1",
-            &["7 comment-behind-value"],
-        ),
-        (
-            "= logger",
-            "= \"logger\"",
-            "r1>c1 c1 k1<c1",
-            &["7 quoted-value"],
-        ),
+        ("= logger", "=", "r1>c1 c1", &["7 property-value-null", "8! type-missing"]),
+        ("= logger", "= logger # to the log", "r1>c1 c1 k1<c1", &["7 comment-behind-value"]),
+        ("= logger", "= \"logger\"", "r1>c1 c1 k1<c1", &["7 quoted-value"]),
         (
             "k1.type = logger",
             "k1 .type = logger",
             "r1>c1 c1",
             &["7 blank-in-key", "7 invalid-property", "8! type-missing"],
         ),
-        (
-            "= logger",
-            "= logger \\",
-            "r1>c1 c1",
-            &["8 joined-lines", "7! no-channel"],
-        ),
-        (
-            "= logger",
-            "= ${none}",
-            "r1>c1 c1 k1<c1",
-            &["7 unknown-variable"],
-        ),
-        (
-            "= logger",
-            "= ${f['x']}",
-            "r1>c1 c1 k1<c1",
-            &["7 unknown-filter"],
-        ),
-        (
-            "a1.sinks = k1",
-            "a1.sinks = k1\nsinks = k1",
-            "r1>c1 c1 k1<c1",
-            &["4 no-agent-name"],
-        ),
+        ("= logger", "= logger \\", "r1>c1 c1", &["8 joined-lines", "7! no-channel"]),
+        ("= logger", "= ${none}", "r1>c1 c1 k1<c1", &["7 unknown-variable"]),
+        ("= logger", "= ${f['x']}", "r1>c1 c1 k1<c1", &["7 unknown-filter"]),
+        ("a1.sinks = k1", "a1.sinks = k1\nsinks = k1", "r1>c1 c1 k1<c1", &["4 no-agent-name"]),
         (
             "a1.sinks = k1",
             "a1.sinks = k1\nsinks.k1.type = x",
@@ -299,18 +193,8 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
             "r1>c1 c1 k1<c1",
             &["4 agent-name-misspelt"],
         ),
-        (
-            "a1.sinks = k1",
-            "a1.sinks = k1\na2.sinks = k1",
-            "r1>c1 c1 k1<c1",
-            &[],
-        ),
-        (
-            "a1.sinks = k1",
-            "a1.sinks = k1\na1.foo = 1",
-            "r1>c1 c1 k1<c1",
-            &["4 invalid-property"],
-        ),
+        ("a1.sinks = k1", "a1.sinks = k1\na2.sinks = k1", "r1>c1 c1 k1<c1", &[]),
+        ("a1.sinks = k1", "a1.sinks = k1\na1.foo = 1", "r1>c1 c1 k1<c1", &["4 invalid-property"]),
     ];
     for (from, to, want_left, want_said) in cases {
         let text = change(from, to);
@@ -341,12 +225,7 @@ fn groups_follow_flumes_rules() {
             &["no-sinks"],
             true,
         ),
-        (
-            "a1.sinkgroups = g\na1.sinkgroups.g.sinks = k1 k2\n",
-            "",
-            &["type-missing"],
-            false,
-        ),
+        ("a1.sinkgroups = g\na1.sinkgroups.g.sinks = k1 k2\n", "", &["type-missing"], false),
         (
             "a1.sinkgroups = g\na1.sinkgroups.g.sinks = k1 k2\na1.sinkgroups.g.processor.type = default\n",
             "",
@@ -381,11 +260,7 @@ fn groups_follow_flumes_rules() {
             "{group}\n{:#?}",
             reading.findings
         );
-        let codes: Vec<_> = reading
-            .findings
-            .iter()
-            .map(|finding| finding.code)
-            .collect();
+        let codes: Vec<_> = reading.findings.iter().map(|finding| finding.code).collect();
         assert_eq!(
             (codes.as_slice(), reading.fatal),
             (want_said, fatal),
@@ -399,10 +274,7 @@ fn groups_follow_flumes_rules() {
 fn agents_that_do_not_run() {
     let unknown = read("agent.sources = r1\nb.sinks = k1\n");
     assert_eq!(unknown.findings[0].code, "unknown-agent");
-    assert_eq!(
-        unknown.findings[0].help.as_deref(),
-        Some("the agents here are `agent`, `b`")
-    );
+    assert_eq!(unknown.findings[0].help.as_deref(), Some("the agents here are `agent`, `b`"));
     assert!(unknown.plan.is_none() && !unknown.fatal);
     assert_eq!(read("").findings[0].code, "unknown-agent");
     let fatal = read(&format!("{GOOD}a1.sinks.k1.x = \\u00zz\n"));
@@ -429,16 +301,10 @@ a1.sources.r1.interceptors.i1.useIP = false
 a1.sources.r1.interceptors.i2.type = timestamp
 ";
     let plan = check(text, "r2>c3,c1 r1>c2,c1 c3 c1 c2", &[]).unwrap();
-    let names: Vec<_> = plan.sources[1]
-        .interceptors
-        .iter()
-        .map(|interceptor| interceptor.name.as_str())
-        .collect();
+    let names: Vec<_> =
+        plan.sources[1].interceptors.iter().map(|interceptor| interceptor.name.as_str()).collect();
     assert_eq!(names, ["i2", "i1"]);
-    assert_eq!(
-        plan.sources[1].interceptors[1].section.get("useIP"),
-        Some("false")
-    );
+    assert_eq!(plan.sources[1].interceptors[1].section.get("useIP"), Some("false"));
 }
 
 #[test]
@@ -457,19 +323,10 @@ fn filters_reach_values_and_types_but_not_lists() {
     let plan = reading.plan.unwrap();
     assert_eq!(plan.sinks[0].kind.value, "logger");
     assert_eq!(plan.filters[0].kind.value, "env");
-    let codes: Vec<_> = reading
-        .findings
-        .iter()
-        .map(|finding| finding.code)
-        .collect();
+    let codes: Vec<_> = reading.findings.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["not-defined"]);
     let broken = read(&text);
-    assert!(
-        broken
-            .findings
-            .iter()
-            .any(|finding| finding.code == "config-filter")
-    );
+    assert!(broken.findings.iter().any(|finding| finding.code == "config-filter"));
     assert_eq!(broken.plan.unwrap().sinks[0].kind.value, "${f['kind']}");
 }
 
@@ -478,10 +335,7 @@ fn plans_are_equal_when_they_say_the_same() {
     let plan = read(GOOD).plan;
     let moved = read(&format!("# moved\n\n{}", GOOD.replace(" = ", ": "))).plan;
     assert_eq!(plan, moved);
-    assert_ne!(
-        plan,
-        read(&format!("{GOOD}a1.sinks.k1.maxBytesToLog = 1\n")).plan
-    );
+    assert_ne!(plan, read(&format!("{GOOD}a1.sinks.k1.maxBytesToLog = 1\n")).plan);
 }
 
 proptest::proptest! {

@@ -82,32 +82,18 @@ fn bad_escapes_are_findings() {
         ("a=1\nb=2\na=3\n", &["duplicate-key"], 3),
     ] {
         let properties = read(text);
-        let found: Vec<_> = properties
-            .findings
-            .iter()
-            .map(|finding| finding.code)
-            .collect();
-        assert_eq!(
-            (found.as_slice(), properties.entries.len()),
-            (codes, entries),
-            "{text:?}"
-        );
+        let found: Vec<_> = properties.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!((found.as_slice(), properties.entries.len()), (codes, entries), "{text:?}");
     }
     assert_eq!(shown(r"a=\ud83d\u0041"), "[a]=[\u{fffd}A]");
 }
 
 #[test]
 fn later_sources_win_in_place_of_the_first() {
-    let sources = ["a=1\nb=2\n", "c=3\na=4\n"]
-        .into_iter()
-        .map(|text| Source::new("t", text))
-        .collect();
+    let sources =
+        ["a=1\nb=2\n", "c=3\na=4\n"].into_iter().map(|text| Source::new("t", text)).collect();
     let merged = parse_all(&sources);
-    let pairs: Vec<_> = merged
-        .entries
-        .iter()
-        .map(|entry| (entry.key(), entry.value()))
-        .collect();
+    let pairs: Vec<_> = merged.entries.iter().map(|entry| (entry.key(), entry.value())).collect();
     assert_eq!(pairs, [("a", "4"), ("b", "2"), ("c", "3")]);
     assert_eq!(merged.entries[0].value_span().file.index(), 1);
     assert_eq!(merged.findings, []);
@@ -185,11 +171,7 @@ proptest! {
 fn spans_fit(source: &Source, properties: &Properties) {
     let fits = |span: Span| source.text.get(span.start..span.end).is_some();
     for finding in &properties.findings {
-        assert!(
-            finding.span.is_some_and(fits),
-            "{:?}: {finding:?}",
-            source.text
-        );
+        assert!(finding.span.is_some_and(fits), "{:?}: {finding:?}", source.text);
     }
     for entry in &properties.entries {
         for located in [&entry.key, &entry.value] {
