@@ -2,8 +2,6 @@
 //!
 //! Start with [`topology`]: it is the agent. [`checked`] is what it is built from.
 
-pub mod channel_slot;
-pub mod checked;
 pub mod account;
 pub mod admin;
 pub mod channel_slot;
