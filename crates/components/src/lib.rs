@@ -4,18 +4,18 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod charset;
 pub mod config_filters;
+pub mod deserializers;
+pub mod interceptors;
 mod java_map;
+pub mod java_regex;
 pub mod jceks;
+pub mod joda;
 pub mod serializers;
 pub mod sinks;
-mod time_zone;
-pub mod charset;
-pub mod deserializers;
 pub mod sources;
-pub mod interceptors;
-pub mod java_regex;
-pub mod joda;
+mod time_zone;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
