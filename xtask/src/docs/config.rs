@@ -8,9 +8,19 @@ use std::collections::BTreeMap;
 #[derive(Debug, PartialEq)]
 pub(super) struct Key {
     pub(super) name: String,
-    /// As shown to people; nothing when there is no default.
-    pub(super) default: Option<String>,
+    pub(super) default: Default,
     pub(super) help: String,
+}
+
+/// What holds when a key is not there.
+#[derive(Debug, PartialEq)]
+pub(super) enum Default {
+    /// As shown to people.
+    Value(String),
+    /// Nothing.
+    Empty,
+    /// It must be there.
+    Required,
 }
 
 /// The head comment of a file, without its slashes.
@@ -55,7 +65,7 @@ fn collect(
                 let inner = super::config::defaults(text, kind);
                 collect(text, kind, &inner, prefix, keys);
             } else if !serde.contains("skip") {
-                let default = defaults.get(field).and_then(|expression| show(expression, text));
+                let default = default_of(text, &attributes, &serde, (field, kind), defaults);
                 let help = help.join(" ");
                 keys.push(Key { name: format!("{prefix}{written}"), default, help });
             }
@@ -63,6 +73,76 @@ fn collect(
             serde.clear();
         }
     }
+}
+
+fn default_of(
+    text: &str,
+    container: &str,
+    serde: &str,
+    (field, kind): (&str, &str),
+    defaults: &BTreeMap<String, String>,
+) -> Default {
+    let shown = if let Some(function) = argument(serde, "default") {
+        body_of(text, &function).and_then(|expression| show(expression, text))
+    } else if let Some(expression) = defaults.get(field) {
+        show(expression, text)
+    } else if serde.contains("default")
+        || container.contains("serde(") && container.contains("default")
+    {
+        default_of_type(text, kind)
+    } else if kind.starts_with("Option<") {
+        None
+    } else {
+        return Default::Required;
+    };
+    shown.map_or(Default::Empty, Default::Value)
+}
+
+/// What `Default` is for a type of the language or an enum of this file.
+fn default_of_type(text: &str, kind: &str) -> Option<String> {
+    let kind = kind.strip_prefix("Lenient<").map_or(kind, |kind| kind.trim_end_matches('>'));
+    match kind {
+        "bool" => Some("false".to_owned()),
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" | "isize" => Some("0".to_owned()),
+        _ => {
+            let (_, body) = text.split_once(&format!("enum {kind} {{"))?;
+            let (_, after) = body[..body.find("\n}")?].split_once("#[default]")?;
+            variant(after)
+        }
+    }
+}
+
+/// How a variant of an enum of this file is written: `Policy::Fail` as `FAIL`.
+fn written(text: &str, path: &str) -> Option<String> {
+    let (kind, name) = path.rsplit_once("::")?;
+    let (_, body) = text.split_once(&format!("enum {kind} {{"))?;
+    let body = &body[..body.find("\n}")?];
+    let at = body.find(&format!("\n    {name}"))?;
+    // The attributes of the variant stand between the comma before it and its name.
+    let start = body[..at].rfind(",\n").map_or(0, |comma| comma + 1);
+    let before = body[..at].rfind("///").map_or(start, |comment| comment.max(start));
+    variant(&body[before..])
+}
+
+/// The name of the first variant in the text, as serde has it.
+fn variant(text: &str) -> Option<String> {
+    let mut attributes = String::new();
+    for line in text.lines().map(str::trim) {
+        let name = line.trim_end_matches(',');
+        if !name.is_empty() && name.chars().all(char::is_alphanumeric) {
+            return argument(&attributes, "rename").or_else(|| Some(name.to_owned()));
+        }
+        attributes.push_str(line);
+    }
+    None
+}
+
+/// The single expression that a function of this file is.
+fn body_of<'a>(text: &'a str, path: &str) -> Option<&'a str> {
+    let name = path.rsplit("::").next()?;
+    let (_, rest) = text.split_once(&format!("fn {name}("))?;
+    let (_, body) = rest.split_once("{\n")?;
+    Some(inside(body).trim())
 }
 
 /// The attributes before a struct and what stands between its braces.
@@ -166,8 +246,10 @@ fn rename(field: &str, case: Option<&str>) -> String {
 fn show(expression: &str, text: &str) -> Option<String> {
     let mut shown = expression.split_whitespace().collect::<Vec<_>>().join(" ");
     // Wrappers that say nothing about the value, peeled until none is left.
-    const AROUND: [(&str, &str); 10] = [
+    const AROUND: [(&str, &str); 12] = [
         ("const { ", " }"),
+        ("NonZeroU32::new(", ").unwrap()"),
+        ("NonZeroU16::new(", ").unwrap()"),
         ("Lenient(", ")"),
         ("Some(", ")"),
         ("Words(", ")"),
@@ -209,6 +291,12 @@ fn show(expression: &str, text: &str) -> Option<String> {
         if shown == before {
             break;
         }
+    }
+    if shown.starts_with("NonZero") && shown.ends_with("::MIN") {
+        shown = "1".to_owned();
+    }
+    if let Some(name) = written(text, &shown) {
+        shown = name;
     }
     let empty = ["None", "String::new()", "Vec::new()", "Default::default()", "\"\"", "vec![]"];
     if empty.contains(&shown.as_str()) || shown.ends_with("::default()") {
@@ -280,20 +368,51 @@ impl Default for Config {
 }
 "#;
 
+    fn cell(default: &Default) -> &str {
+        match default {
+            Default::Value(value) => value,
+            Default::Empty => "-",
+            Default::Required => "required",
+        }
+    }
+
     #[test]
     fn keys_defaults_and_help() {
         let keys = keys(SOURCE);
         let got: Vec<_> =
-            keys.iter().map(|k| (k.name.as_str(), k.default.as_deref(), k.help.as_str())).collect();
+            keys.iter().map(|k| (k.name.as_str(), cell(&k.default), k.help.as_str())).collect();
         let want = [
-            ("batchSize", Some("100"), "Events per transaction."),
-            ("sink.directory", None, "Where."),
-            ("port", Some("41414"), ""),
-            ("word", Some("a, {b"), "Text."),
-            ("wait", Some("3 s"), "Wait."),
+            ("batchSize", "100", "Events per transaction."),
+            ("sink.directory", "-", "Where."),
+            ("port", "41414", ""),
+            ("word", "a, {b", "Text."),
+            ("wait", "3 s", "Wait."),
         ];
         assert_eq!(got, want);
         assert_eq!(head(SOURCE), "Sink `x`: first.\n\nSecond.");
+    }
+
+    #[test]
+    fn defaults_of_single_fields() {
+        let source = "pub struct Config {\n    pub must: PathBuf,\n    pub may: Option<u8>,\n    \
+            #[serde(default)]\n    pub flag: bool,\n    #[serde(default = \"defaults::size\")]\n    \
+            pub size: NonZeroU32,\n    #[serde(default)]\n    pub when: When,\n    \
+            #[serde(default = \"other\")]\n    pub other: When,\n}\n\
+            pub enum When {\n    /// A.\n    #[default]\n    #[serde(rename = \"never\")]\n    Never,\n    \
+            /// B.\n    #[serde(rename = \"ROLL\")]\n    Roll,\n}\n\
+            fn size() -> NonZeroU32 {\n    const { NonZeroU32::new(7).unwrap() }\n}\n\
+            fn other() -> When {\n    When::Roll\n}\n";
+        let keys = keys(source);
+        let got: Vec<_> = keys.iter().map(|k| (k.name.as_str(), cell(&k.default))).collect();
+        let want = [
+            ("must", "required"),
+            ("may", "-"),
+            ("flag", "false"),
+            ("size", "7"),
+            ("when", "never"),
+            ("other", "ROLL"),
+        ];
+        assert_eq!(got, want);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::config;
+use super::config::{self, Default};
 use crate::repository;
 use crate::tidy::{Listed, listed};
 
@@ -42,7 +42,11 @@ fn chapter(out: &mut String, component: &Listed, text: &str) {
     out.push_str("\n| key | default | meaning |\n|---|---|---|\n");
     for key in keys {
         let escape = |text: &str| text.replace('|', "\\|");
-        let default = key.default.map_or("–".to_owned(), |value| format!("`{}`", escape(&value)));
+        let default = match key.default {
+            Default::Value(value) => format!("`{}`", escape(&value)),
+            Default::Empty => "–".to_owned(),
+            Default::Required => "**required**".to_owned(),
+        };
         out.push_str(&format!("| `{}` | {default} | {} |\n", key.name, escape(&key.help)));
     }
 }

@@ -23,11 +23,9 @@ const LISTS: &str = "crates/components/src/lib.rs";
 /// All components, in the order of the lists.
 pub(crate) fn listed() -> Result<Vec<Listed>> {
     let mut all = Vec::new();
-    for (role, module) in entries(&repository::read(LISTS)?) {
-        let path = format!("crates/components/src/{}.rs", module.join("/"));
-        let text = repository::read(&path).with_context(|| {
-            format!("{LISTS} lists {}; write entries with the module's path", module.join("::"))
-        })?;
+    for (role, written) in entries(&repository::read(LISTS)?) {
+        let (path, text) =
+            file_of(&written).with_context(|| format!("{LISTS} lists {}", written.join("::")))?;
         let name = text_after(&text, "const TYPE: &'static str =");
         let name = name.with_context(|| format!("{path} has no `const TYPE`"))?;
         all.push(Listed { role, path, name, aliases: aliases(&text) });
@@ -66,15 +64,43 @@ pub(super) fn check(files: &[String], findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-/// `("sink", ["sinks", "null"])` for `Entry::sink::<sinks::null::Null>()`.
+/// The file of a type that is named by its module (`sinks::null::Null`) or by the module that
+/// re-exports it (`interceptors::Host`).
+fn file_of(written: &[String]) -> Result<(String, String)> {
+    let (kind, module) = written.split_last().context("an entry names no type")?;
+    let at = |module: &str| format!("crates/components/src/{module}.rs");
+    let folder = module.join("/");
+    let path = at(&folder);
+    let text = repository::read(&path)?;
+    match exporter(&text, kind) {
+        Some(module) => {
+            let path = at(&format!("{folder}/{module}"));
+            let text = repository::read(&path)?;
+            Ok((path, text))
+        }
+        None => Ok((path, text)),
+    }
+}
+
+/// The module that a `pub use` in `text` takes `kind` from.
+fn exporter<'a>(text: &'a str, kind: &str) -> Option<&'a str> {
+    let mut uses = text.split("pub use ").skip(1).filter_map(|part| part.split(';').next());
+    uses.find_map(|part| {
+        let (module, names) = part.split_once("::")?;
+        let mut names = names.split(|c: char| !c.is_alphanumeric() && c != '_');
+        names.any(|name| name == kind).then_some(module)
+    })
+}
+
+/// `("sink", ["sinks", "null", "Null"])` for `Entry::sink::<sinks::null::Null>()`.
 fn entries(lists: &str) -> Vec<(String, Vec<String>)> {
     let mut all = Vec::new();
     for part in lists.split("Entry::").skip(1) {
         let Some((role, rest)) = part.split_once("::<") else { continue };
         let Some((written, _)) = rest.split_once(">()") else { continue };
-        let mut module: Vec<String> = written.split("::").map(|s| s.trim().to_owned()).collect();
-        module.pop();
-        all.push((role.to_owned(), module));
+        let written =
+            written.split("::").map(|part| part.trim_matches([' ', '\n', ',']).to_owned());
+        all.push((role.to_owned(), written.collect()));
     }
     all
 }
@@ -106,9 +132,20 @@ mod tests {
     fn lists_are_read() {
         let lists = "x = &[\n    Entry::sink::<sinks::null::Null>(),\n    Entry::source::<\n        sources::seq::Seq,\n    >(),\n];";
         let entries = entries(lists);
-        let want = [("sink", vec!["sinks", "null"]), ("source", vec!["sources", "seq"])];
+        let want =
+            [("sink", vec!["sinks", "null", "Null"]), ("source", vec!["sources", "seq", "Seq"])];
         let want = want.map(|(role, m)| (role.to_owned(), m.iter().map(|s| (*s).into()).collect()));
         assert_eq!(entries, want);
+    }
+
+    #[test]
+    fn a_type_is_followed_to_its_file() {
+        let text = "mod a;\npub use a::One;\npub use b::{\n    Three,\n    Two,\n};\n";
+        let check = |kind: &str, want| assert_eq!(exporter(text, kind), want, "{kind}");
+        check("One", Some("a"));
+        check("Two", Some("b"));
+        check("On", None);
+        check("Four", None);
     }
 
     #[test]
