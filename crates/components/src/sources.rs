@@ -5,6 +5,7 @@ pub mod netcat;
 pub mod seq;
 pub mod spooldir;
 pub mod stress;
+pub mod taildir;
 
 use splashdam_core::{PutError, SourceError, Stop};
 

@@ -4,14 +4,19 @@
 
 pub mod de;
 pub mod diagnostic;
+mod mistakes;
 mod nearest;
+pub mod plan;
 pub mod source;
+pub mod subst;
 pub mod text;
 pub mod tree;
 
 pub use de::{CommaList, Lenient, Reader, Reading, Spanned, Words};
 pub use diagnostic::{Diagnostic, Severity};
 pub use nearest::nearest;
+pub use plan::{Plan, PlanReading};
 pub use source::{FileId, LineCol, Source, Sources, Span};
+pub use subst::{ConfigFilter, Lookups, NoLookups};
 pub use text::{Entry, Located};
 pub use tree::Section;

@@ -6,13 +6,14 @@
 /// (`rollInterval` for `hdfs.rollInterval`); few typing errors.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const COMPARED_CHARS: usize = 128;
+    const COMPARED_NAMES: usize = 1000;
     if written.is_empty() || written.chars().count() > COMPARED_CHARS {
         return None;
     }
     let squeezed = squeeze(written);
     let last = squeeze(last_part(written));
     let mut best: Option<(f64, &str)> = None;
-    for name in known {
+    for name in known.into_iter().take(COMPARED_NAMES) {
         if name == written {
             continue;
         }
@@ -23,8 +24,10 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         } else if name.len() > COMPARED_CHARS {
             continue;
         } else {
-            strsim::damerau_levenshtein(&name.to_lowercase(), &written.to_lowercase())
-                .likeness(written)
+            likeness(
+                strsim::damerau_levenshtein(&name.to_lowercase(), &written.to_lowercase()),
+                written.chars().count(),
+            )
         };
         if score > 0.0 && best.is_none_or(|(top, _)| score > top) {
             best = Some((score, name));
@@ -33,25 +36,18 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     best.map(|(_, name)| name)
 }
 
-trait Likeness {
-    /// Between 0 (too far) and 1 (the same).
-    fn likeness(self, written: &str) -> f64;
-}
-
-impl Likeness for usize {
-    fn likeness(self, written: &str) -> f64 {
-        let length = written.chars().count();
-        let allowed = match length {
-            0..=2 => 0,
-            3..=5 => 1,
-            6..=9 => 2,
-            _ => 3,
-        };
-        if self > allowed {
-            return 0.0;
-        }
-        // Both are at most `COMPARED_CHARS`, so nothing is lost.
-        1.0 - f64::from(u32::try_from(self).unwrap_or(u32::MAX)) / 128.0
+/// Between 0 (too far) and 1 (the same), for a word of that many characters.
+fn likeness(errors: usize, chars: usize) -> f64 {
+    let allowed = match chars {
+        0..=2 => 0,
+        3..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    };
+    if errors > allowed {
+        0.0
+    } else {
+        1.0 - f64::from(u32::try_from(errors).unwrap_or(u32::MAX)) / 128.0
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
-use splashdam_config::{Diagnostic, Section};
+use splashdam_config::{Diagnostic, Section, Spanned};
 
 use crate::{Context, OpenError};
 
@@ -60,10 +60,15 @@ pub struct Facts {
     pub process_crash: Option<&'static str>,
     /// What a crash of the machine can lose or repeat here, as a clause.
     pub machine_crash: Option<&'static str>,
+    /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
+    pub place: Option<String>,
     /// Header names that this part sets, as far as the configuration shows them.
     pub sets_headers: Vec<String>,
     /// Header names that this part needs on every event.
     pub needs_headers: Vec<String>,
+    /// Names that this part takes for channels of its source or sinks of its group, with their
+    /// places. One that is not among [`Context::choices`] is an error.
+    pub chooses: Vec<Spanned<String>>,
 }
 
 /// What an [`Entry`] finds in a section without opening anything.
@@ -167,6 +172,8 @@ plain_roles! {
     processor: crate::SinkProcessor;
     /// A line of the list of serializers.
     serializer: crate::Serializer;
+    /// A line of the list of config filters.
+    config_filter: splashdam_config::ConfigFilter;
 }
 
 /// All lists of a build: what an agent can do.
@@ -186,4 +193,6 @@ pub struct Lists {
     pub processors: &'static [Entry<dyn crate::SinkProcessor>],
     /// The serializers.
     pub serializers: &'static [Entry<dyn crate::Serializer>],
+    /// The config filters.
+    pub config_filters: &'static [Entry<dyn splashdam_config::ConfigFilter>],
 }

@@ -264,3 +264,104 @@ pub fn outlet_channels(channels: Vec<Arc<dyn Channel>>) -> Vec<OutletChannel> {
     });
     named.collect()
 }
+
+/// A channel without limits, for tests of what drains one.
+#[derive(Clone, Default)]
+pub struct Queue(Arc<QueueInner>);
+
+#[derive(Default)]
+struct QueueInner {
+    events: Mutex<VecDeque<Event>>,
+    leases: AtomicU64,
+}
+
+impl Queue {
+    /// A queue that holds `batch`.
+    pub fn holding(batch: Batch) -> Self {
+        let queue = Queue::default();
+        queue.lock().extend(batch.into_events());
+        queue
+    }
+
+    /// How many takes found events.
+    pub fn leases(&self) -> u64 {
+        self.0.leases.load(SeqCst)
+    }
+
+    /// Adds events at the end.
+    pub fn add(&self, batch: Batch) {
+        self.lock().extend(batch.into_events());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Channel for Queue {
+    fn begin_put(&self, _size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        let put: Box<dyn Put> = Box::new(QueuePut(self.clone()));
+        Box::pin(std::future::ready(Ok(put)))
+    }
+
+    fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        Box::pin(async move {
+            for _ in 0..30 {
+                if !self.lock().is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let mut queue = self.lock();
+            let count = limit.events.min(queue.len());
+            if count > 0 {
+                self.0.leases.fetch_add(1, SeqCst);
+            }
+            let batch = queue.drain(..count).collect();
+            Ok(Box::new(QueueTake { queue: self.clone(), batch }) as Box<dyn Take>)
+        })
+    }
+
+    fn level(&self) -> Level {
+        let queued = Size { events: self.lock().len(), bytes: 0 };
+        Level { queued, ..Level::default() }
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+struct QueuePut(Queue);
+
+impl Put for QueuePut {
+    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
+        self.0.add(batch);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+struct QueueTake {
+    queue: Queue,
+    batch: Batch,
+}
+
+impl Take for QueueTake {
+    fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
+        self.batch = Batch::default();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Drop for QueueTake {
+    fn drop(&mut self) {
+        let mut queue = self.queue.lock();
+        for event in std::mem::take(&mut self.batch).into_events().into_iter().rev() {
+            queue.push_front(event);
+        }
+    }
+}

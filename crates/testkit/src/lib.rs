@@ -4,4 +4,4 @@
 pub mod contract;
 pub mod fakes;
 
-pub use fakes::{Collector, FakeWorld, bodies, context, events, outlet};
+pub use fakes::{Collector, FakeWorld, Queue, bodies, context, events, outlet};

@@ -251,7 +251,7 @@ fn all_missing_keys_are_named() {
     );
     let reading: Reading<Strict> = read("port = 70000\n");
     let codes: Vec<_> = reading.findings.iter().map(|finding| finding.code).collect();
-    assert_eq!(codes, ["number-out-of-range", "missing-key"], "{:#?}", reading.findings);
+    assert_eq!(codes, ["missing-key", "number-out-of-range"], "{:#?}", reading.findings);
     let strict: Strict = read("bind = x\nport = 1\nhdfs.path = y").into_result().unwrap();
     assert_eq!((strict.bind.as_str(), strict.port.get()), ("x", 1));
     assert_eq!(strict.hdfs.unwrap().path, "y");
@@ -292,4 +292,75 @@ fn suggestions_come_first_then_elsewhere() {
     let helps: Vec<_> = reading.findings.iter().map(|finding| finding.help.as_deref()).collect();
     assert_eq!(helps, [Some("did you mean `batchSize`?"), Some("a key of the spooldir source")]);
     assert_eq!(reading.findings[0].message, "sink type `avro` has no key `batchsize`");
+}
+
+#[test]
+fn the_newer_of_two_names_wins() {
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Aliased {
+        #[serde(alias = "aOld", alias = "zOld")]
+        name: u8,
+        below: Option<Box<Aliased>>,
+    }
+    for (text, name, places_want) in [
+        ("aOld = 1\nname = 2", 2, &["1:1 warning duplicate-key"][..]),
+        ("name = 2\nzOld = 1", 2, &["2:1 warning duplicate-key"]),
+        (
+            "name = 2\nzOld = 1\naOld = 3",
+            2,
+            &["2:1 warning duplicate-key", "3:1 warning duplicate-key"],
+        ),
+        ("zOld = 1", 1, &[]),
+        ("name = 2\nbelow.zOld = 1\nbelow.name = 3", 2, &["2:1 warning duplicate-key"]),
+    ] {
+        let reading: Reading<Aliased> = read(text);
+        assert_eq!(places(text, &reading.findings), places_want, "{text}");
+        let value = reading.value.unwrap();
+        assert_eq!(value.name, name, "{text}");
+        assert_eq!(value.below.map_or(3, |below| below.name), 3, "{text}");
+    }
+}
+
+#[test]
+fn configurations_without_keys_have_unknown_ones_too() {
+    #[derive(Debug, Deserialize)]
+    struct Nothing {}
+    assert_eq!(places("x = 1", &read::<Nothing>("x = 1").findings), ["1:1 warning unknown-key"]);
+    assert_eq!(
+        places("x = 1", &read::<()>("x = 1\ntype = y").findings),
+        ["1:1 warning unknown-key"]
+    );
+    let all: Reading<BTreeMap<String, String>> = read("x = 1\ny.z = 2");
+    assert_eq!(all.findings, []);
+    assert_eq!(all.value.unwrap()["y.z"], "2");
+}
+
+#[test]
+fn limits_checked_on_reading_are_findings() {
+    #[derive(Debug, Deserialize)]
+    #[serde(try_from = "Raw")]
+    struct Checked(u8);
+    #[derive(Debug, Deserialize)]
+    struct Raw {
+        low: u8,
+        high: u8,
+    }
+    impl TryFrom<Raw> for Checked {
+        type Error = String;
+        fn try_from(raw: Raw) -> Result<Self, String> {
+            if raw.low > raw.high {
+                Err("`low` is above `high`".to_owned())
+            } else {
+                Ok(Checked(raw.low))
+            }
+        }
+    }
+    let reading: Reading<Checked> = read("low = 2\nhigh = 1\nx = 1");
+    assert_eq!(
+        places("low = 2\nhigh = 1\nx = 1", &reading.findings),
+        ["1:1 error bad-value", "3:1 warning unknown-key"]
+    );
+    assert_eq!(reading.findings[0].message, "`low` is above `high`");
+    assert_eq!(read::<Checked>("low = 1\nhigh = 1").value.unwrap().0, 1);
 }

@@ -8,6 +8,7 @@ use std::ops::Deref;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
 use crate::source::Span;
+use crate::text::is_word_blank;
 use crate::tree::Section;
 
 pub(super) const SECTION: &str = "$splashdam::Section";
@@ -119,7 +120,9 @@ impl Deref for CommaList {
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Ok(Words(text.split_whitespace().map(str::to_owned).collect()))
+        Ok(Words(
+            text.split(is_word_blank).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        ))
     }
 }
 

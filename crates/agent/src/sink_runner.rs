@@ -1,0 +1,348 @@
+//! The sinks of one group: lease → deliver → commit or roll back. The only place where a take is
+//! committed.
+//!
+//! One task serves a group, as in Flume. The processor picks a sink; a batch that one sink failed
+//! to deliver goes to the next without being taken twice, where both drain the same channel. A
+//! sink that cannot be opened or that panicked counts as failed and is opened again when its turn
+//! comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use splashdam_config::Section;
+use splashdam_core::metrics::SinkMetrics;
+use splashdam_core::{
+    Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, SinkId,
+    SinkProcessor, Size, Stop, TakeTxn, Then, Trouble, Went,
+};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, info, trace, warn};
+
+use crate::channel_slot::ChannelSlot;
+use crate::status::{Phase, Sign};
+use crate::supervisor::contained;
+
+/// The longest that an idle sink goes without a tick.
+const TICK: Duration = Duration::from_secs(1);
+/// The waits after back-offs and failures in a row grow by this (Flume: 1 s) …
+const STEP: Duration = Duration::from_secs(1);
+/// … up to this (Flume: 5 s).
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often a sink may ask for an immediate second try of the same batch.
+const RETRIES: u32 = 3;
+
+/// A sink and what it needs to be opened again.
+pub struct Member {
+    /// Its line in the list of sinks.
+    pub entry: &'static Entry<dyn DynSink>,
+    /// Its keys.
+    pub section: Section,
+    /// Its context.
+    pub context: Context,
+    /// The channel it drains.
+    pub channel: ChannelSlot,
+    /// Its place on the board.
+    pub sign: Sign,
+}
+
+struct Worker {
+    member: Member,
+    title: String,
+    metrics: Arc<SinkMetrics>,
+    sink: Option<Box<dyn DynSink>>,
+    /// Its configuration cannot work: not opened again until that changes.
+    broken: Option<String>,
+    trouble: Trouble,
+}
+
+/// The runner of one group.
+pub struct SinkRunner {
+    processor: Box<dyn SinkProcessor>,
+    workers: Vec<Worker>,
+    random: Random,
+}
+
+/// How a group ends.
+#[derive(Clone)]
+pub struct Signals {
+    /// Deliver what the channels hold, then end.
+    pub drain: Stop,
+    /// End after the batch in hand.
+    pub halt: Stop,
+}
+
+/// How one round went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Delivered,
+    Idle,
+    BackedOff,
+    Failed,
+}
+
+impl SinkRunner {
+    /// A runner of `members`, in the order in which `processor` numbers them.
+    pub fn new(processor: Box<dyn SinkProcessor>, members: Vec<Member>, random: Random) -> Self {
+        let workers = members.into_iter().map(Worker::new).collect();
+        SinkRunner { processor, workers, random }
+    }
+
+    /// Works until told to end, then closes the sinks.
+    pub async fn run(mut self, signals: Signals) {
+        for worker in &mut self.workers {
+            if signals.halt.or(worker.opened()).await.is_none() {
+                break;
+            }
+        }
+        let mut misses: u32 = 0;
+        while !signals.halt.requested() {
+            // A group that always finds work still lets others have the thread.
+            tokio::task::consume_budget().await;
+            match self.round(&signals).await {
+                Round::Delivered => misses = 0,
+                Round::Idle if signals.drain.requested() && self.drained() => break,
+                Round::Idle => misses = 0,
+                Round::BackedOff | Round::Failed => {
+                    misses = misses.saturating_add(1);
+                    let wait = self.random.jitter((STEP * misses).min(LONGEST_WAIT));
+                    signals.halt.or(sleep(wait)).await;
+                }
+            }
+        }
+        for worker in self.workers {
+            worker.close().await;
+        }
+    }
+
+    /// Whether there is nothing left to deliver.
+    fn drained(&self) -> bool {
+        self.workers.iter().all(|worker| {
+            let channel = worker.member.channel.now();
+            channel.is_none_or(|c| c.level().queued.events == 0)
+        })
+    }
+
+    /// One batch, offered to one sink after the other until somebody takes it.
+    async fn round(&mut self, signals: &Signals) -> Round {
+        let mut tried = Vec::new();
+        let mut lease = None;
+        loop {
+            let Some(id) = self.processor.pick(now(), &tried) else { return Round::Failed };
+            let round = self.workers[id.0].attempt(&mut lease, signals).await;
+            self.processor.settle(now(), id, went(round));
+            if round != Round::Failed || signals.halt.requested() {
+                return round;
+            }
+            tried.push(id);
+            self.keep_for_others(&mut lease, id);
+        }
+    }
+
+    /// A lease is of use to the other sinks only if they drain the same channel.
+    fn keep_for_others(&self, lease: &mut Option<TakeTxn>, failed: SinkId) {
+        let from = &self.workers[failed.0].member.channel.name;
+        if !self.workers.iter().all(|worker| worker.member.channel.name == *from) {
+            *lease = None;
+        }
+    }
+}
+
+const fn went(round: Round) -> Went {
+    match round {
+        Round::Delivered | Round::Idle => Went::Delivered,
+        Round::BackedOff => Went::BackedOff,
+        Round::Failed => Went::Failed,
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+impl Worker {
+    fn new(member: Member) -> Self {
+        let (title, metrics) = (member.context.title(), member.context.counters.sink());
+        Worker { member, title, metrics, sink: None, broken: None, trouble: Trouble::new() }
+    }
+
+    /// Takes a batch, or the one in `lease`, and delivers it. A lease that was not delivered
+    /// stays in `lease` if another sink may try, and is rolled back otherwise.
+    async fn attempt(&mut self, lease: &mut Option<TakeTxn>, signals: &Signals) -> Round {
+        if !self.opened().await {
+            return Round::Failed;
+        }
+        let Some(limit) = self.sink.as_ref().map(|sink| sink.limit()) else {
+            return Round::Failed;
+        };
+        let held = lease.take().filter(|held| held.batch().size().fits(limit));
+        let txn = match held {
+            Some(held) => held,
+            None => match self.take(limit, signals).await {
+                Ok(Some(txn)) => txn,
+                Ok(None) => return self.idle().await,
+                Err(round) => return round,
+            },
+        };
+        self.count_batch(txn.batch(), limit);
+        match self.deliver(txn.batch()).await {
+            Ok(delivered) => self.commit(txn, delivered).await,
+            Err(error) => {
+                self.metrics.write_failures.add(1);
+                self.note(&error.to_string());
+                if error.then == Then::FailOver {
+                    *lease = Some(txn);
+                    return Round::Failed;
+                }
+                txn.rollback();
+                Round::BackedOff
+            }
+        }
+    }
+
+    /// Leases a batch; `None` when there was nothing within a tick's time.
+    async fn take(&mut self, limit: Size, signals: &Signals) -> Result<Option<TakeTxn>, Round> {
+        let Some(open) = self.member.channel.open(&signals.halt).await else {
+            return Err(Round::Idle);
+        };
+        let draining = signals.drain.requested();
+        if draining && open.channel.level().queued.events == 0 {
+            return Ok(None);
+        }
+        let begin = timeout(TICK, TakeTxn::begin(&*open.channel, &open.metrics, limit));
+        let begun = tokio::select! {
+            biased;
+            begun = begin => begun,
+            () = signals.halt.wait() => return Ok(None),
+            () = signals.drain.wait(), if !draining => return Ok(None),
+        };
+        match begun {
+            Err(_) => Ok(None),
+            Ok(Ok(txn)) if txn.batch().is_empty() => Ok(None),
+            Ok(Ok(txn)) => Ok(Some(txn)),
+            Ok(Err(error)) => {
+                self.metrics.channel_read_failures.add(1);
+                self.note(&error.to_string());
+                Err(Round::BackedOff)
+            }
+        }
+    }
+
+    async fn commit(&mut self, txn: TakeTxn, delivered: Delivered) -> Round {
+        if let Err(error) = txn.commit().await {
+            self.metrics.channel_read_failures.add(1);
+            self.note(&format!("{error}; the batch was delivered and may be delivered again"));
+            return Round::BackedOff;
+        }
+        self.metrics.drain_successes.add(delivered.events);
+        self.well();
+        trace!(component = %self.title, events = delivered.events, "delivered");
+        self.tick().await;
+        if delivered.pause { Round::BackedOff } else { Round::Delivered }
+    }
+
+    /// Delivers, again at once if the sink asks for it, a few times. A panic drops the sink.
+    async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+        let mut tries = 0;
+        loop {
+            let Some(sink) = &mut self.sink else {
+                return Err(DeliverError::fail_over("the sink is not open"));
+            };
+            let done = contained(&self.title, sink.deliver(batch)).await.unwrap_or_else(|panic| {
+                self.sink = None;
+                Err(DeliverError::fail_over(panic))
+            });
+            match done {
+                Err(error) if error.then == Then::RetryNow && tries < RETRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn idle(&mut self) -> Round {
+        self.metrics.batches_empty.add(1);
+        self.tick().await;
+        Round::Idle
+    }
+
+    async fn tick(&mut self) {
+        let Some(sink) = &mut self.sink else { return };
+        match contained(&self.title, sink.tick()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.note(&error.to_string()),
+            Err(panic) => {
+                self.sink = None;
+                self.note(&panic);
+            }
+        }
+    }
+
+    /// Opens the sink if it is not open, and says whether it is.
+    async fn opened(&mut self) -> bool {
+        if self.sink.is_some() {
+            return true;
+        }
+        if let Some(why) = &self.broken {
+            self.member.sign.set(Phase::Closed, Some(why));
+            return false;
+        }
+        let Member { entry, section, context, .. } = &self.member;
+        let open = contained(&self.title, entry.open(section.clone(), context.clone())).await;
+        match open.unwrap_or_else(|panic| Err(OpenError::unavailable(panic))) {
+            Ok(sink) => {
+                self.sink = Some(sink);
+                self.member.sign.set(Phase::Running, None);
+                self.well();
+                true
+            }
+            Err(OpenError::Unavailable(error)) => {
+                self.metrics.connections_failed.add(1);
+                self.note(&error.to_string());
+                false
+            }
+            Err(error @ OpenError::Config(_)) => {
+                let text = error.to_string();
+                error!(component = %self.title, error = %text, "cannot be opened as it is configured; it stays closed until its configuration changes");
+                self.member.sign.set(Phase::Closed, Some(&text));
+                self.broken = Some(text);
+                false
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        if let Some(sink) = self.sink.take() {
+            match contained(&self.title, sink.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(component = %self.title, %error, "did not close cleanly"),
+                Err(_) => {}
+            }
+        }
+        self.member.sign.set(Phase::Closed, None);
+    }
+
+    fn count_batch(&self, batch: &Batch, limit: Size) {
+        self.metrics.drain_attempts.add(batch.len());
+        if batch.len() < limit.events {
+            self.metrics.batches_underflow.add(1);
+        } else {
+            self.metrics.batches_complete.add(1);
+        }
+    }
+
+    fn note(&mut self, what: &str) {
+        self.member.sign.set(Phase::Waiting, Some(what));
+        if let Some(unsaid) = self.trouble.happened(now(), what) {
+            warn!(component = %self.title, error = %what, unsaid, "the batch stays in the channel and is tried again");
+        }
+    }
+
+    fn well(&mut self) {
+        if let Some(lasted) = self.trouble.ended(now()) {
+            info!(component = %self.title, ?lasted, "delivers again");
+            self.member.sign.set(Phase::Running, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

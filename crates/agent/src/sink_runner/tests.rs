@@ -1,0 +1,228 @@
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use splashdam_core::metrics::{ChannelMetrics, Counters};
+use splashdam_core::{Component, Role, Sink, StopHandle};
+use splashdam_testkit::{Queue, bodies, context, events};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::status::Board;
+
+/// What the scripted sinks of the running test do, and what they got, by the sink's name.
+static SCRIPTS: Mutex<Vec<Script>> = Mutex::new(Vec::new());
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Take,
+    Fail(Then),
+    Panic,
+    RefuseOpen,
+    Pause,
+}
+
+struct Script {
+    name: &'static str,
+    acts: VecDeque<Act>,
+    got: Vec<String>,
+    closed: u32,
+}
+
+struct Scripted(&'static str);
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    script: String,
+}
+
+fn with<T>(name: &str, f: impl FnOnce(&mut Script) -> T) -> T {
+    let mut scripts = SCRIPTS.lock().unwrap_or_else(PoisonError::into_inner);
+    f(scripts.iter_mut().find(|s| s.name == name).expect("a script"))
+}
+
+impl Component for Scripted {
+    const TYPE: &'static str = "scripted";
+    type Config = Config;
+    async fn open(config: Config, _: Context) -> Result<Self, OpenError> {
+        let name = with(&config.script, |script| {
+            if matches!(script.acts.front(), Some(Act::RefuseOpen)) {
+                script.acts.pop_front();
+                return None;
+            }
+            Some(script.name)
+        });
+        name.map(Scripted).ok_or_else(|| OpenError::unavailable("refused to open"))
+    }
+}
+
+impl Sink for Scripted {
+    fn limit(&self) -> Size {
+        Size::events(2)
+    }
+    async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+        let act = with(self.0, |script| script.acts.pop_front().unwrap_or(Act::Take));
+        match act {
+            Act::Fail(then) => return Err(DeliverError { then, source: "refused".into() }),
+            Act::Panic => panic!("on demand"),
+            Act::Take | Act::RefuseOpen | Act::Pause => {}
+        }
+        with(self.0, |script| script.got.extend(bodies(batch.events())));
+        Ok(Delivered { pause: matches!(act, Act::Pause), ..Delivered::all(batch) })
+    }
+    async fn close(self) -> Result<(), DeliverError> {
+        with(self.0, |script| script.closed += 1);
+        Ok(())
+    }
+}
+
+static ENTRY: Entry<dyn DynSink> = Entry::sink::<Scripted>();
+
+/// Tries members in order.
+struct InOrder(usize);
+
+impl SinkProcessor for InOrder {
+    fn pick(&mut self, _: std::time::Instant, tried: &[SinkId]) -> Option<SinkId> {
+        (0..self.0).map(SinkId).find(|id| !tried.contains(id))
+    }
+    fn settle(&mut self, _: std::time::Instant, _: SinkId, _: Went) {}
+}
+
+struct Group {
+    queue: Queue,
+    drain: StopHandle,
+    halt: StopHandle,
+    task: JoinHandle<()>,
+    metrics: Vec<Arc<SinkMetrics>>,
+}
+
+fn start(scripts: &[(&'static str, &[Act])], queue: Queue) -> Group {
+    let (filler, slot) = ChannelSlot::new("c1".into(), Arc::new(ChannelMetrics::default()));
+    filler.fill(Arc::new(queue.clone()));
+    let board = Board::default();
+    let mut metrics = Vec::new();
+    let members = scripts.iter().map(|(name, acts)| {
+        let script =
+            Script { name, acts: acts.iter().copied().collect(), got: Vec::new(), closed: 0 };
+        SCRIPTS.lock().unwrap_or_else(PoisonError::into_inner).push(script);
+        let mut context = context(Role::Sink);
+        context.counters = Counters::new(Role::Sink);
+        metrics.push(context.counters.sink());
+        Member {
+            entry: &ENTRY,
+            section: Section::parse(&format!("script = {name}")),
+            context,
+            channel: slot.clone(),
+            sign: board.sign(Role::Sink, (*name).into()),
+        }
+    });
+    let members: Vec<_> = members.collect();
+    let processor = Box::new(InOrder(members.len()));
+    let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
+    let runner = SinkRunner::new(processor, members, Random::new(1));
+    // The filler lives as long as the group: a slot without one never opens.
+    let task = tokio::spawn(async move {
+        runner.run(Signals { drain: drained, halt: halted }).await;
+        drop(filler);
+    });
+    Group { queue, drain, halt, task, metrics }
+}
+
+impl Group {
+    async fn drained(self) -> Vec<Arc<SinkMetrics>> {
+        self.drain.stop();
+        self.task.await.expect("no panic");
+        assert_eq!(self.queue.level_events(), 0);
+        self.metrics
+    }
+}
+
+trait LevelEvents {
+    fn level_events(&self) -> usize;
+}
+
+impl LevelEvents for Queue {
+    fn level_events(&self) -> usize {
+        splashdam_core::Channel::level(self).queued.events
+    }
+}
+
+fn got(name: &str) -> Vec<String> {
+    with(name, |script| script.got.clone())
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_failed_stays_and_is_delivered_in_order() {
+    use Act::*;
+    let cases: &[(&'static str, &[Act])] = &[
+        ("back off", &[Take, Fail(Then::BackOff), Take]),
+        ("fail over", &[Take, Fail(Then::FailOver), Fail(Then::FailOver)]),
+        ("retry now", &[Fail(Then::RetryNow), Fail(Then::RetryNow), Fail(Then::RetryNow), Take]),
+        ("panic", &[Take, Panic, Panic, Take]),
+        ("refused open", &[RefuseOpen, RefuseOpen, Take]),
+        ("pause", &[Pause, Take]),
+    ];
+    for case in cases {
+        let group = start(&[*case], Queue::holding(events(0, 7)));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let metrics = group.drained().await;
+        assert_eq!(got(case.0), numbers(0..7), "{}", case.0);
+        assert_eq!(metrics[0].drain_successes.value(), 7, "{}", case.0);
+        assert_eq!(with(case.0, |s| s.closed), 1, "{}", case.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_sink_gets_the_batch_without_a_second_take() {
+    let acts = [Act::Fail(Then::FailOver), Act::Panic];
+    let group = start(&[("first", &acts), ("second", &[])], Queue::holding(events(0, 6)));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let queue = group.queue.clone();
+    group.drained().await;
+    assert_eq!(got("second"), numbers(0..4));
+    assert_eq!(got("first"), numbers(4..6));
+    assert_eq!(queue.leases(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_does_not_open_leaves_its_work_to_the_others() {
+    let closed = [Act::RefuseOpen; 50];
+    let group = start(&[("shut", &closed), ("open", &[])], Queue::holding(events(0, 9)));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    group.drained().await;
+    assert_eq!(got("open"), numbers(0..9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_delivers_all_and_halting_keeps_the_rest() {
+    let group = start(&[("drained", &[])], Queue::holding(events(0, 1001)));
+    group.drained().await;
+    assert_eq!(got("drained"), numbers(0..1001));
+
+    let failing = [Act::Fail(Then::BackOff); 1000];
+    let group = start(&[("halted", &failing)], Queue::holding(events(0, 5)));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    group.halt.stop();
+    group.task.await.expect("no panic");
+    assert_eq!(group.queue.level_events(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_are_counted_by_their_size() {
+    let group = start(&[("counted", &[])], Queue::holding(events(0, 3)));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let metrics = group.drained().await;
+    let count = &metrics[0];
+    let counts = (
+        count.batches_complete.value(),
+        count.batches_underflow.value(),
+        count.drain_attempts.value(),
+    );
+    assert_eq!(counts, (1, 1, 3));
+    assert!(count.batches_empty.value() >= 3, "an idle sink ticks each second");
+}

@@ -1,0 +1,60 @@
+//! A source's life: wait for its channels, join its outlet, open it, let it run.
+
+use std::sync::Arc;
+
+use splashdam_config::Section;
+use splashdam_core::{
+    Cause, Context, DynSource, Entry, Interceptor, OpenError, Outlet, Selector, Stop,
+};
+
+use crate::channel_slot::ChannelSlot;
+use crate::supervisor::Life;
+
+/// What a source needs to be opened, and opened again.
+pub struct SourceLife {
+    /// Its line in the list of sources.
+    pub entry: &'static Entry<dyn DynSource>,
+    /// Its keys.
+    pub section: Section,
+    /// Its context.
+    pub context: Context,
+    /// Its channels, in the order in which they were written.
+    pub channels: Vec<ChannelSlot>,
+    /// Its selector.
+    pub selector: (&'static Entry<dyn Selector>, Section),
+    /// Its interceptors, in order.
+    pub interceptors: Vec<(&'static Entry<dyn Interceptor>, Section)>,
+    /// Ends the wait for channels.
+    pub stop: Stop,
+}
+
+impl Life for SourceLife {
+    type Opened = (Box<dyn DynSource>, Outlet);
+
+    async fn open(&mut self) -> Result<Self::Opened, OpenError> {
+        let mut channels = Vec::with_capacity(self.channels.len());
+        for slot in &self.channels {
+            let open = slot.open(&self.stop).await;
+            let unavailable =
+                || OpenError::unavailable(format!("channel {} is not open", slot.name));
+            channels.push(open.ok_or_else(unavailable)?);
+        }
+        let mut context = self.context.clone();
+        context.choices = channels.iter().map(|c| c.name.clone()).collect::<Vec<Arc<str>>>().into();
+        let (entry, section) = &self.selector;
+        let selector = entry.open(section.clone(), context.clone()).await?;
+        let mut interceptors = Vec::with_capacity(self.interceptors.len());
+        for (entry, section) in &self.interceptors {
+            interceptors.push(entry.open(section.clone(), context.clone()).await?);
+        }
+        let source = self.entry.open(self.section.clone(), context).await?;
+        let metrics = self.context.counters.source();
+        let name = Arc::from(self.context.title());
+        let outlet = Outlet::new(name, interceptors, selector, channels, metrics);
+        Ok((source, outlet))
+    }
+
+    async fn run(&mut self, (source, outlet): Self::Opened, stop: Stop) -> Result<(), Cause> {
+        source.run(outlet, stop).await.map_err(|error| error.0)
+    }
+}
