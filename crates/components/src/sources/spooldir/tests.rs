@@ -159,6 +159,8 @@ fn only_files_that_are_meant_are_read() {
     check("", &["x", "y"]);
     check("includePattern = .*[.]log", &["x"]);
     check("includePattern = log", &[]);
+    check("includePattern = (?i)X[.]LOG", &["x"]);
+    check("includePattern = (?!x).*", &["y"]);
     check("ignorePattern = x.*", &["y"]);
     check("includePattern = .*log\nignorePattern = x[.]log", &[]);
     check("recursiveDirectorySearch = true", &["x", "y", "z", "w", "u"]);
