@@ -4,20 +4,20 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
-pub mod config_filters;
-mod java_map;
-pub mod jceks;
-pub mod serializers;
-pub mod sinks;
-mod time_zone;
 pub mod charset;
+pub mod config_filters;
 pub mod deserializers;
-pub mod sources;
 pub mod interceptors;
+mod java_map;
 pub mod java_regex;
+pub mod jceks;
 pub mod joda;
 pub mod processors;
 pub mod selectors;
+pub mod serializers;
+pub mod sinks;
+pub mod sources;
+mod time_zone;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
