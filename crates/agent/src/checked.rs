@@ -171,7 +171,7 @@ pub fn check(plan: &Plan, lists: &'static Lists) -> Checking {
         findings.push(
             Diagnostic::error("nothing-left", format!("agent `{}` has nothing to run", plan.agent))
                 .with_note("every source and every sink is left out; the agent idles, as in Flume")
-                .help("mend the errors above"),
+                .help("mend the other errors"),
         );
     }
     let agent = Arc::from(plan.agent.as_str());

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use serde_json::json;
-use splashdam_agent::account::{Account, Clause, Flow, Memory, Promise, Station, account};
+use splashdam_agent::account::{Account, Clause, Flow, Memory, Station, account};
 use splashdam_agent::provider::{Loaded, Provider, ProviderError};
 use splashdam_agent::{Checked, Read, Reader};
 use splashdam_config::{Diagnostic, Severity, Sources, diagnostic};
@@ -102,12 +102,20 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(mut reading: Reading) -> Report {
+        let failed = reading.findings.iter().any(Diagnostic::is_error);
         let mut account = reading.checked.as_ref().map(account);
         if let Some(account) = &mut account {
+            // Where something is left out, what it leaves alone is no news.
+            let news = |finding: &Diagnostic| {
+                finding.severity > Severity::Note
+                    && !matches!(finding.code, "no-sink" | "no-source")
+            };
+            account.findings.retain(|finding| !failed || news(finding));
             reading.findings.append(&mut account.findings);
         }
-        // What has no place comes first; the sort keeps the order of what stands at one place.
-        reading.findings.sort_by_key(|f| f.span.map(|span| (span.file, span.start)));
+        // What has no place comes last; the sort keeps the order of what stands at one place.
+        let place = |f: &Diagnostic| (f.span.is_none(), f.span.map(|span| (span.file, span.start)));
+        reading.findings.sort_by_key(place);
         let sound = !reading.findings.iter().any(Diagnostic::is_error);
         Report { reading, account: account.filter(|_| sound) }
     }
@@ -151,8 +159,8 @@ impl Report {
             agent => format!("agent {agent}"),
         };
         let verdict = match (&self.reading.checked, self.count(Severity::Error)) {
-            (Some(_), 0) => "is fine",
-            (Some(_), _) => "runs without what has errors",
+            (Some(_), 0) => "can run",
+            (Some(_), _) => "has errors",
             (None, _) => "does not run",
         };
         format!("{agent} {verdict}: {counts}")
@@ -208,23 +216,23 @@ fn flowing(flow: &Flow) -> String {
     };
     line("delivers", flow.promise.sentence());
     if let Some(acknowledged) = &flow.acknowledged {
-        line("acknowledges", acknowledged);
-    } else if flow.source.is_some() && flow.promise == Promise::BestEffort && !flow.optional {
-        line("acknowledges", "nothing to whoever sends to it");
+        line("acknowledged", acknowledged);
+    } else if flow.source.is_some() {
+        line("acknowledged", "never: the source has nobody to tell");
     }
-    let mut crash = |what: &str, clauses: &[Clause]| {
+    let both = |clause: &&Clause| {
+        flow.process_crash.contains(clause) && flow.machine_crash.contains(clause)
+    };
+    let mut crash = |what: &str, clauses: Vec<&Clause>| {
         let mut what = what;
         for clause in clauses {
             line(what, &format!("{}: {}", clause.at, clause.says));
             what = "";
         }
     };
-    if flow.process_crash == flow.machine_crash {
-        crash("any crash", &flow.process_crash);
-    } else {
-        crash("process crash", &flow.process_crash);
-        crash("machine crash", &flow.machine_crash);
-    }
+    crash("any crash", flow.process_crash.iter().filter(both).collect());
+    crash("process crash", flow.process_crash.iter().filter(|clause| !both(clause)).collect());
+    crash("machine crash", flow.machine_crash.iter().filter(|clause| !both(clause)).collect());
     text
 }
 

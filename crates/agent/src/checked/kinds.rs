@@ -136,11 +136,7 @@ pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>
     if let Some(other) = Kind::ALL.into_iter().find(of_other) {
         return finding.label(format!("this is a {} type", other.word())).help(known(lists, kind));
     }
-    let names = kind.names(lists);
-    let listed =
-        names.iter().flat_map(|(name, more)| std::iter::once(*name).chain(more.iter().copied()));
-    let of_flumes = FLUMES.iter().filter(|(of, ..)| *of == kind).map(|(_, alias, _)| *alias);
-    if let Some(meant) = nearest(written, listed.chain(of_flumes)) {
+    if let Some(meant) = meant(lists, kind, written) {
         return finding.help(format!("did you mean `{meant}`?"));
     }
     let finding = finding.help(known(lists, kind));
@@ -150,6 +146,21 @@ pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>
         );
     }
     finding
+}
+
+/// The name of this role that `written` is most like.
+fn meant(lists: &Lists, kind: Kind, written: &str) -> Option<&'static str> {
+    let of_flumes = FLUMES.iter().filter(|(of, ..)| *of == kind).map(|(_, alias, _)| *alias);
+    let mut names: Vec<&'static str> = of_flumes.collect();
+    for (name, more) in kind.names(lists) {
+        names.push(name);
+        names.extend(more);
+    }
+    // Quotes and blanks that were pasted with it are reported where they stand.
+    let plain: String = written.chars().filter(char::is_ascii_graphic).collect();
+    let plain = plain.trim_matches(['"', '\'']);
+    let same = |name: &&&str| name.eq_ignore_ascii_case(plain);
+    names.iter().find(same).copied().or_else(|| nearest(plain, names.iter().copied()))
 }
 
 /// The types there are, as a sentence.
