@@ -246,7 +246,11 @@ mod tests {
             taken: u64::from(s >= 170),
         };
         check(&[], late);
-        check(&[60, 95], |s| Reading::Channel { held: 5, capacity: 9, taken: s / 100 });
+        check(&[60, 95], |s| Reading::Channel {
+            held: 5,
+            capacity: 9,
+            taken: if s < 100 { 0 } else { s },
+        });
     }
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
         check(&[60, 195], |s| Reading::Sink { tried: s, delivered: 0 });
         // It failed and another took over: no longer its affair.
         check(&[60, 110], |s| Reading::Sink { tried: s.min(80), delivered: 0 });
-        check(&[60, 95], |s| Reading::Sink { tried: s, delivered: s / 100 });
+        check(&[60, 95], |s| Reading::Sink { tried: s, delivered: if s < 100 { 0 } else { s } });
     }
 
     #[test]

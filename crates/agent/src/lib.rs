@@ -9,6 +9,7 @@ pub mod checked;
 pub mod health;
 pub mod provider;
 pub mod reader;
+pub mod reload;
 pub mod sink_runner;
 pub mod source_runner;
 pub mod status;

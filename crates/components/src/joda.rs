@@ -419,7 +419,7 @@ fn name<'t>(text: &'t str, names: &[&str]) -> Option<(i64, &'t str)> {
     let long = names.iter().enumerate().map(|(i, name)| (i, *name));
     let short = names.iter().enumerate().map(|(i, name)| (i, &name[..3]));
     let found = long.chain(short).find_map(|(i, name)| Some((i, after(text, name)?)));
-    found.map(|(i, rest)| (i as i64 + 1, rest))
+    found.and_then(|(i, rest)| Some((i64::try_from(i).ok()? + 1, rest)))
 }
 
 /// `Z`, `+hh`, `+hhmm` or `+hh:mm`.

@@ -4,20 +4,24 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod charset;
 pub mod config_filters;
+pub mod deserializers;
+pub mod interceptors;
 mod java_map;
+pub mod java_regex;
 pub mod jceks;
+pub mod joda;
 pub mod serializers;
 pub mod sinks;
-mod time_zone;
-pub mod charset;
-pub mod deserializers;
 pub mod sources;
+mod time_zone;
 pub mod interceptors;
 pub mod java_regex;
 pub mod joda;
 pub mod processors;
 pub mod selectors;
+pub mod sources;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -41,6 +45,10 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::exec::Exec>(),
     Entry::source::<sources::netcat::Netcat>(),
     Entry::source::<sources::seq::Seq>(),
+    Entry::source::<sources::spooldir::SpoolDir>(),
+    Entry::source::<sources::stress::Stress>(),
+];
+pub static SOURCES: &[Entry<dyn DynSource>] = &[Entry::source::<sources::taildir::Taildir>()];
     Entry::source::<sources::stress::Stress>(),
     Entry::source::<sources::taildir::Taildir>(),
 ];

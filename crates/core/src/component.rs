@@ -60,6 +60,8 @@ pub struct Facts {
     pub process_crash: Option<&'static str>,
     /// What a crash of the machine can lose or repeat here, as a clause.
     pub machine_crash: Option<&'static str>,
+    /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
+    pub place: Option<String>,
     /// Header names that this part sets, as far as the configuration shows them.
     pub sets_headers: Vec<String>,
     /// Header names that this part needs on every event.

@@ -244,7 +244,7 @@ fn agent(given: &ArgMatches, java: Java) -> Command {
         origin,
         reload: !given.get_flag("no-reload-conf"),
         poll_interval: given.get_one::<u64>("poll-interval").copied().map(Duration::from_secs),
-        grace: Duration::from_secs(given.get_one::<u64>("grace-time").copied().unwrap_or(30)),
+        grace: Duration::from_secs(given.get_one::<u64>("grace-time").copied().unwrap_or(10)),
     }))
 }
 

@@ -194,7 +194,6 @@ impl Graph {
         text
     }
 
-    #[expect(clippy::type_complexity, reason = "two rows of a table, read right where it is used")]
     fn columns(&self) -> [((&'static str, &'static str), &[Edge], &[Node], &[Node]); 2] {
         [
             (("source", "channel"), &self.puts, &self.sources, &self.channels),

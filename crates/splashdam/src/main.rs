@@ -6,6 +6,7 @@ mod flume_ng;
 mod graph;
 mod logging;
 mod render;
+mod run;
 mod world;
 
 use std::io::Write as _;
@@ -23,7 +24,12 @@ fn main() -> ExitCode {
         Command::Refuse(text, status) => {
             std::io::stderr().write_all(text.as_bytes()).map(|()| status)
         }
-        Command::Agent(_) => Ok(cli::FAILED),
+        Command::Agent(args) => {
+            return run::run(*args).unwrap_or_else(|error| {
+                eprintln!("error: {error:#}");
+                ExitCode::from(cli::FAILED)
+            });
+        }
     };
     match done {
         Ok(status) => ExitCode::from(status),

@@ -215,7 +215,7 @@ fn headers_on_the_way(source: &CheckedSource, findings: &mut Vec<Diagnostic>) {
         findings.push(
             Diagnostic::warning("header-never-set", message)
                 .at(place_of(section, header))
-                .help(advice(header, &[name.clone()]))
+                .help(advice(header, std::slice::from_ref(name)))
                 .component(format!("source {name}")),
         );
     }

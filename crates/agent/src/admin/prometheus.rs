@@ -1,6 +1,5 @@
 //! Prometheus text, format 0.0.4.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use splashdam_core::metrics::{
@@ -132,7 +131,7 @@ fn head(out: &mut String, name: &str, kind: Kind, help: &str) {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
     };
-    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
 }
 
 fn label(out: &mut String, labels: &[(&str, &str)]) {
@@ -141,7 +140,7 @@ fn label(out: &mut String, labels: &[(&str, &str)]) {
         if index > 0 {
             out.push(',');
         }
-        let _ = write!(out, "{key}=\"");
+        out.push_str(&format!("{key}=\""));
         for c in value.chars() {
             match c {
                 '\\' => out.push_str("\\\\"),
@@ -157,5 +156,5 @@ fn label(out: &mut String, labels: &[(&str, &str)]) {
 
 fn line_end(out: &mut String, value: f64) {
     // Rust's shortest form is what Prometheus parses; whole numbers come without a point.
-    let _ = writeln!(out, " {value}");
+    out.push_str(&format!(" {value}\n"));
 }

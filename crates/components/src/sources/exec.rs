@@ -20,6 +20,7 @@ use splashdam_core::{
 };
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
@@ -173,9 +174,8 @@ impl Source for Exec {
                     child.kill().await;
                     return Ok(());
                 }
-                Err(error) => {
+                Err(Lost { error, lost }) => {
                     child.kill().await;
-                    let lost = error.batch.len();
                     out.metrics().events_dropped.add(lost);
                     warn!(component = %cx.title(), %error, lost, "lines of the command are lost, as the channels do not take them");
                     return gave_up(error, &stop);
@@ -191,6 +191,13 @@ impl Source for Exec {
     }
 }
 
+/// The channels did not take a batch and waiting would not help.
+struct Lost {
+    error: PutError,
+    /// Lines that were read and are in no channel.
+    lost: usize,
+}
+
 /// Reading of one run of the command.
 struct Work<'a> {
     config: &'a Config,
@@ -202,9 +209,21 @@ struct Work<'a> {
 impl Work<'_> {
     /// Puts every line until the output ends (true) or a stop is asked for (false). What was read
     /// by then is put, the piece of a last line included, as in Flume.
-    async fn read(mut self, stdout: Option<ChildStdout>) -> Result<bool, PutError> {
-        let Some(mut stdout) = stdout else { return Ok(true) };
+    async fn read(mut self, stdout: Option<ChildStdout>) -> Result<bool, Lost> {
+        let Some(stdout) = stdout else { return Ok(true) };
         let mut lines = Lines::new(self.config.charset, self.config.max_line_length.get());
+        self.read_lines(stdout, &mut lines).await.map_err(|error| {
+            let unread = std::iter::from_fn(|| lines.next()).count();
+            let lost = error.batch.len() + unread + usize::from(lines.last().is_some());
+            Lost { error, lost }
+        })
+    }
+
+    async fn read_lines(
+        &mut self,
+        mut stdout: ChildStdout,
+        lines: &mut Lines,
+    ) -> Result<bool, PutError> {
         let timeout = Duration::from_millis(self.config.batch_timeout);
         let mut due = Instant::now();
         let ended = loop {
@@ -250,6 +269,8 @@ impl Work<'_> {
         if batch.is_empty() {
             return Ok(());
         }
+        // A chatty command must not keep a worker to itself.
+        consume_budget().await;
         self.out.put_patiently(batch, self.stop, RETRY.0, RETRY.1).await
     }
 }

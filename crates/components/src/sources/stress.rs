@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Batch, Component, Context, Event, Facts, OpenError, Outlet, Source, SourceError, Stop,
 };
@@ -73,11 +74,17 @@ impl Component for Stress {
     type Config = Config;
 
     async fn open(config: Config, _cx: Context) -> Result<Self, OpenError> {
-        if config.size > MOST_BYTES {
-            let size = config.size;
-            return Err(OpenError::config(format!("size {size} is over 1 GiB, use a smaller one")));
+        match too_large(&config) {
+            Some(finding) => Err(OpenError::Config(vec![finding])),
+            None => Ok(Stress { config }),
         }
-        Ok(Stress { config })
+    }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        too_large(config)
+            .map(|finding| finding.at(section.value_span("size")))
+            .into_iter()
+            .collect()
     }
 
     fn facts(config: &Config) -> Facts {
@@ -90,6 +97,14 @@ impl Component for Stress {
             ..Facts::default()
         }
     }
+}
+
+fn too_large(config: &Config) -> Option<Diagnostic> {
+    let size = config.size;
+    (size > MOST_BYTES).then(|| {
+        Diagnostic::error("invalid-value", format!("size {size} is over 1 GiB"))
+            .help(format!("write at most {MOST_BYTES}"))
+    })
 }
 
 impl Source for Stress {

@@ -87,7 +87,7 @@ fn agent() -> Command {
         .arg(option("zkBasePath", "PATH").short('p').help("Where in ZooKeeper [default: /flume]"))
         .arg(
             seconds("grace-time").help(
-                "Seconds that sinks may go on delivering after the signal to stop [default: 30]",
+                "Seconds that sinks may go on delivering after the signal to stop [default: 10]",
             ),
         )
         .arg(

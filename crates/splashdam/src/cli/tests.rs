@@ -145,7 +145,5 @@ fn check_and_graph_need_no_name() {
         Command::Graph(args) => assert_eq!(args.format, Drawing::Mermaid),
         other => panic!("{other:?}"),
     }
-    assert!(
-        matches!(parsed("splashdam man pages"), Command::Man(dir) if dir == PathBuf::from("pages"))
-    );
+    assert!(matches!(parsed("splashdam man pages"), Command::Man(dir) if dir == *"pages"));
 }

@@ -33,7 +33,7 @@ pub(super) fn draw(graph: &Graph) -> String {
     let mut canvas = Canvas::default();
     let mut left = 0;
     for (index, (nodes, places)) in columns.iter().zip(&places).enumerate() {
-        let width = nodes.iter().flat_map(|node| node.lines()).map(|l| l.chars().count()).max();
+        let width = nodes.iter().flat_map(super::Node::lines).map(|l| l.chars().count()).max();
         let width = width.unwrap_or(0) + 4;
         for (node, place) in nodes.iter().zip(places) {
             canvas.frame(node, place, left, width);

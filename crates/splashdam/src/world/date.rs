@@ -1,7 +1,5 @@
 //! Dates in patterns of Java's `SimpleDateFormat`, in English.
 
-use std::fmt::Write as _;
-
 use jiff::Zoned;
 use jiff::civil::{Era, Weekday};
 
@@ -53,7 +51,7 @@ fn quoted<'a>(rest: &'a str, out: &mut String) -> Option<&'a str> {
 
 fn field(out: &mut String, letter: char, width: usize, now: &Zoned) -> Option<()> {
     let number = |out: &mut String, value: i64| {
-        let _ = write!(out, "{value:0width$}");
+        out.push_str(&format!("{value:0width$}"));
     };
     let hour = i64::from(now.hour());
     match letter {
@@ -100,7 +98,7 @@ fn field(out: &mut String, letter: char, width: usize, now: &Zoned) -> Option<()
 /// Two letters mean two digits, as in Java.
 fn year(out: &mut String, year: i64, width: usize) {
     let value = if width == 2 { year % 100 } else { year };
-    let _ = write!(out, "{value:0width$}");
+    out.push_str(&format!("{value:0width$}"));
 }
 
 /// `+hh`, and the minutes after `between` if there is one.
@@ -108,9 +106,9 @@ fn offset(out: &mut String, now: &Zoned, between: Option<&str>) {
     let seconds = now.offset().seconds();
     let sign = if seconds < 0 { '-' } else { '+' };
     let minutes = seconds.abs() / 60;
-    let _ = write!(out, "{sign}{:02}", minutes / 60);
+    out.push_str(&format!("{sign}{:02}", minutes / 60));
     if let Some(between) = between {
-        let _ = write!(out, "{between}{:02}", minutes % 60);
+        out.push_str(&format!("{between}{:02}", minutes % 60));
     }
 }
 

@@ -75,6 +75,20 @@ async fn a_refusing_channel_loses_nothing_and_kills_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_stop_leaves_behind_is_counted() {
+    let collector = Collector::new();
+    collector.refuse(1000);
+    let keys = "shell = /bin/sh -c\ncommand = seq 25; exec sleep 600\nbatchSize = 10";
+    let running = start(keys, &collector).await;
+    while collector.puts() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let outlet = running.outlet.clone();
+    running.stop().await.unwrap();
+    assert_eq!(outlet.metrics().events_dropped.value(), 25);
+}
+
+#[tokio::test]
 async fn restarts_after_the_throttle_if_asked_to() {
     let collector = Collector::new();
     let running = start("command = echo a\nrestart = true\nrestartThrottle = 5", &collector).await;

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use splashdam_core::{Batch, ChannelError, Event, Outlet, PutError, Size, Stop, Trouble};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tracing::{debug, info, warn};
 
 use super::Config;
@@ -168,6 +169,8 @@ impl Service {
             let count = group.len();
             // Interceptors edit what is put; what is put anew in smaller groups is the original.
             let original = if count > 1 { group.clone() } else { Batch::default() };
+            // A busy client must not keep a worker to itself.
+            consume_budget().await;
             match self.out.put(group).await {
                 Ok(()) => {
                     self.settled();

@@ -139,6 +139,20 @@ async fn connections_are_counted_and_limited() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_reads_is_not_read_either_and_stops() {
+    let bench = start("", Collector::new()).await;
+    let stream = TcpStream::connect(bench.address).await.unwrap();
+    let (reading, mut writing) = stream.into_split();
+    let lines = b"\n".repeat(64 * 1024);
+    // Until the answers fill all buffers on the way back and nothing moves any more.
+    while timeout(Duration::from_millis(500), writing.write_all(&lines)).await.is_ok() {
+        assert!(bench.collector.puts() < 1_000_000, "it reads on and on");
+    }
+    bench.running.stop().await.unwrap();
+    drop(reading);
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
