@@ -12,16 +12,12 @@ mod java_map;
 pub mod java_regex;
 pub mod jceks;
 pub mod joda;
+pub mod processors;
+pub mod selectors;
 pub mod serializers;
 pub mod sinks;
 pub mod sources;
 mod time_zone;
-pub mod interceptors;
-pub mod java_regex;
-pub mod joda;
-pub mod processors;
-pub mod selectors;
-pub mod sources;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -46,9 +42,6 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::netcat::Netcat>(),
     Entry::source::<sources::seq::Seq>(),
     Entry::source::<sources::spooldir::SpoolDir>(),
-    Entry::source::<sources::stress::Stress>(),
-];
-pub static SOURCES: &[Entry<dyn DynSource>] = &[Entry::source::<sources::taildir::Taildir>()];
     Entry::source::<sources::stress::Stress>(),
     Entry::source::<sources::taildir::Taildir>(),
 ];

@@ -39,4 +39,3 @@ mod tests {
         }
     }
 }
-pub mod taildir;
