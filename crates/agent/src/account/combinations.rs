@@ -38,6 +38,9 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
         small_batches(checked, source, &mut findings);
         headers_on_the_way(source, &mut findings);
     }
+    for (_, sink) in checked.sinks() {
+        run_together(sink, &mut findings);
+    }
     scattered_groups(checked, &mut findings);
     headers_for_sinks(checked, &mut findings);
     exclusive(checked, &mut findings);
@@ -169,6 +172,23 @@ fn small_batches(checked: &Checked, source: &CheckedSource, findings: &mut Vec<D
             .at(written.map(splashdam_config::Entry::value_span).or(section.span()))
             .help(format!("raise `{key}` of the source"))
             .component(format!("source {name}")),
+    );
+}
+
+/// A serializer that is told to put nothing between events.
+fn run_together(sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
+    let told = sink.part.section.entries().iter().find(|entry| {
+        entry.key().ends_with("serializer.appendNewline")
+            && !entry.value().eq_ignore_ascii_case("true")
+    });
+    let Some(entry) = told else { return };
+    let name = &sink.name;
+    let message = format!("sink {name} writes events one after the other with nothing in between");
+    findings.push(
+        Diagnostic::note("no-newline", message)
+            .at(entry.value_span())
+            .help("leave the line out, unless events end in a line break of their own")
+            .component(format!("sink {name}")),
     );
 }
 

@@ -140,6 +140,9 @@ pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>
         return finding.help(format!("did you mean `{meant}`?"));
     }
     let finding = finding.help(known(lists, kind));
+    if written.starts_with("org.apache.flume.") {
+        return finding.label("no class of Flume 1.11");
+    }
     if written.contains('.') {
         return finding.label("taken for a Java class that is no part of Flume").with_note(
             "splashdam runs no Java: it knows Flume's own types, by alias or class name",
