@@ -153,12 +153,12 @@ pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>
 
 /// The name of this role that `written` is most like.
 fn meant(lists: &Lists, kind: Kind, written: &str) -> Option<&'static str> {
-    let of_flumes = FLUMES.iter().filter(|(of, ..)| *of == kind).map(|(_, alias, _)| *alias);
-    let mut names: Vec<&'static str> = of_flumes.collect();
+    let mut names = Vec::new();
     for (name, more) in kind.names(lists) {
         names.push(name);
         names.extend(more);
     }
+    names.extend(FLUMES.iter().filter(|(of, ..)| *of == kind).map(|(_, alias, _)| *alias));
     // Quotes and blanks that were pasted with it are reported where they stand.
     let plain: String = written.chars().filter(char::is_ascii_graphic).collect();
     let plain = plain.trim_matches(['"', '\'']);
