@@ -21,8 +21,6 @@ pub(super) struct Checker {
 #[derive(Clone, Copy)]
 struct Subject<'a> {
     kind: Kind,
-    /// As in `source r1` or `interceptor i1 of source r1`.
-    title: &'a str,
     /// The component that goes when this cannot be read, as in `source r1`.
     bearer: &'a str,
 }
@@ -34,7 +32,7 @@ impl Checker {
 
     pub(super) fn channel(&mut self, plan: &ChannelPlan) -> Option<CheckedChannel> {
         let title = format!("channel {}", plan.name);
-        let subject = Subject { kind: Kind::Channel, title: &title, bearer: &title };
+        let subject = Subject { kind: Kind::Channel, bearer: &title };
         let part = self.part(self.lists.channels, subject, &plan.kind, &plan.section)?;
         Some(CheckedChannel { name: Arc::from(plan.name.as_str()), part })
     }
@@ -45,7 +43,7 @@ impl Checker {
         channels: &[CheckedChannel],
     ) -> Option<CheckedSource> {
         let title = format!("source {}", plan.name);
-        let subject = Subject { kind: Kind::Source, title: &title, bearer: &title };
+        let subject = Subject { kind: Kind::Source, bearer: &title };
         // Everything is looked at before anything is given up, so that all is found at once.
         let part = self.part(self.lists.sources, subject, &plan.kind, &plan.section);
         let bound = self.source_channels(plan, &title, channels);
@@ -125,7 +123,7 @@ impl Checker {
             span: section.value_span("type").or(section.span()).or(plan.kind.span),
         };
         let title = format!("the channel selector of {source}");
-        let subject = Subject { kind: Kind::Selector, title: &title, bearer: source };
+        let subject = Subject { kind: Kind::Selector, bearer: source };
         let part = self.part(self.lists.selectors, subject, &kind, &section)?;
         let mut sound = true;
         let chosen = |name: &&Spanned<String>| !channels.iter().any(|c| **c == *name.value);
@@ -157,8 +155,7 @@ impl Checker {
             .interceptors
             .iter()
             .map(|interceptor| {
-                let title = format!("interceptor {} of {source}", interceptor.name);
-                let subject = Subject { kind: Kind::Interceptor, title: &title, bearer: source };
+                let subject = Subject { kind: Kind::Interceptor, bearer: source };
                 let part = self.part(
                     self.lists.interceptors,
                     subject,
@@ -180,7 +177,7 @@ impl Checker {
             let Some(sink) = self.sink(sink, channels) else { continue };
             let kind = Spanned { value: "default".to_owned(), span: None };
             let title = format!("sink {}", sink.name);
-            let subject = Subject { kind: Kind::Processor, title: &title, bearer: &title };
+            let subject = Subject { kind: Kind::Processor, bearer: &title };
             let processor = self.part(self.lists.processors, subject, &kind, &Section::empty());
             let Some(processor) = processor else { continue };
             groups.push(CheckedGroup { name: sink.name.clone(), processor, sinks: vec![sink] });
@@ -195,7 +192,7 @@ impl Checker {
         channels: &[CheckedChannel],
     ) -> Option<CheckedGroup> {
         let title = format!("sink group {}", group.name);
-        let subject = Subject { kind: Kind::Processor, title: &title, bearer: &title };
+        let subject = Subject { kind: Kind::Processor, bearer: &title };
         let processor = self.part(self.lists.processors, subject, &group.kind, &group.processor);
         let members = group.sinks.iter().filter_map(|name| plan.sink(&name.value));
         let sinks: Vec<CheckedSink> =
@@ -255,7 +252,7 @@ impl Checker {
 
     fn sink(&mut self, plan: &SinkPlan, channels: &[CheckedChannel]) -> Option<CheckedSink> {
         let title = format!("sink {}", plan.name);
-        let subject = Subject { kind: Kind::Sink, title: &title, bearer: &title };
+        let subject = Subject { kind: Kind::Sink, bearer: &title };
         let part = self.part(self.lists.sinks, subject, &plan.kind, &plan.section);
         let channel = channels.iter().find(|channel| *channel.name == *plan.channel.value);
         let Some(channel) = channel else {
@@ -318,7 +315,7 @@ impl Checker {
         let mut looked = entry.look(section);
         strangers::explain(&mut looked.findings, section, self.lists, subject.kind);
         for finding in &mut looked.findings {
-            finding.component.get_or_insert_with(|| subject.title.to_owned());
+            finding.component.get_or_insert_with(|| subject.bearer.to_owned());
             finding.span = finding.span.or(section.span()).or(kind.span);
         }
         let last_error = looked.findings.iter_mut().rfind(|finding| finding.is_error());
