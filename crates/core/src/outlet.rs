@@ -305,13 +305,11 @@ impl Inner {
         }
         let mut events = batch.events().iter().map(|event| self.selector.route(event));
         let first = events.next().unwrap_or_default();
-        let mut alike = 1;
-        for route in events.by_ref() {
+        for (alike, route) in (1..).zip(events.by_ref()) {
             if route != first {
                 let routes = std::iter::repeat_n(first, alike).chain([route]).chain(events);
                 return Routes::Each(routes.collect());
             }
-            alike += 1;
         }
         Routes::One(first)
     }
