@@ -57,7 +57,9 @@ fn deny(install: bool, required: bool) -> Result<()> {
     if !installed() && install {
         let root = tools();
         let mut command = Command::new(cargo_program());
-        command.args(["install", "--locked", "--quiet", "--version", DENY_VERSION, "--root"]);
+        // Built without optimization: it runs for a second, and would be built for many minutes.
+        command.args(["install", "--locked", "--quiet", "--debug", "--version", DENY_VERSION]);
+        command.arg("--root");
         repository::run(command.arg(&root).arg("cargo-deny")).context("installing cargo-deny")?;
     }
     if !installed() {

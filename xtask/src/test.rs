@@ -8,7 +8,8 @@ use crate::repository::{self, cargo, cargo_program, root};
 
 const USAGE: &str = "usage: cargo xtask test [--require-interop] [arguments for cargo test]
 
-Builds the agent, which the interop tests start, and runs `cargo test --workspace`.
+Builds the agent, which the interop tests start, and runs
+`cargo test --workspace --no-fail-fast`.
   --require-interop  a missing JDK, Maven or Flume fails the tests that need them
 ";
 
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     cargo(&["build", "--quiet", "--package", "splashdam"])?;
     let mut command = Command::new(cargo_program());
-    command.args(["test", "--workspace"]).args(rest);
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(rest);
     if required {
         command.env("SPLASHDAM_REQUIRE_INTEROP", "1");
     }

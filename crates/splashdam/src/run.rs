@@ -134,6 +134,10 @@ fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<O
             };
             if asked {
                 error!("{name} again: ending at once; what memory channels hold is lost");
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "to end at once is what was asked for"
+                )]
                 std::process::exit(CUT_SHORT);
             }
             info!("{name}: stopping; a second signal ends at once");

@@ -34,7 +34,12 @@ pub(crate) fn listed() -> Result<Vec<Listed>> {
 }
 
 pub(super) fn check(files: &[String], findings: &mut Findings) -> Result<()> {
-    let examples = files.iter().filter(|p| p.starts_with("examples/") && p.ends_with(".conf"));
+    // Those in folders below show mistakes.
+    let is_example = |path: &&String| {
+        let name = path.strip_prefix("examples/").and_then(|name| name.strip_suffix(".conf"));
+        name.is_some_and(|name| !name.contains('/'))
+    };
+    let examples = files.iter().filter(is_example);
     let mut used = Vec::new();
     for path in examples {
         used.extend(values(&repository::read(path)?));
@@ -117,11 +122,14 @@ fn text_after(text: &str, start: &str) -> Option<String> {
     Some(rest.trim_start().strip_prefix('"')?.split('"').next()?.to_owned())
 }
 
-/// The values of a configuration, and the words of those that are lists.
+/// The values of a configuration, those of lines that are there to be uncommented included.
 fn values(conf: &str) -> Vec<String> {
-    let lines = conf.lines().filter(|line| !line.trim_start().starts_with(['#', '!']));
-    let values = lines.filter_map(|line| Some(line.split_once('=')?.1.trim().to_owned()));
-    values.collect()
+    let value = |line: &str| {
+        let (key, value) = line.trim_start_matches(['#', ' ']).split_once('=')?;
+        let one_word = !key.trim_end().contains(' ');
+        one_word.then(|| value.trim().to_owned())
+    };
+    conf.lines().filter_map(value).collect()
 }
 
 #[cfg(test)]
@@ -158,6 +166,7 @@ mod tests {
 
     #[test]
     fn values_of_a_configuration() {
-        assert_eq!(values("# a = b\na.type = null\na.b=c d\n"), ["null", "c d"]);
+        let conf = "# a word = b\n#   a.type = hadoop\na.type = null\na.b=c d\nrest\n";
+        assert_eq!(values(conf), ["hadoop", "null", "c d"]);
     }
 }

@@ -90,7 +90,7 @@ async fn a_half_written_file_is_not_applied() {
         tokio::time::sleep(SETTLE / 4).await;
         fs::write(&path, "x = 2\ny = 3\n").unwrap();
     };
-    let (loaded, ()) = tokio::join!(provider.poll(), rest);
+    let ((), loaded) = tokio::join!(rest, provider.poll());
     assert_eq!(texts(&loaded.unwrap().unwrap()), ["x = 2\ny = 3\n"]);
 }
 

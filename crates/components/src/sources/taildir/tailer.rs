@@ -213,7 +213,7 @@ impl Tailer {
                 Some(key) => self.look(*key),
                 // A name that matches no group, or one that is about to be listed.
                 None => {
-                    debug!(component = %self.settings.name, path = %path.display(), "a file that is not followed changed")
+                    debug!(component = %self.settings.name, path = %path.display(), "a file that is not followed changed");
                 }
             }
         }
