@@ -214,6 +214,7 @@ impl Tailer {
         if let Some(name) = names.first().filter(|_| !kept) {
             debug!(component = %self.settings.name, from = %file.path.display(), to = %name.path.display(), "a file was renamed");
             file.path = name.path.as_path().into();
+            file.named = file.path.clone();
             file.is_link = name.is_link;
             if let Some(group) = name.group {
                 file.group = group;
@@ -275,7 +276,8 @@ impl Tailer {
                 continue;
             };
             self.by_path.insert(path.clone(), key);
-            let file = Tailed::new(*stat, path, group, self.now());
+            let mut file = Tailed::new(*stat, path, group, self.now());
+            file.named = entry.path.clone();
             self.restore(key, file, entry, false);
         }
     }

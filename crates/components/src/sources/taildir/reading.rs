@@ -258,7 +258,7 @@ fn headers(file: &Tailed, settings: &Settings) -> Headers {
     let group = settings.groups[file.group].headers.iter();
     let mut headers: Headers = group.map(|(name, value)| (name.clone(), value.clone())).collect();
     if let Some(name) = &settings.file_header {
-        headers.insert(name.clone(), file.path.to_string_lossy().as_ref());
+        headers.insert(name.clone(), file.named.to_string_lossy().as_ref());
     }
     headers
 }

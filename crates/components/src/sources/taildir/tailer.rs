@@ -321,17 +321,27 @@ impl Tailer {
         self.filler.note(Change::Forget(key));
     }
 
+    /// Whether no name leads to a file any more, as far as is known.
+    fn is_out_of_reach(&self, key: Key) -> bool {
+        self.files.get(&key).is_some_and(|file| {
+            file.state == State::Gone && self.by_path.get(&file.path) != Some(&key)
+        })
+    }
+
     /// After a stop nothing new is taken, but for what will be out of reach later: files that
     /// have lost their name are read to their end.
     fn finish(mut self) -> Result<(), Ended> {
         let until = self.now() + LAST_READS;
-        let lost = |file: &Tailed| file.state == State::Gone && file.stat.links == 0;
+        self.list()?;
         for key in self.files.keys().copied().collect::<Vec<_>>() {
-            self.look(key);
-            while self.files.get(&key).is_some_and(|f| lost(f) && f.queued) && self.now() < until {
+            if !self.is_out_of_reach(key) {
+                continue;
+            }
+            self.enqueue(key);
+            while self.files.get(&key).is_some_and(|f| f.queued) && self.now() < until {
                 self.read(key, false)?;
             }
-            if self.files.get(&key).is_some_and(lost) && self.now() < until {
+            if self.now() < until {
                 self.read(key, true)?;
             }
         }
