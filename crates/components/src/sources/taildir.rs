@@ -43,7 +43,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Text, Trouble,
+    Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop, Text,
+    Trouble,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -59,6 +60,9 @@ use watch::{Waker, Watch};
 
 /// Batches read ahead of the one that is being put.
 const READ_AHEAD: usize = 2;
+/// Further tries to put a batch that is refused while the source stops, and the wait before each.
+const LAST_RETRIES: usize = 10;
+const LAST_RETRY: Duration = Duration::from_millis(50);
 /// The first wait after channels refused a batch; it doubles up to `maxBackoffSleep`.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
@@ -299,15 +303,35 @@ async fn pump(
         };
         let Some(Turn { batch, changes }) = turn else { return Ok(()) };
         if !batch.is_empty() {
-            match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
+            let put = match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
+                Err(error) if stop.requested() => put_at_last(out, error).await,
+                put => put,
+            };
+            match put {
                 Ok(()) => {}
-                // What could not be put before the stop is read again after it.
+                // What could not be put is read again after the stop.
                 Err(_) if stop.requested() => return Ok(()),
                 Err(error) => return Err(SourceError::new(error)),
             }
         }
         positions.apply(changes);
     }
+}
+
+/// Puts a batch that was refused while the source stops: a little more patience, as it may hold
+/// the last lines of a file that nobody can find again.
+async fn put_at_last(out: &Outlet, mut refused: PutError) -> Result<(), PutError> {
+    for _ in 0..LAST_RETRIES {
+        if !refused.retryable() {
+            break;
+        }
+        tokio::time::sleep(LAST_RETRY).await;
+        match out.put(refused.batch).await {
+            Ok(()) => return Ok(()),
+            Err(again) => refused = again,
+        }
+    }
+    Err(refused)
 }
 
 async fn save(positions: &Arc<Positions>) -> std::io::Result<()> {

@@ -79,7 +79,7 @@ impl Tailer {
     pub(super) fn orphan(&mut self, key: Key) {
         let Some(file) = self.files.get_mut(&key) else { return };
         info!(component = %self.settings.name, file = %file.path.display(), position = file.position, "a file was truncated or written anew; it is read from its start");
-        self.orphans.push(Orphan { key: Some(key), entry: file.entry() });
+        self.orphans.push(Orphan::new(Some(key), file.entry()));
         file.rewind();
         file.replaced = true;
         self.unlisted = true;

@@ -75,6 +75,8 @@ pub(super) struct Tailer {
     pub(super) saved_at: Option<SystemTime>,
     /// Content that a file held and lost, while its copy is looked for.
     pub(super) orphans: Vec<Orphan>,
+    /// Listings in a row that names disturbed while there were orphans.
+    pub(super) unsettled: usize,
     pub(super) ready: VecDeque<Key>,
     pub(super) filler: Filler,
     pub(super) blocks: Blocks,
@@ -123,6 +125,7 @@ impl Tailer {
             saved: by_inode,
             saved_at: saved.written,
             orphans: Vec::new(),
+            unsettled: 0,
             ready: VecDeque::new(),
             blocks: Blocks::default(),
             watch,
@@ -148,14 +151,14 @@ impl Tailer {
             match self.ready.pop_front() {
                 Some(key) => {
                     self.read(key, false)?;
-                    self.watch.collect(&mut self.hints);
+                    self.collect_hints();
                 }
                 None => {
                     self.filler.send()?;
                     self.wait();
+                    self.follow_hints();
                 }
             }
-            self.follow_hints();
             if self.now() >= self.next_look {
                 self.look_at_all()?;
             }
@@ -200,6 +203,12 @@ impl Tailer {
             self.watch.collect(&mut self.hints);
         }
         self.last_wake = self.now();
+    }
+
+    /// Takes the hints that are there, without waiting.
+    pub(super) fn collect_hints(&mut self) {
+        self.watch.collect(&mut self.hints);
+        self.follow_hints();
     }
 
     fn follow_hints(&mut self) {
