@@ -21,7 +21,7 @@ use script::{Reader, Written, play};
 
 /// Steps of a normal run. About one in twenty-five is a rotation: a log that rotates every
 /// quarter of a minute does as many in an hour.
-const STEPS: u64 = 6_000;
+const STEPS: u64 = 3_000;
 
 /// A channel that counts how often it got each line, and refuses now and then.
 #[derive(Clone, Default)]

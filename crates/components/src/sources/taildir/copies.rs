@@ -145,7 +145,7 @@ impl Tailer {
         if let Some(index) = self.orphans[..ripe].iter().position(|o| !o.found && fits(o)) {
             return Verdict::Orphaned(index);
         }
-        match self.compare(opened, size, &start) {
+        match self.compare(opened, size, &start, file.at_first) {
             Some(Verdict::Soon) if now.saturating_duration_since(since) < PATIENCE => Verdict::Soon,
             Some(Verdict::Soon) | None => Verdict::Own,
             Some(verdict) => verdict,
@@ -153,9 +153,13 @@ impl Tailer {
     }
 
     /// Compares a new file with those that have been read. `Soon` when it may be a copy.
-    fn compare(&mut self, new: &File, size: u64, start: &[u8]) -> Option<Verdict> {
-        let alike =
+    fn compare(&mut self, new: &File, size: u64, start: &[u8], at_first: bool) -> Option<Verdict> {
+        // What was not read yet may be copied as well, but is compared with only when files come
+        // one by one: at the start there may be very many.
+        let unread = |f: &Tailed| f.position == 0 && f.stat.size > 0 && !at_first && !f.is_new();
+        let read =
             |f: &Tailed| f.position > 0 && !f.replaced && f.head.len > 0 && f.may_start(start);
+        let alike = |f: &Tailed| read(f) || unread(f);
         let alike: Vec<Key> =
             self.files.iter().filter(|(_, f)| alike(f)).map(|(k, _)| *k).collect();
         let mut verdict = None;
@@ -172,7 +176,7 @@ impl Tailer {
                 self.orphan(key);
                 return Some(Verdict::Soon);
             }
-            let is_copy = if size >= other.position {
+            let is_copy = if other.position > 0 && size >= other.position {
                 holds(new, size, start, &other.entry(), false)
             } else {
                 let part = |file: &File| bytes_before(file, size, TAIL_BYTES).ok();
