@@ -63,7 +63,11 @@ impl Channel for Tally {
         let mut counts = self.lock();
         counts.puts += 1;
         let full = ChannelError::Full { channel: "c1".into(), events: 0, waited: Duration::ZERO };
-        let begun = if counts.puts % 97 == 0 { Err(full) } else { Ok(Box::new(self.clone()) as _) };
+        let begun = if counts.puts.is_multiple_of(97) {
+            Err(full)
+        } else {
+            Ok(Box::new(self.clone()) as _)
+        };
         Box::pin(std::future::ready(begun))
     }
     fn begin_take(&self, _limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {

@@ -154,6 +154,9 @@ impl Tailer {
 
     /// Compares a new file with those that have been read. `Soon` when it may be a copy.
     fn compare(&mut self, new: &File, size: u64, start: &[u8], at_first: bool) -> Option<Verdict> {
+        if at_first && !self.goes_on {
+            return None;
+        }
         // What was not read yet may be copied as well, but is compared with only when files come
         // one by one: at the start there may be very many.
         let unread = |f: &Tailed| f.position == 0 && f.stat.size > 0 && !at_first && !f.is_new();

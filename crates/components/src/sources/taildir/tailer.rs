@@ -85,6 +85,8 @@ pub(super) struct Tailer {
     /// Names changed: list the directories.
     pub(super) unlisted: bool,
     pub(super) first_listing: bool,
+    /// Whether an earlier run left positions.
+    pub(super) goes_on: bool,
     pub(super) new_files: usize,
     /// When new files are judged again, if any can be before they change.
     pub(super) next_judgement: Option<Instant>,
@@ -122,6 +124,7 @@ impl Tailer {
             by_inode: HashMap::new(),
             by_path: HashMap::new(),
             next_key,
+            goes_on: !by_inode.is_empty(),
             saved: by_inode,
             saved_at: saved.written,
             orphans: Vec::new(),
@@ -222,7 +225,7 @@ impl Tailer {
                 Some(key) => self.look(*key),
                 // A name that matches no group, or one that is about to be listed.
                 None => {
-                    debug!(component = %self.settings.name, path = %path.display(), "a file that is not followed changed")
+                    debug!(component = %self.settings.name, path = %path.display(), "a file that is not followed changed");
                 }
             }
         }

@@ -431,7 +431,8 @@ async fn batches_are_full_when_there_is_enough() {
     rig.append("a", &lines(0, 20_000));
     rig.start().await;
     rig.collector.wait_for(20_000).await;
-    let sizes: Vec<usize> = rig.collector.batches().iter().map(|b| b.len()).collect();
+    let sizes: Vec<usize> =
+        rig.collector.batches().iter().map(splashdam_core::Batch::len).collect();
     assert_eq!(sizes, [7000, 7000, 6000]);
     assert_eq!(rig.collector.bodies(), line_bodies(0, 20_000));
 }
@@ -529,7 +530,7 @@ async fn a_directory_comes_late_goes_and_comes_back() {
 async fn a_file_that_may_not_be_read_does_not_stop_the_others() {
     let mut rig = Rig::new("maxBackoffSleep = 50");
     rig.append("a1", "secret\n");
-    fs::set_permissions(rig.path("a1"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(rig.path("a1"), fs::Permissions::from_mode(0o000)).unwrap();
     let root = File::open(rig.path("a1")).is_ok();
     rig.append("a2", "open\n");
     rig.start().await;
