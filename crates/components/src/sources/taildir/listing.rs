@@ -195,7 +195,7 @@ impl Tailer {
             None => {
                 info!(component = %self.settings.name, file = %file.path.display(), position = entry.position, "the file does not hold what was read of it; it is read from its start");
                 self.orphans.push(Orphan::new(Some(key), entry));
-                file.replaced = true;
+                (file.replaced, file.emptied) = (true, true);
             }
         }
         self.by_inode.insert((file.stat.device, file.stat.inode), key);

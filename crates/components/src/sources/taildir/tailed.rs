@@ -74,6 +74,8 @@ pub(super) struct Tailed {
     pub(super) replaced: bool,
     /// Found when the source started.
     pub(super) at_first: bool,
+    /// It was emptied, and nothing was read since.
+    pub(super) emptied: bool,
     /// It could not be read, and that was said.
     pub(super) in_trouble: bool,
 }
@@ -120,6 +122,7 @@ impl Tailed {
             queued: false,
             replaced: false,
             at_first: false,
+            emptied: false,
             in_trouble: false,
         }
     }

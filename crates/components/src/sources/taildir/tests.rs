@@ -263,6 +263,16 @@ async fn copied_and_truncated_and_grown_past() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn emptied_under_a_writer_that_does_not_append() {
+    let rotate = |rig: &Rig| {
+        fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        let file = OpenOptions::new().write(true).truncate(true).open(rig.path("a.log")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, lines(100, 200).as_bytes(), 5000).unwrap();
+    };
+    rotation("hole", rotate, 100, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copied_slowly_and_truncated() {
     let rotate = |rig: &Rig| {
         let content = fs::read(rig.path("a.log")).unwrap();
