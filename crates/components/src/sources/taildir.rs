@@ -43,7 +43,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop, Text,
+    Batch, Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop, Text,
     Trouble,
 };
 use tokio::sync::mpsc;
@@ -58,10 +58,11 @@ use positions::{Positions, Saved};
 use tailer::{Settings, Tailer};
 use watch::{Waker, Watch};
 
-/// Batches read ahead of the one that is being put.
+/// Times about a thousand events, or a batch, read ahead of those that are being put.
 const READ_AHEAD: usize = 2;
-/// Further tries to put a batch that is refused while the source stops, and the wait before each.
-const LAST_RETRIES: usize = 10;
+/// How long a batch that is refused while the source stops is tried again, and the wait before
+/// each try.
+const LAST_TRIES: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_millis(50);
 /// The first wait after channels refused a batch; it doubles up to `maxBackoffSleep`.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -289,42 +290,50 @@ async fn pump(
     out: &Outlet,
     stop: &Stop,
     leash: &Leash,
-    mut turns: mpsc::Receiver<Turn>,
+    mut turns: mpsc::Receiver<Vec<Turn>>,
     positions: &Positions,
     longest_retry: Duration,
 ) -> Result<(), SourceError> {
     loop {
-        let turn = tokio::select! {
-            turn = turns.recv() => turn,
+        let turns = tokio::select! {
+            turns = turns.recv() => turns,
             () = stop.wait(), if !leash.stop.load(Relaxed) => {
                 leash.pull();
                 continue;
             }
         };
-        let Some(Turn { batch, changes }) = turn else { return Ok(()) };
-        if !batch.is_empty() {
-            let put = match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
-                Err(error) if stop.requested() => put_at_last(out, error).await,
-                put => put,
-            };
-            match put {
-                Ok(()) => {}
+        let Some(turns) = turns else { return Ok(()) };
+        for Turn { batch, changes } in turns {
+            match put(out, stop, batch, longest_retry).await {
+                Ok(()) => positions.apply(changes),
                 // What could not be put is read again after the stop.
                 Err(_) if stop.requested() => return Ok(()),
                 Err(error) => return Err(SourceError::new(error)),
             }
         }
-        positions.apply(changes);
+    }
+}
+
+async fn put(
+    out: &Outlet,
+    stop: &Stop,
+    batch: Batch,
+    longest_retry: Duration,
+) -> Result<(), PutError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
+        Err(error) if stop.requested() => put_at_last(out, error).await,
+        put => put,
     }
 }
 
 /// Puts a batch that was refused while the source stops: a little more patience, as it may hold
 /// the last lines of a file that nobody can find again.
 async fn put_at_last(out: &Outlet, mut refused: PutError) -> Result<(), PutError> {
-    for _ in 0..LAST_RETRIES {
-        if !refused.retryable() {
-            break;
-        }
+    let began = tokio::time::Instant::now();
+    while refused.retryable() && began.elapsed() < LAST_TRIES {
         tokio::time::sleep(LAST_RETRY).await;
         match out.put(refused.batch).await {
             Ok(()) => return Ok(()),

@@ -146,7 +146,7 @@ impl Tailer {
                     if filler.push(event) {
                         file.advance(&data, base, at);
                         filler.note(Change::Set(key, file.entry()));
-                        filler.send()?;
+                        filler.seal()?;
                         headers = self::headers(file, settings);
                     }
                 }

@@ -99,7 +99,7 @@ impl Tailer {
         settings: Settings,
         saved: Saved,
         watch: Watch,
-        to: mpsc::Sender<Turn>,
+        to: mpsc::Sender<Vec<Turn>>,
         stop: Arc<AtomicBool>,
         world: Arc<dyn World>,
         outlet: Outlet,
