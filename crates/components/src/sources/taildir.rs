@@ -88,8 +88,8 @@ pub struct Config {
     /// Whether files that are there at the start, and have no position yet, are read from their
     /// end. Those found later are read from their start.
     pub skip_to_end: bool,
-    /// Milliseconds without change after which a file is closed and its last line delivered,
-    /// complete or not.
+    /// Milliseconds without change, at least 100, after which a file is closed and its last line
+    /// delivered, complete or not.
     pub idle_timeout: u64,
     /// Milliseconds between writes of the position file, which is written when positions changed.
     pub write_pos_interval: u64,
@@ -227,7 +227,8 @@ impl Config {
             file_header: self.file_header.then(|| Text::from(self.file_header_key.as_str())),
             byte_offset: self.byte_offset_header,
             skip_to_end: self.skip_to_end,
-            idle: Duration::from_millis(self.idle_timeout),
+            // Files are looked at as often as this, so it has a floor.
+            idle: Duration::from_millis(self.idle_timeout.max(100)),
             batch_size: self.batch_size.get(),
             quantum_lines: batches.map_or(usize::MAX, |n| n.saturating_mul(self.batch_size.get())),
             rule: Rule { max: self.max_line_length.get(), long: self.long_lines },
