@@ -263,6 +263,16 @@ async fn copied_and_truncated_and_grown_past() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn emptied_under_a_writer_that_does_not_append() {
+    let rotate = |rig: &Rig| {
+        fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        let file = OpenOptions::new().write(true).truncate(true).open(rig.path("a.log")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, lines(100, 200).as_bytes(), 5000).unwrap();
+    };
+    rotation("hole", rotate, 100, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copied_slowly_and_truncated() {
     let rotate = |rig: &Rig| {
         let content = fs::read(rig.path("a.log")).unwrap();
@@ -479,12 +489,12 @@ async fn new_lines_arrive_at_once() {
 async fn a_busy_file_does_not_hold_up_another() {
     let mut rig = Rig::new("batchSize = 1000");
     let many = lines(0, 20_000);
-    for _ in 0..40 {
+    for _ in 0..10 {
         rig.append("a1", &many);
     }
     rig.append("a2", "quick\n");
     rig.start().await;
-    rig.collector.wait_for(800_001).await;
+    rig.collector.wait_for(200_001).await;
     let events = rig.collector.events();
     let place = events.iter().position(|e| e.body == "quick").unwrap();
     assert!(place < 100_000, "{place}");
@@ -530,7 +540,7 @@ async fn a_directory_comes_late_goes_and_comes_back() {
 async fn a_file_that_may_not_be_read_does_not_stop_the_others() {
     let mut rig = Rig::new("maxBackoffSleep = 50");
     rig.append("a1", "secret\n");
-    fs::set_permissions(rig.path("a1"), fs::Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(rig.path("a1"), fs::Permissions::from_mode(0o000)).unwrap();
     let root = File::open(rig.path("a1")).is_ok();
     rig.append("a2", "open\n");
     rig.start().await;
