@@ -127,6 +127,21 @@ pub fn account(checked: &Checked) -> Account {
     }
 }
 
+impl Station {
+    /// The type in short: the alias, or a class without its package.
+    #[must_use]
+    pub fn short_kind(&self) -> &'static str {
+        short(self.kind)
+    }
+}
+
+/// A type in short: an alias as it is, a class without its package.
+#[must_use]
+pub fn short(kind: &'static str) -> &'static str {
+    let class = kind.rsplit('.').next().unwrap_or(kind);
+    class.strip_suffix("$Builder").unwrap_or(class)
+}
+
 impl Promise {
     /// The promise as a sentence.
     #[must_use]

@@ -253,6 +253,9 @@ impl Charset {
         if bytes.len() / self.unit_bytes() < units {
             return None;
         }
+        if matches!(self.0, Kind::Utf8 | Kind::Ascii) && bytes[..units].is_ascii() {
+            return Some(units);
+        }
         let (mut count, mut end) = (0, 0);
         let malformed = usize::from(on != OnMalformed::Ignore);
         let walked = self.walk(bytes, &mut |range, piece| {

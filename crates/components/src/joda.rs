@@ -416,10 +416,9 @@ fn number(text: &str, most: usize, signed: bool) -> Option<(i64, usize, &str)> {
 
 /// The number from 1 of the name, long or short, that `text` starts with.
 fn name<'t>(text: &'t str, names: &[&str]) -> Option<(i64, &'t str)> {
-    let long = names.iter().enumerate().map(|(i, name)| (i, *name));
-    let short = names.iter().enumerate().map(|(i, name)| (i, &name[..3]));
-    let found = long.chain(short).find_map(|(i, name)| Some((i, after(text, name)?)));
-    found.and_then(|(i, rest)| Some((i64::try_from(i).ok()? + 1, rest)))
+    let long = (1..).zip(names).map(|(i, name)| (i, *name));
+    let short = (1..).zip(names).map(|(i, name)| (i, &name[..3]));
+    long.chain(short).find_map(|(i, name)| Some((i, after(text, name)?)))
 }
 
 /// `Z`, `+hh`, `+hhmm` or `+hh:mm`.

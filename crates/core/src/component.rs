@@ -62,7 +62,8 @@ pub struct Facts {
     pub machine_crash: Option<&'static str>,
     /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
     pub place: Option<String>,
-    /// Header names that this part sets, as far as the configuration shows them.
+    /// Header names that this part sets, as far as the configuration shows them; `*` for a source
+    /// that hands on whatever headers its sender gave.
     pub sets_headers: Vec<String>,
     /// Header names that this part needs on every event.
     pub needs_headers: Vec<String>,

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use serde_json::json;
-use splashdam_agent::account::{Account, Clause, Flow, Memory, Promise, Station, account};
+use splashdam_agent::account::{Account, Clause, Flow, Memory, Station, account};
 use splashdam_agent::provider::{Loaded, Provider, ProviderError};
 use splashdam_agent::{Checked, Read, Reader};
 use splashdam_config::{Diagnostic, Severity, Sources, diagnostic};
@@ -43,17 +43,21 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<u8> {
 
 /// Reads a configuration; what goes wrong is a finding like any other.
 pub(crate) fn read(origin: &Origin) -> Reading {
-    let (loaded, trouble) = match load(origin) {
-        Ok(loaded) => (loaded, None),
-        Err(why) => (Loaded::default(), Some(Diagnostic::error("unreadable", why))),
-    };
+    match load(origin) {
+        Ok(loaded) => understand(origin, loaded),
+        Err(why) => Reading {
+            agent: origin.name.clone(),
+            sources: Sources::new(),
+            checked: None,
+            findings: vec![Diagnostic::error("unreadable", why)],
+        },
+    }
+}
+
+fn understand(origin: &Origin, loaded: Loaded) -> Reading {
     let Loaded { sources, warnings } = loaded;
     let mut findings: Vec<Diagnostic> =
         warnings.into_iter().map(|warning| Diagnostic::warning("origin", warning)).collect();
-    if let Some(trouble) = trouble {
-        findings.push(trouble);
-        return Reading { agent: origin.name.clone(), sources, checked: None, findings };
-    }
     let machine = Arc::new(Machine::new(origin.properties.clone()));
     let mut reader = Reader {
         agent: Arc::from(origin.name.as_str()),
@@ -102,12 +106,20 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(mut reading: Reading) -> Report {
+        let failed = reading.findings.iter().any(Diagnostic::is_error);
         let mut account = reading.checked.as_ref().map(account);
         if let Some(account) = &mut account {
+            // Where something is left out, what it leaves alone is no news.
+            let news = |finding: &Diagnostic| {
+                finding.severity > Severity::Note
+                    && !matches!(finding.code, "no-sink" | "no-source")
+            };
+            account.findings.retain(|finding| !failed || news(finding));
             reading.findings.append(&mut account.findings);
         }
-        // What has no place comes first; the sort keeps the order of what stands at one place.
-        reading.findings.sort_by_key(|f| f.span.map(|span| (span.file, span.start)));
+        // What has no place comes last; the sort keeps the order of what stands at one place.
+        let place = |f: &Diagnostic| (f.span.is_none(), f.span.map(|span| (span.file, span.start)));
+        reading.findings.sort_by_key(place);
         let sound = !reading.findings.iter().any(Diagnostic::is_error);
         Report { reading, account: account.filter(|_| sound) }
     }
@@ -151,8 +163,8 @@ impl Report {
             agent => format!("agent {agent}"),
         };
         let verdict = match (&self.reading.checked, self.count(Severity::Error)) {
-            (Some(_), 0) => "is fine",
-            (Some(_), _) => "runs without what has errors",
+            (Some(_), 0) => "can run",
+            (Some(_), _) => "has errors",
             (None, _) => "does not run",
         };
         format!("{agent} {verdict}: {counts}")
@@ -188,7 +200,7 @@ fn accounted(account: &Account) -> String {
 }
 
 fn flowing(flow: &Flow) -> String {
-    let named = |station: &Station| format!("{} ({})", station.name, station.kind);
+    let named = |station: &Station| format!("{} ({})", station.name, station.short_kind());
     let all = |stations: &[Station]| stations.iter().map(named).collect::<Vec<_>>().join(", ");
     let mut way = vec![flow.source.as_ref().map_or("(nothing)".to_owned(), named)];
     if !flow.through.is_empty() {
@@ -208,23 +220,23 @@ fn flowing(flow: &Flow) -> String {
     };
     line("delivers", flow.promise.sentence());
     if let Some(acknowledged) = &flow.acknowledged {
-        line("acknowledges", acknowledged);
-    } else if flow.source.is_some() && flow.promise == Promise::BestEffort && !flow.optional {
-        line("acknowledges", "nothing to whoever sends to it");
+        line("acknowledged", acknowledged);
+    } else if flow.source.is_some() {
+        line("acknowledged", "never: the source has nobody to tell");
     }
-    let mut crash = |what: &str, clauses: &[Clause]| {
+    let both = |clause: &&Clause| {
+        flow.process_crash.contains(clause) && flow.machine_crash.contains(clause)
+    };
+    let mut crash = |what: &str, clauses: Vec<&Clause>| {
         let mut what = what;
         for clause in clauses {
             line(what, &format!("{}: {}", clause.at, clause.says));
             what = "";
         }
     };
-    if flow.process_crash == flow.machine_crash {
-        crash("any crash", &flow.process_crash);
-    } else {
-        crash("process crash", &flow.process_crash);
-        crash("machine crash", &flow.machine_crash);
-    }
+    crash("any crash", flow.process_crash.iter().filter(both).collect());
+    crash("process crash", flow.process_crash.iter().filter(|clause| !both(clause)).collect());
+    crash("machine crash", flow.machine_crash.iter().filter(|clause| !both(clause)).collect());
     text
 }
 
@@ -267,7 +279,39 @@ fn width() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use splashdam_config::Source;
+
     use super::*;
+
+    /// Every broken example with a piece of another in it or a piece of it gone, from a fixed seed:
+    /// always a report, never a panic, whatever is left of the text.
+    #[test]
+    fn no_text_is_too_odd_to_be_checked() {
+        const ROUNDS: usize = 400;
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/broken");
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        let texts: Vec<Vec<u8>> = names.iter().map(|name| std::fs::read(name).unwrap()).collect();
+        let random = splashdam_core::Random::new(3);
+        let look = Look { colours: true, width: 80 };
+        let origin = Origin { name: "a1".into(), ..Origin::default() };
+        for _ in 0..ROUNDS {
+            let mut text = texts[random.below(texts.len())].clone();
+            for _ in 0..=random.below(4) {
+                let other = &texts[random.below(texts.len())];
+                let (from, to) = (random.below(text.len()), random.below(other.len()));
+                let gone = from..(from + random.below(40)).min(text.len());
+                let piece = to..(to + random.below(40)).min(other.len());
+                text.splice(gone, other[piece].iter().copied());
+            }
+            let sources = std::iter::once(Source::from_latin1("odd.conf", &text)).collect();
+            let reading = understand(&origin, Loaded { sources, warnings: Vec::new() });
+            let report = Report::new(reading);
+            assert!(report.text(&[], look).contains("agent a1"));
+            assert!(report.json().contains("\"agent\": \"a1\""));
+        }
+    }
 
     #[test]
     fn bytes_are_said_in_the_largest_unit_that_fits() {

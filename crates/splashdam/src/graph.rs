@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use splashdam_agent::Checked;
+use splashdam_agent::account::short;
 use splashdam_agent::checked::CheckedSource;
 use splashdam_config::Diagnostic;
 
@@ -86,7 +87,7 @@ impl Graph {
             let passed = source
                 .interceptors
                 .iter()
-                .map(|(name, part)| format!("{name}: {}", part.entry.name));
+                .map(|(name, part)| format!("{name}: {}", short(part.entry.name)));
             node.more.extend(passed);
             let selector = source.selector.entry.name;
             if source.channels.len() > 1 || selector != "replicating" {
@@ -204,7 +205,7 @@ impl Graph {
 
 impl Node {
     fn new(name: &str, kind: &'static str) -> Node {
-        Node { name: name.to_owned(), kind, more: Vec::new() }
+        Node { name: name.to_owned(), kind: short(kind), more: Vec::new() }
     }
 
     fn lines(&self) -> impl Iterator<Item = &str> {

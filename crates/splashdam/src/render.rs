@@ -1,6 +1,5 @@
 //! Findings for people: the excerpt, a caret, the cause and what to do.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
@@ -29,6 +28,8 @@ struct Excerpt {
     line: usize,
     /// Line and column of the span.
     at: (usize, usize),
+    /// Whether a line lacks its beginning.
+    cut: bool,
 }
 
 /// One finding, as several lines with a last line break.
@@ -44,17 +45,16 @@ pub(crate) fn finding(finding: &Diagnostic, sources: &Sources, look: Look) -> St
     let mut elements: Vec<Element<'_>> = Vec::new();
     if let Some((source, span)) = place(finding, sources) {
         let excerpt = Excerpt::of(source, span);
-        let (line, column) = excerpt.at;
-        elements.push(Origin::path(&*source.name).line(line).char_column(column).into());
-        let label: Option<Cow<'_, str>> = finding.label.as_deref().map(Into::into);
-        let mark = AnnotationKind::Primary.span(excerpt.marked).label(label);
-        elements.push(
-            Snippet::source(excerpt.text)
-                .line_start(excerpt.line)
-                .fold(false)
-                .annotation(mark)
-                .into(),
-        );
+        let mark = AnnotationKind::Primary.span(excerpt.marked).label(finding.label.as_deref());
+        let snippet = Snippet::source(excerpt.text).line_start(excerpt.line).fold(false);
+        if excerpt.cut {
+            // The excerpt does not know what is in front of it.
+            let (line, column) = excerpt.at;
+            elements.push(Origin::path(&*source.name).line(line).char_column(column).into());
+            elements.push(snippet.annotation(mark).into());
+        } else {
+            elements.push(snippet.path(&*source.name).annotation(mark).into());
+        }
     } else if let Some(component) = &finding.component {
         elements.push(Level::INFO.with_name("at").message(component.as_str()).into());
     }
@@ -84,6 +84,7 @@ impl Excerpt {
             marked: 0..0,
             line: place.line,
             at: (place.line, place.column),
+            cut: false,
         };
         let mut rest = from;
         for _ in 0..MOST_LINES {
@@ -102,6 +103,7 @@ impl Excerpt {
         let before = self.text.len();
         let shown_from = if start > line.start + MOST_BYTES {
             self.text.push('…');
+            self.cut = true;
             floor(text, start - MOST_BYTES / 2)
         } else {
             line.start

@@ -31,12 +31,15 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     for channel in &checked.channels {
         ends(checked, channel, &mut findings);
         room(checked, channel, &mut findings);
+        volatile(checked, channel, &mut findings);
         shared(checked, channel, &mut findings);
     }
     for source in &checked.sources {
-        volatile(checked, source, &mut findings);
         small_batches(checked, source, &mut findings);
         headers_on_the_way(source, &mut findings);
+    }
+    for (_, sink) in checked.sinks() {
+        run_together(sink, &mut findings);
     }
     scattered_groups(checked, &mut findings);
     headers_for_sinks(checked, &mut findings);
@@ -120,24 +123,31 @@ fn shared(checked: &Checked, channel: &CheckedChannel, findings: &mut Vec<Diagno
     findings.push(finding.at(at).component(format!("sink {}", last.name)));
 }
 
-/// A source that tells its sender that all is well, before a channel that forgets.
-fn volatile(checked: &Checked, source: &CheckedSource, findings: &mut Vec<Diagnostic>) {
-    let Some(acknowledged) = source.part.facts.acknowledged else { return };
-    let name = &source.name;
-    for channel in channels_of(checked, source).filter(|channel| !channel.part.facts.durable) {
-        let kind = channel.part.entry.name;
-        let channel_name = &channel.name;
-        let message = format!(
-            "source {name} counts an event as delivered once it is in channel {channel_name}, \
-             which a crash empties"
-        );
-        let finding = Diagnostic::note("volatile-channel", message)
-            .at(channel.part.section.value_span("type"))
-            .label(format!("a channel of type `{kind}` lives in memory"))
-            .with_note(format!("source {name} acknowledges {acknowledged}"))
-            .component(format!("channel {channel_name}"));
-        findings.push(finding);
+/// Sources that tell their senders that all is well, before a channel that forgets.
+fn volatile(checked: &Checked, channel: &CheckedChannel, findings: &mut Vec<Diagnostic>) {
+    let acknowledges = |source: &&CheckedSource| source.part.facts.acknowledged.is_some();
+    let sources: Vec<&CheckedSource> =
+        sources_of(checked, &channel.name).into_iter().filter(acknowledges).collect();
+    if channel.part.facts.durable || sources.is_empty() {
+        return;
     }
+    let names = sources.iter().map(|source| &*source.name).collect::<Vec<_>>().join(", ");
+    let (subject, verb) =
+        if sources.len() == 1 { ("source", "counts") } else { ("sources", "count") };
+    let name = &channel.name;
+    let message = format!(
+        "{subject} {names} {verb} an event as delivered once it is in channel {name}, which a \
+         crash empties"
+    );
+    let mut finding = Diagnostic::note("volatile-channel", message)
+        .at(channel.part.section.value_span("type"))
+        .label("lives in memory")
+        .component(format!("channel {name}"));
+    for source in sources {
+        let acknowledged = source.part.facts.acknowledged.unwrap_or_default();
+        finding = finding.with_note(format!("source {}: {acknowledged}", source.name));
+    }
+    findings.push(finding);
 }
 
 /// Many small commits before few large takes.
@@ -162,6 +172,23 @@ fn small_batches(checked: &Checked, source: &CheckedSource, findings: &mut Vec<D
             .at(written.map(splashdam_config::Entry::value_span).or(section.span()))
             .help(format!("raise `{key}` of the source"))
             .component(format!("source {name}")),
+    );
+}
+
+/// A serializer that is told to put nothing between events.
+fn run_together(sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
+    let told = sink.part.section.entries().iter().find(|entry| {
+        entry.key().ends_with("serializer.appendNewline")
+            && !entry.value().eq_ignore_ascii_case("true")
+    });
+    let Some(entry) = told else { return };
+    let name = &sink.name;
+    let message = format!("sink {name} writes events one after the other with nothing in between");
+    findings.push(
+        Diagnostic::note("no-newline", message)
+            .at(entry.value_span())
+            .help("leave the line out, unless events end in a line break of their own")
+            .component(format!("sink {name}")),
     );
 }
 
@@ -323,13 +350,6 @@ fn sinks_of<'c>(checked: &'c Checked, channel: &str) -> Vec<&'c CheckedSink> {
 fn sources_of<'c>(checked: &'c Checked, channel: &str) -> Vec<&'c CheckedSource> {
     let feeds = |source: &&CheckedSource| source.channels.iter().any(|name| **name == *channel);
     checked.sources.iter().filter(feeds).collect()
-}
-
-fn channels_of<'c>(
-    checked: &'c Checked,
-    source: &'c CheckedSource,
-) -> impl Iterator<Item = &'c CheckedChannel> {
-    checked.channels.iter().filter(|channel| source.channels.contains(&channel.name))
 }
 
 fn of_channel(channel: &CheckedChannel, finding: Diagnostic) -> Diagnostic {

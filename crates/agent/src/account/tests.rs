@@ -98,6 +98,8 @@ fn combinations_are_found_where_they_are_and_only_there() {
             ),
             "scattered-group",
         ),
+        ("a1.sinks.k1.sink.serializer.appendNewline = false".to_owned(), "no-newline"),
+        ("a1.sinks.k1.sink.serializer.appendNewline = True".to_owned(), ""),
         ("a1.sinks.k1.sink.directory = /x/%Y".to_owned(), "header-never-set"),
         (
             "a1.sinks.k1.sink.directory = /x/%Y\na1.sources.r1.interceptors = i\n\

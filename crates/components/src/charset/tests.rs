@@ -119,6 +119,7 @@ fn a_prefix_ends_between_characters() {
         let charset = charset(name);
         assert_eq!(charset.prefix(&charset.encode(text), units, Fail), want, "{name} {units}");
     };
+    check("UTF-8", "abc", 2, Some(2));
     check("UTF-8", "aüb", 2, Some(3));
     check("UTF-8", "aüb", 3, Some(4));
     check("UTF-8", "aüb", 4, None);

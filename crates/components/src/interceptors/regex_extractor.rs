@@ -146,7 +146,7 @@ impl Component for RegexExtractor {
         if findings.iter().any(Diagnostic::is_error) {
             return Err(OpenError::Config(findings));
         }
-        let zone = TimeZone::system();
+        let zone = crate::time_zone::local(&*cx.world);
         Ok(RegexExtractor { regex: config.regex, serializers, zone, trouble: Mutex::default(), cx })
     }
 

@@ -14,7 +14,8 @@ use splashdam_core::{ChannelSet, Component, Context, Event, Facts, OpenError, Ro
 /// Parts events by a header.
 pub struct Multiplexing {
     header: String,
-    routes: HashMap<Box<str>, Route>,
+    /// By the value's bytes, which need no second look for being UTF-8.
+    routes: HashMap<Box<[u8]>, Route>,
     default: Route,
 }
 
@@ -61,11 +62,11 @@ impl Component for Multiplexing {
                 return Err(OpenError::config(format!("`mapping.{value}` names no channel")));
             }
             let route = Route { required: channels(names), optional: ChannelSet::default() };
-            routes.insert(Box::from(value.as_str()), route);
+            routes.insert(Box::from(value.as_bytes()), route);
         }
         for (value, names) in &config.optional {
             let optional = channels(names);
-            let route = routes.entry(Box::from(value.as_str())).or_insert(default);
+            let route = routes.entry(Box::from(value.as_bytes())).or_insert(default);
             route.optional = optional.without(route.required);
         }
         if !findings.is_empty() {
@@ -118,10 +119,10 @@ impl Component for Multiplexing {
 impl Selector for Multiplexing {
     fn route(&self, event: &Event) -> Route {
         let Some(value) = event.headers.get(&self.header) else { return self.default };
-        let value: &str = value;
+        let value: &[u8] = value.as_bytes();
         match self.routes.get(value) {
             // Java's `trim` takes off all up to the blank. Optional channels count all the same.
-            Some(route) if value.chars().all(|c| c <= ' ') => Route {
+            Some(route) if value.iter().all(|byte| *byte <= b' ') => Route {
                 required: self.default.required,
                 optional: route.optional.without(self.default.required),
             },

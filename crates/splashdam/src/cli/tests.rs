@@ -32,7 +32,7 @@ fn agent_takes_what_flume_takes() {
         assert_eq!(args.origin.name, "a1", "{line}");
         assert_eq!(args.origin.files, [PathBuf::from("x.conf")], "{line}");
         assert!(args.reload, "{line}");
-        assert_eq!(args.grace, Duration::from_secs(30), "{line}");
+        assert_eq!(args.grace, Duration::from_secs(10), "{line}");
         assert_eq!(args.poll_interval, None, "{line}");
     }
 }

@@ -104,3 +104,27 @@ fn what_cannot_be_read_is_a_finding() {
     assert_eq!(check(&["check"]).0, Some(2));
     assert_eq!(check(&["graph", "-n", "a1", "-f", "noise.conf"]).0, Some(1));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_named_flume_ng_speaks_like_the_script() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let link = dir.path().join("flume-ng");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_splashdam"), &link).expect("it can be linked");
+    let run = |arguments: &[&str], options: &str| {
+        let output = Command::new(&link)
+            .args(arguments)
+            .env("FLUME_JAVA_OPTS", options)
+            .current_dir(dir.path())
+            .output()
+            .expect("the program starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, text) = run(&["version"], "");
+    assert_eq!(status, Some(0));
+    assert!(text.starts_with("Flume 1.11.0\n"), "{text}");
+    let (status, text) = run(&["agent", "-d", "-n", "a1", "-c", ".", "-f", "a b"], "-Dx=1 -Xmx1g");
+    assert_eq!(status, Some(0));
+    assert!(text.starts_with("splashdam agent -n a1 -c . -f 'a b' -Dx=1\n# -Xmx1g"), "{text}");
+    assert_eq!(run(&["password"], "").0, Some(1));
+}

@@ -1,44 +1,46 @@
 //! A regular expression that a whole file name matches.
 
-use regex::Regex;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::Deserializer;
+
+use crate::java_regex::JavaRegex;
 
 /// `includePattern` and `ignorePattern`.
 #[derive(Clone, Debug)]
-pub struct NamePattern(Regex);
-
-/// Anchored at both ends, as Java's `matches` is.
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!(r"\A(?:{pattern})\z"))
+pub enum NamePattern {
+    /// Every name; Flume's `^.*$`.
+    Everything,
+    /// No name; Flume's `^$`.
+    Nothing,
+    /// What was written.
+    Pattern(JavaRegex),
 }
 
 impl NamePattern {
-    /// `^.*$`: every name.
+    /// Every name.
     pub fn everything() -> Self {
-        Self::known("^.*$")
+        NamePattern::Everything
     }
 
-    /// `^$`: no name.
+    /// No name.
     pub fn nothing() -> Self {
-        Self::known("^$")
+        NamePattern::Nothing
     }
 
-    fn known(pattern: &'static str) -> Self {
-        NamePattern(compile(pattern).expect("a pattern of ours"))
-    }
-
-    /// Whether all of `name` matches.
-    pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
+    /// Whether all of `name` matches; `unsure` when the pattern takes too many steps to tell.
+    pub fn matches(&self, name: &str, unsure: bool) -> bool {
+        match self {
+            NamePattern::Everything => true,
+            NamePattern::Nothing => false,
+            NamePattern::Pattern(pattern) => {
+                pattern.is_full_match(name.as_bytes()).unwrap_or(unsure)
+            }
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for NamePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pattern = String::deserialize(deserializer)?;
-        compile(&pattern).map(NamePattern).map_err(|error| {
-            D::Error::custom(format!("`{pattern}` is no regular expression: {error}"))
-        })
+        JavaRegex::deserialize(deserializer).map(NamePattern::Pattern)
     }
 }

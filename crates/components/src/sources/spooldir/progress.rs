@@ -36,6 +36,8 @@ pub(super) struct Progress {
     sync: [u8; SYNC_BYTES],
     /// The progress file, once there is one for this file.
     open: Option<File>,
+    /// Whether the main progress file is that of this file.
+    in_main: bool,
     /// Since when commits are not synced; `None` when all are.
     unsynced_since: Option<Instant>,
     /// Whether the progress file has its name for good.
@@ -71,20 +73,35 @@ impl Progress {
             file,
             inode,
             open: None,
+            in_main: false,
             unsynced_since: None,
             durable: false,
             resumed: None,
         };
-        for path in [dir.join(META), progress.aside_path()] {
-            let Some(found) = look(&path)? else { continue };
+        let (main, aside) = (dir.join(META), aside_path(dir, &progress.file));
+        progress.keep_others(&main)?;
+        for path in [&main, &aside] {
+            let Some(found) = look(path)? else { continue };
             let same = found.file == progress.file
                 && found.inode.is_none_or(|inode| inode == progress.inode);
             if same && let Some(position) = found.position.filter(|at| *at <= metadata.len()) {
                 progress.resumed = Some(position);
+                progress.in_main = *path == main;
                 break;
             }
         }
         Ok(progress)
+    }
+
+    /// Moves another file's progress out of the way: its turn may come again.
+    fn keep_others(&self, main: &Path) -> io::Result<()> {
+        match look(main)? {
+            Some(found) if found.file == self.file => Ok(()),
+            Some(found) if Path::new(&found.file).exists() => {
+                fs::rename(main, aside_path(&self.dir, &found.file))
+            }
+            _ => remove(main),
+        }
     }
 
     /// The position that was committed last before this file was opened.
@@ -97,7 +114,10 @@ impl Progress {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         let block = encode_long_block(position, self.sync);
         match &mut self.open {
-            None => self.open = Some(self.begin(&block)?),
+            None => {
+                self.open = Some(self.begin(&block)?);
+                self.in_main = true;
+            }
             Some(open) => {
                 let end = open.metadata()?.len();
                 if let Err(error) = open.write_all(&block) {
@@ -159,29 +179,27 @@ impl Progress {
     pub(super) fn finish(self) -> io::Result<()> {
         // Should it come back after a crash of the machine, it is that of a file that is gone.
         remove(&self.dir.join(META))?;
-        remove(&self.aside_path())
+        remove(&aside_path(&self.dir, &self.file))
     }
 
     /// Keeps it for later, as the file is set aside and others come first.
     pub(super) fn set_aside(mut self) -> io::Result<()> {
         self.sync()?;
-        if self.open.is_some() || self.resumed.is_some() {
-            match fs::rename(self.dir.join(META), self.aside_path()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => renamed?,
-            }
+        if self.in_main {
+            fs::rename(self.dir.join(META), aside_path(&self.dir, &self.file))?;
             sync_dir(&self.dir)?;
         }
         Ok(())
     }
+}
 
-    /// FNV-1a of the name: a clash only means that one of two files begins anew.
-    fn aside_path(&self) -> PathBuf {
-        let hash = self.file.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        self.dir.join(format!(".flumespool-aside-{hash:016x}.meta"))
-    }
+/// Where the progress in `file` is kept while others come first. FNV-1a of the name: a clash only
+/// means that one of two files begins anew.
+fn aside_path(dir: &Path, file: &str) -> PathBuf {
+    let hash = file.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    dir.join(format!(".flumespool-aside-{hash:016x}.meta"))
 }
 
 /// Makes changes of names in a directory durable.
@@ -287,8 +305,8 @@ mod tests {
         fs::write(&two, "12345").unwrap();
         let mut first = progress(dir, &one);
         first.commit(3, Instant::now()).unwrap();
-        assert_eq!(progress(dir, &two).resumed(), None);
         first.set_aside().unwrap();
+        assert_eq!(progress(dir, &two).resumed(), None);
         progress(dir, &two).commit(4, Instant::now()).unwrap();
         assert_eq!(progress(dir, &one).resumed(), Some(3), "kept aside");
         assert_eq!(progress(dir, &two).resumed(), Some(4));

@@ -118,7 +118,8 @@ impl Rules {
             let relative = below.join(entry.file_name());
             // Something that vanishes while it is listed is not there.
             let Ok(kind) = entry.file_type() else { continue };
-            if name.starts_with('.') || self.ignore.matches(&name) {
+            // A file is left alone when a pattern cannot tell.
+            if name.starts_with('.') || self.ignore.matches(&name, true) {
                 continue;
             }
             if kind.is_dir() {
@@ -129,7 +130,7 @@ impl Rules {
                 }
                 continue;
             }
-            if name.ends_with(&*self.suffix) || !self.include.matches(&name) {
+            if name.ends_with(&*self.suffix) || !self.include.matches(&name, false) {
                 continue;
             }
             // Follows links, to see what they point to; where they may not be, it is only told.

@@ -159,6 +159,8 @@ fn only_files_that_are_meant_are_read() {
     check("", &["x", "y"]);
     check("includePattern = .*[.]log", &["x"]);
     check("includePattern = log", &[]);
+    check("includePattern = (?i)X[.]LOG", &["x"]);
+    check("includePattern = (?!x).*", &["y"]);
     check("ignorePattern = x.*", &["y"]);
     check("includePattern = .*log\nignorePattern = x[.]log", &[]);
     check("recursiveDirectorySearch = true", &["x", "y", "z", "w", "u"]);
@@ -229,6 +231,24 @@ fn a_file_with_bad_bytes_is_set_aside_until_it_changes() {
     std::thread::sleep(Duration::from_millis(15));
     assert_eq!(bodies(&drain(&mut reading)), ["2", "3"]);
     assert_eq!(names(dir.path()), ["bad.COMPLETED", "good.COMPLETED"]);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_one_file_repeats_nothing_of_others() {
+    let dir = directory(&[("bad", b"1\n2\xff\n"), ("good", b"3\n4\n5\n6\n")]);
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        // Each time the bad one comes first, fails again, and the good one gets a batch further.
+        let mut reading = spooler(dir.path(), "batchSize = 1");
+        if let Step::Batch(batch) = reading.step().unwrap() {
+            got.extend(bodies(batch.events()));
+            reading.delivered();
+            reading.settle_for_good().unwrap();
+        }
+    }
+    assert_eq!(got, ["1", "3", "4", "5", "6"]);
+    assert!(drain(&mut spooler(dir.path(), "")).is_empty());
+    assert!(names(dir.path()).contains(&"good.COMPLETED".to_owned()));
 }
 
 #[test]
