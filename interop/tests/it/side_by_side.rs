@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -42,11 +43,26 @@ pub(crate) struct Case<'a> {
     pub(crate) delivered: &'a [(&'a str, u64)],
 }
 
-/// Both makes of agent, or `None` after saying what is missing.
-pub(crate) fn pair() -> Option<[Make; 2]> {
+/// The right to run a JVM, held until dropped: one at a time keeps what is timed steady on small machines.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _held: MutexGuard<'static, ()>,
+}
+
+impl Turn {
+    pub(crate) fn take() -> Turn {
+        static JVM: Mutex<()> = Mutex::new(());
+        // A test that failed in its turn leaves nothing behind that the next could stumble over.
+        Turn { _held: JVM.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+/// Flume and ours, and the turn to run them; `None` after saying what is missing.
+pub(crate) fn pair() -> Option<([Make; 2], Turn)> {
+    let turn = Turn::take();
     let ours = if is_set("SPLASHDAM_INTEROP_SELF") { Make::flume() } else { Make::splashdam() };
     match (Make::flume(), ours) {
-        (Ok(flume), Ok(ours)) => Some([flume, ours]),
+        (Ok(flume), Ok(ours)) => Some(([flume, ours], turn)),
         (Err(missing), _) | (_, Err(missing)) => {
             assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
             eprintln!("skipped: {missing}");
@@ -72,15 +88,25 @@ where
     S: PartialEq + std::fmt::Debug,
     L: PartialEq + std::fmt::Debug,
 {
-    let [flume, ours] = pair()?;
-    let one = |make: &Make| {
+    let [wanted, found] = contrast([case, case], prepare, drive, look)?;
+    assert_eq!(found, wanted, "ours is on the left, Flume's on the right");
+    Some(wanted)
+}
+
+/// As [`compare`], for where the two differ on purpose: Flume's case and what it did, then ours. The test says what
+/// each of them is to do.
+pub(crate) fn contrast<S, L>(
+    cases: [&Case<'_>; 2],
+    prepare: impl Fn(&Path) -> Result<()>,
+    drive: impl Fn(&Site, &mut Agent) -> Result<S>,
+    look: impl Fn(&Path) -> Result<L>,
+) -> Option<[(S, L); 2]> {
+    let ([flume, ours], _turn) = pair()?;
+    let one = |make: &Make, case: &Case<'_>| {
         run(case, make, &prepare, &drive, &look)
             .unwrap_or_else(|error| panic!("{}: {error:?}", make.name()))
     };
-    let wanted = one(&flume);
-    let found = one(&ours);
-    assert_eq!(found, wanted, "ours is on the left, Flume's on the right");
-    Some(wanted)
+    Some([one(&flume, cases[0]), one(&ours, cases[1])])
 }
 
 fn run<S, L>(

@@ -94,7 +94,7 @@ a1.sinks.k2.channel = small
 
 #[test]
 fn unknown_types_are_fatal() {
-    let Some(makes) = pair() else { return };
+    let Some((makes, _turn)) = pair() else { return };
     let good = channel_and_sink(1, "text")
         + "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
            a1.sources.r1.type = seq\na1.sources.r1.channels = c1\n";
