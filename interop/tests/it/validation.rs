@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use splashdam_interop::{Agent, Make};
+use splashdam_interop::Agent;
 
-use crate::side_by_side::{Case, Site, channel_and_sink, compare, first_sink, pair, wait_for};
+use crate::side_by_side::{Case, Site, channel_and_sink, compare, first_sink, wait_for};
 
 /// One good flow, and beside it whatever `broken` says; answers the components that count.
 fn running(listed: [&str; 3], broken: &str, delivered: u64) -> Option<(Vec<String>, Vec<String>)> {
@@ -90,29 +90,4 @@ a1.sinks.k2.channel = small
     };
     assert_eq!(names, ["CHANNEL.c1", "CHANNEL.put", "SINK.k1", "SOURCE.r1", "SOURCE.r2"]);
     assert_eq!(lines, ["0", "1", "2", "3", "4"]);
-}
-
-#[test]
-fn unknown_types_are_fatal() {
-    let Some((makes, _turn)) = pair() else { return };
-    let good = channel_and_sink(1, "text")
-        + "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
-           a1.sources.r1.type = seq\na1.sources.r1.channels = c1\n";
-    for broken in
-        ["a1.sources.r1.type = nosuch", "a1.channels.c1.type = nosuch", "a1.sinks.k1.type = nosuch"]
-    {
-        for make in &makes {
-            let dir = tempfile::tempdir().expect("a temporary directory");
-            std::fs::create_dir(dir.path().join("k1")).expect("writable");
-            let config = good.replace("{dir}", &dir.path().display().to_string()) + broken + "\n";
-            let refusal = match Agent::start(make, dir.path(), &config) {
-                Ok(_) => panic!("{} runs with {broken}", make.name()),
-                Err(error) => error.to_string(),
-            };
-            assert!(refusal.contains("ended early"), "{}: {refusal}", make.name());
-            // Flume's status says that all is well; ours is not to be copied from that.
-            let says_well = refusal.contains("exit status: 0");
-            assert_eq!(says_well, matches!(make, Make::Flume(_)), "{}: {refusal}", make.name());
-        }
-    }
 }
