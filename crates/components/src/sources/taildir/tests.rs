@@ -537,6 +537,15 @@ async fn a_directory_comes_late_goes_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_directory_is_made_on_request() {
+    let mut rig = Rig::new("createDirectories = true");
+    fs::remove_dir(rig.path("")).unwrap();
+    rig.start().await;
+    rig.append("a", "one\n");
+    rig.expect(&["one"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_may_not_be_read_does_not_stop_the_others() {
     let mut rig = Rig::new("maxBackoffSleep = 50");
     rig.append("a1", "secret\n");
@@ -585,7 +594,7 @@ fn mistakes_are_found() {
     };
     check("", "needs the key `filegroups`");
     check("filegroups.g = /x/y", "no file group is listed");
-    check("filegroups = g\nfilegroups.g = /x/(", "not understood");
+    check("filegroups = g\nfilegroups.g = /x/(", "the pattern `(` cannot be used");
     check("filegroups = g\nfilegroups.g = /x/y\nfilegroups.h = /x/z", "`h` is not listed");
     check("filegroups = g\nfilegroups.g = /x/y\nheaders.h.k = v", "`h` is not listed");
     check("filegroups = g\nfilegroups.g = /x/y\nmaxBatchCount = 0", "means no limit");
