@@ -107,6 +107,8 @@ pub struct Config {
     pub max_backoff_sleep: u64,
     /// Bytes of the longest line, without its end. Not in Flume.
     pub max_line_length: NonZeroUsize,
+    /// Whether directories of file groups that are missing at the start are made. Not in Flume.
+    pub create_directories: bool,
     /// What becomes of longer lines: `split` into events of that length, `truncate` to it, or
     /// `skip`. Not in Flume.
     pub long_lines: LongLines,
@@ -132,6 +134,7 @@ impl Default for Config {
             backoff_sleep_increment: 1_000,
             max_backoff_sleep: 5_000,
             max_line_length: MIB_16,
+            create_directories: false,
             long_lines: LongLines::Split,
         }
     }
@@ -157,7 +160,19 @@ impl Component for Taildir {
         let file = config.position_file.clone();
         let file = file.unwrap_or_else(|| cx.world.home().join(".flume/taildir_position.json"));
         let context = cx.clone();
-        let opened = spawn_blocking(move || Positions::open(&file, &context)).await;
+        let wanted = if config.create_directories { groups.directories() } else { Vec::new() };
+        let opened = spawn_blocking(move || {
+            for directory in wanted {
+                std::fs::create_dir_all(&directory).map_err(|error| {
+                    let directory = directory.display();
+                    OpenError::unavailable(format!(
+                        "directory {directory} cannot be made: {error}; make it, or let the agent"
+                    ))
+                })?;
+            }
+            Positions::open(&file, &context)
+        })
+        .await;
         let (positions, saved) = opened.map_err(OpenError::unavailable)??;
         Ok(Taildir { cx, config, groups, positions: Arc::new(positions), saved })
     }
@@ -171,6 +186,7 @@ impl Component for Taildir {
         let batch = BATCH_BYTES.saturating_add(config.max_line_length.get());
         Facts {
             batch_events: Some(config.batch_size.get()),
+            place: config.filegroups.as_ref().map(FileGroups::place),
             memory_bytes: Some(batch as u64 * (READ_AHEAD as u64 + 2)),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
             process_crash: Some(

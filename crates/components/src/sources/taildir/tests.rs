@@ -12,6 +12,8 @@ use tokio::time::sleep;
 
 use super::*;
 
+mod mistakes;
+
 /// A directory with logs, a position file beside it, and a source at work on them.
 struct Rig {
     dir: TempDir,
@@ -537,6 +539,15 @@ async fn a_directory_comes_late_goes_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_directory_is_made_on_request() {
+    let mut rig = Rig::new("createDirectories = true");
+    fs::remove_dir(rig.path("")).unwrap();
+    rig.start().await;
+    rig.append("a", "one\n");
+    rig.expect(&["one"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_may_not_be_read_does_not_stop_the_others() {
     let mut rig = Rig::new("maxBackoffSleep = 50");
     rig.append("a1", "secret\n");
@@ -570,25 +581,4 @@ async fn what_is_neither_file_nor_line_is_harmless() {
     fs::write(rig.path("a.bin"), b"\0\xff\xfe\n\xc3\n").unwrap();
     let events = rig.collector.wait_for(2).await;
     assert_eq!(events[0].body, b"\0\xff\xfe".as_slice());
-}
-
-#[test]
-fn mistakes_are_found() {
-    let check = |keys: &str, want: &str| {
-        let section = Section::parse(keys);
-        let mut reading = section.read::<Config>();
-        if let Some(config) = &reading.value {
-            reading.findings.extend(Taildir::check(config, &section));
-        }
-        let messages: Vec<_> = reading.findings.iter().map(|f| f.message.as_str()).collect();
-        assert!(messages.iter().any(|m| m.contains(want)), "{keys}: {messages:?}");
-    };
-    check("", "needs the key `filegroups`");
-    check("filegroups.g = /x/y", "no file group is listed");
-    check("filegroups = g\nfilegroups.g = /x/(", "not understood");
-    check("filegroups = g\nfilegroups.g = /x/y\nfilegroups.h = /x/z", "`h` is not listed");
-    check("filegroups = g\nfilegroups.g = /x/y\nheaders.h.k = v", "`h` is not listed");
-    check("filegroups = g\nfilegroups.g = /x/y\nmaxBatchCount = 0", "means no limit");
-    check("filegroups = g\nfilegroups.g = /x/y\nlongLines = cut", "longLines");
-    check("filegroups = g\nfilegroups.g = /x/y\nbatchSize = 0", "batchSize");
 }
