@@ -205,13 +205,15 @@ fn a_stop_delivers_what_the_channel_holds() {
 fn a_stop_ends_with_the_grace_time_and_says_what_is_lost() {
     let dir = directory();
     let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
-    let agent = Agent::start(dir.path(), &config, &["--grace-time", "1"]);
+    let mut agent = Agent::start(dir.path(), &config, &["--grace-time", "2"]);
     agent.says("nowhere", 1);
     let start = Instant::now();
-    let log = agent.stop();
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().code(), Some(1), "a loss shows in the exit status");
+    let (took, log) = (start.elapsed(), agent.log());
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(log.contains("closes with events in it, which are lost"), "{log}");
+    assert!(log.contains("100 events in memory channels could not be delivered"), "{log}");
 }
 
 #[test]
