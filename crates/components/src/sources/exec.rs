@@ -138,6 +138,7 @@ impl Component for Exec {
         let lost = "lines that the command wrote and no channel has taken yet are lost";
         Facts {
             batch_events: Some(config.batch_size.get() as usize),
+            place: Some(format!("runs `{}`", config.command.as_str())),
             memory_bytes: Some((config.max_line_length.get() as u64).saturating_mul(4)),
             process_crash: Some(lost),
             machine_crash: Some(lost),

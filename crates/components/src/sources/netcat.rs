@@ -107,6 +107,7 @@ impl Component for Netcat {
         let connection =
             u64::from(config.max_line_length.get()) * 4 + connection::READ_BYTES as u64;
         Facts {
+            place: Some(format!("listens on {}:{}", config.bind, config.port)),
             memory_bytes: Some(connection.saturating_mul(config.max_connections.get() as u64)),
             acknowledged: config.ack_every_event.then_some(
                 "after the channels have committed the line, by an `OK` line to the client",

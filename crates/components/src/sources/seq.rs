@@ -58,6 +58,7 @@ impl Component for Seq {
     fn facts(config: &Config) -> Facts {
         Facts {
             batch_events: Some(config.batch_size.get() as usize),
+            place: Some("counts".into()),
             process_crash: Some("the count begins at 0 again"),
             machine_crash: Some("the count begins at 0 again"),
             ..Facts::default()

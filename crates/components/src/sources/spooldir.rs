@@ -245,6 +245,10 @@ impl Component for SpoolDir {
         let set = headers.into_iter().filter(|(on, _)| *on).map(|(_, key)| key.clone());
         Facts {
             batch_events: Some(config.batch_size.get() as usize),
+            place: Some(format!(
+                "takes the files that are moved into {}",
+                config.spool_dir.display()
+            )),
             memory_bytes: Some(2 * BATCH_BYTES as u64),
             acknowledged: Some(
                 "after the channels have committed the batch, by the position in the tracker directory",

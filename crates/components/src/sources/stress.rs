@@ -91,6 +91,7 @@ impl Component for Stress {
         let batch_events = config.batch_size.get();
         Facts {
             batch_events: Some(batch_events as usize),
+            place: Some(format!("makes events of {} bytes", config.size)),
             memory_bytes: Some(u64::from(config.size)),
             process_crash: Some("the count of events begins anew"),
             machine_crash: Some("the count of events begins anew"),

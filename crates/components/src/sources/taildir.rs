@@ -43,7 +43,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Text, Trouble,
+    Batch, Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop, Text,
+    Trouble,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -57,8 +58,12 @@ use positions::{Positions, Saved};
 use tailer::{Settings, Tailer};
 use watch::{Waker, Watch};
 
-/// Batches read ahead of the one that is being put.
+/// Times about a thousand events, or a batch, read ahead of those that are being put.
 const READ_AHEAD: usize = 2;
+/// How long a batch that is refused while the source stops is tried again, and the wait before
+/// each try.
+const LAST_TRIES: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_millis(50);
 /// The first wait after channels refused a batch; it doubles up to `maxBackoffSleep`.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
@@ -83,8 +88,8 @@ pub struct Config {
     /// Whether files that are there at the start, and have no position yet, are read from their
     /// end. Those found later are read from their start.
     pub skip_to_end: bool,
-    /// Milliseconds without change after which a file is closed and its last line delivered,
-    /// complete or not.
+    /// Milliseconds without change, at least 100, after which a file is closed and its last line
+    /// delivered, complete or not.
     pub idle_timeout: u64,
     /// Milliseconds between writes of the position file, which is written when positions changed.
     pub write_pos_interval: u64,
@@ -102,6 +107,8 @@ pub struct Config {
     pub max_backoff_sleep: u64,
     /// Bytes of the longest line, without its end. Not in Flume.
     pub max_line_length: NonZeroUsize,
+    /// Whether directories of file groups that are missing at the start are made. Not in Flume.
+    pub create_directories: bool,
     /// What becomes of longer lines: `split` into events of that length, `truncate` to it, or
     /// `skip`. Not in Flume.
     pub long_lines: LongLines,
@@ -127,6 +134,7 @@ impl Default for Config {
             backoff_sleep_increment: 1_000,
             max_backoff_sleep: 5_000,
             max_line_length: MIB_16,
+            create_directories: false,
             long_lines: LongLines::Split,
         }
     }
@@ -152,7 +160,19 @@ impl Component for Taildir {
         let file = config.position_file.clone();
         let file = file.unwrap_or_else(|| cx.world.home().join(".flume/taildir_position.json"));
         let context = cx.clone();
-        let opened = spawn_blocking(move || Positions::open(&file, &context)).await;
+        let wanted = if config.create_directories { groups.directories() } else { Vec::new() };
+        let opened = spawn_blocking(move || {
+            for directory in wanted {
+                std::fs::create_dir_all(&directory).map_err(|error| {
+                    let directory = directory.display();
+                    OpenError::unavailable(format!(
+                        "directory {directory} cannot be made: {error}; make it, or let the agent"
+                    ))
+                })?;
+            }
+            Positions::open(&file, &context)
+        })
+        .await;
         let (positions, saved) = opened.map_err(OpenError::unavailable)??;
         Ok(Taildir { cx, config, groups, positions: Arc::new(positions), saved })
     }
@@ -166,6 +186,7 @@ impl Component for Taildir {
         let batch = BATCH_BYTES.saturating_add(config.max_line_length.get());
         Facts {
             batch_events: Some(config.batch_size.get()),
+            place: config.filegroups.as_ref().map(FileGroups::place),
             memory_bytes: Some(batch as u64 * (READ_AHEAD as u64 + 2)),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
             process_crash: Some(
@@ -222,7 +243,8 @@ impl Config {
             file_header: self.file_header.then(|| Text::from(self.file_header_key.as_str())),
             byte_offset: self.byte_offset_header,
             skip_to_end: self.skip_to_end,
-            idle: Duration::from_millis(self.idle_timeout),
+            // Files are looked at as often as this, so it has a floor.
+            idle: Duration::from_millis(self.idle_timeout.max(100)),
             batch_size: self.batch_size.get(),
             quantum_lines: batches.map_or(usize::MAX, |n| n.saturating_mul(self.batch_size.get())),
             rule: Rule { max: self.max_line_length.get(), long: self.long_lines },
@@ -285,29 +307,57 @@ async fn pump(
     out: &Outlet,
     stop: &Stop,
     leash: &Leash,
-    mut turns: mpsc::Receiver<Turn>,
+    mut turns: mpsc::Receiver<Vec<Turn>>,
     positions: &Positions,
     longest_retry: Duration,
 ) -> Result<(), SourceError> {
     loop {
-        let turn = tokio::select! {
-            turn = turns.recv() => turn,
+        let turns = tokio::select! {
+            turns = turns.recv() => turns,
             () = stop.wait(), if !leash.stop.load(Relaxed) => {
                 leash.pull();
                 continue;
             }
         };
-        let Some(Turn { batch, changes }) = turn else { return Ok(()) };
-        if !batch.is_empty() {
-            match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
-                Ok(()) => {}
-                // What could not be put before the stop is read again after it.
+        let Some(turns) = turns else { return Ok(()) };
+        for Turn { batch, changes } in turns {
+            match put(out, stop, batch, longest_retry).await {
+                Ok(()) => positions.apply(changes),
+                // What could not be put is read again after the stop.
                 Err(_) if stop.requested() => return Ok(()),
                 Err(error) => return Err(SourceError::new(error)),
             }
         }
-        positions.apply(changes);
     }
+}
+
+async fn put(
+    out: &Outlet,
+    stop: &Stop,
+    batch: Batch,
+    longest_retry: Duration,
+) -> Result<(), PutError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
+        Err(error) if stop.requested() => put_at_last(out, error).await,
+        put => put,
+    }
+}
+
+/// Puts a batch that was refused while the source stops: a little more patience, as it may hold
+/// the last lines of a file that nobody can find again.
+async fn put_at_last(out: &Outlet, mut refused: PutError) -> Result<(), PutError> {
+    let began = tokio::time::Instant::now();
+    while refused.retryable() && began.elapsed() < LAST_TRIES {
+        tokio::time::sleep(LAST_RETRY).await;
+        match out.put(refused.batch).await {
+            Ok(()) => return Ok(()),
+            Err(again) => refused = again,
+        }
+    }
+    Err(refused)
 }
 
 async fn save(positions: &Arc<Positions>) -> std::io::Result<()> {

@@ -1,310 +1,388 @@
-//! `splashdam agent` as a process: start, stop, reload, and what keeps it from running.
+//! Agents as processes: what is appended arrives, a stop drains, a change applies, a crash of the
+//! configuration changes nothing.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up.
-const LIMIT: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A counter into files below `{dir}/k1`, and beside it a flow that no test touches.
-const FLOWS: &str = "\
-a1.sources = r1 r2
-a1.channels = c1 c2
-a1.sinks = k1 k2
+/// An agent named `a1` at work in a directory of its own; killed when dropped.
+struct Agent {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    fn start(dir: &Path, config: &str, options: &[&str]) -> Agent {
+        let file = dir.join("flume.conf");
+        fs::write(&file, config).unwrap();
+        let log = dir.join(format!("agent-{}.log", fs::read_dir(dir).unwrap().count()));
+        let child = Command::new(env!("CARGO_BIN_EXE_splashdam"))
+            .args(["agent", "-n", "a1", "-f"])
+            .arg(&file)
+            .args(options)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Agent { child, log }
+    }
+
+    fn ready(dir: &Path, config: &str, options: &[&str]) -> Agent {
+        let agent = Agent::start(dir, config, options);
+        agent.says("is running", 1);
+        agent
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log holds `text` `times` times.
+    fn says(&self, text: &str, times: usize) {
+        let what = || format!("{text:?} {times} times in the log:\n{}", self.log());
+        until(|| self.log().matches(text).count() >= times, what);
+    }
+
+    /// What monitoring says at `/metrics`, of an agent with [`MONITORED`].
+    fn metrics(&self) -> serde_json::Value {
+        let log = self.log();
+        let (_, rest) = log.split_once("address=").unwrap();
+        let mut stream = TcpStream::connect(rest.split_whitespace().next().unwrap()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "still there:\n{}", self.log());
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        let status = self.ended();
+        assert!(status.success(), "{status}:\n{}", self.log());
+        self.log()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn until(mut holds: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {}", what());
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// All lines of all files in `dir`, in the order of the files' names.
+fn lines(dir: &Path) -> Vec<String> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort_by_key(|path| {
+        path.to_string_lossy().rsplit('-').next().map(|n| n.parse::<u64>().ok())
+    });
+    files
+        .iter()
+        .flat_map(|f| fs::read_to_string(f).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+fn directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["in", "out", "out2"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    dir
+}
+
+/// `$` stands for the directory.
+fn in_dir(dir: &TempDir, config: &str) -> String {
+    config.replace('$', dir.path().to_str().unwrap())
+}
+
+const TAIL: &str = "
+a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
+a1.sources.r1.type = TAILDIR
+a1.sources.r1.channels = c1
+a1.sources.r1.filegroups = g
+a1.sources.r1.filegroups.g = $/in/.*log
+a1.sources.r1.positionFile = $/position.json
+a1.channels.c1.type = memory
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.channel = c1
+a1.sinks.k1.sink.directory = $/out
+a1.sinks.k1.sink.rollInterval = 0
+";
+
+const COUNT: &str = "
+a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
 a1.sources.r1.type = seq
 a1.sources.r1.batchSize = 10
 a1.sources.r1.channels = c1
 a1.channels.c1.type = memory
-a1.sinks.k1.type = file_roll
 a1.sinks.k1.channel = c1
-a1.sinks.k1.sink.directory = {dir}/k1
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.sink.directory = $/out
 a1.sinks.k1.sink.rollInterval = 0
-a1.sources.r2.type = seq
-a1.sources.r2.totalEvents = 5
-a1.sources.r2.channels = c2
-a1.channels.c2.type = memory
-a1.sinks.k2.type = null
-a1.sinks.k2.channel = c2
 ";
 
-struct Agent {
-    dir: TempDir,
-    process: Child,
-}
+const MONITORED: &[&str] = &[
+    "-Dflume.monitoring.type=http",
+    "-Dflume.monitoring.port=0",
+    "-Dflume.monitoring.host=127.0.0.1",
+];
 
-impl Agent {
-    fn start(name: &str, config: &str) -> Agent {
-        Agent::with_grace("20", name, config)
-    }
-
-    fn with_grace(seconds: &str, name: &str, config: &str) -> Agent {
-        let dir = tempfile::tempdir().expect("there is room");
-        fs::create_dir(dir.path().join("k1")).expect("there is room");
-        write(dir.path(), config);
-        let log = File::create(dir.path().join("log")).expect("there is room");
-        let process = Command::new(env!("CARGO_BIN_EXE_splashdam"))
-            .args(["agent", "-n", name, "-f", "flume.conf", "--grace-time", seconds])
-            .args(["-Dflume.monitoring.type=http", "-Dflume.monitoring.port=0"])
-            .arg("-Dflume.monitoring.host=127.0.0.1")
-            .current_dir(dir.path())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
-        Agent { dir, process }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).expect("it is there")
-    }
-
-    /// Waits until the log has `text` so many times.
-    fn says(&self, text: &str, times: usize) {
-        self.until(text, || self.log().matches(text).count() >= times);
-    }
-
-    fn until(&self, what: &str, done: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !done() {
-            assert!(began.elapsed() < LIMIT, "never: {what}\n{}", self.log());
-            sleep(Duration::from_millis(10));
+#[test]
+fn what_is_appended_appears_within_a_second_and_the_next_run_goes_on() {
+    let dir = directory();
+    let (config, out) = (in_dir(&dir, TAIL), dir.path().join("out"));
+    let path = dir.path().join("in/app.log");
+    let mut input = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let mut written = 0;
+    for run in 0..3 {
+        // What comes while nobody is there waits for the next run.
+        if run > 0 {
+            writeln!(input, "{written}").unwrap();
+            written += 1;
         }
-    }
-
-    fn bytes_delivered(&self) -> u64 {
-        let files = fs::read_dir(self.dir.path().join("k1")).expect("it is there");
-        files.map(|file| file.and_then(|f| f.metadata()).map_or(0, |m| m.len())).sum()
-    }
-
-    fn delivers_more(&self) {
-        let before = self.bytes_delivered();
-        self.until("more delivered", || self.bytes_delivered() > before);
-    }
-
-    /// What monitoring says at `/metrics`.
-    fn metrics(&self) -> serde_json::Value {
-        let log = self.log();
-        let (_, rest) = log.split_once("address=").expect("it serves metrics");
-        let address = rest.split_whitespace().next().expect("an address");
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        serde_json::from_str(body).expect("the answer is JSON")
-    }
-
-    fn signal(&self) {
-        let kill = format!("kill -TERM {}", self.process.id());
-        let killed = Command::new("/bin/sh").args(["-c", &kill]).status();
-        assert!(killed.is_ok_and(|status| status.success()), "{}", self.log());
-    }
-
-    fn terminate(mut self) -> (ExitStatus, String, TempDir) {
-        self.signal();
-        let status = self.process.wait().expect("it ends");
-        (status, self.log(), self.dir)
-    }
-}
-
-/// As editors do it: beside, then in its place.
-fn write(dir: &Path, config: &str) {
-    let config = config.replace("{dir}", &dir.display().to_string());
-    fs::write(dir.join("new"), config).expect("there is room");
-    fs::rename(dir.join("new"), dir.join("flume.conf")).expect("it can be renamed");
-}
-
-/// That the files below `k1` count from 0 without gap or repeat.
-fn counts_on(dir: &Path) {
-    let mut files: Vec<_> = fs::read_dir(dir.join("k1"))
-        .expect("it is there")
-        .map(|file| file.expect("it is there"))
-        .collect();
-    // A sink that was started anew begins a file with a later time in its name.
-    files.sort_by_key(fs::DirEntry::file_name);
-    let mut next = 0u64;
-    for file in files {
-        for line in fs::read_to_string(file.path()).expect("it is text").lines() {
-            assert_eq!(line.parse(), Ok(next));
-            next += 1;
+        let agent = Agent::ready(dir.path(), &config, &[]);
+        for _ in 0..5 {
+            let appended = Instant::now();
+            writeln!(input, "{written}").unwrap();
+            written += 1;
+            until(|| lines(&out).len() >= written, || format!("{written} lines"));
+            let took = appended.elapsed();
+            assert!(took < Duration::from_secs(1), "a line took {took:?}");
         }
+        for _ in 0..200 {
+            writeln!(input, "{written}").unwrap();
+            written += 1;
+        }
+        until(|| lines(&out).len() >= written, || format!("{written} lines"));
+        agent.stop();
+        assert_eq!(lines(&out).len(), written, "run {run}");
     }
-    assert!(next > 0);
-}
-
-fn in_order(log: &str, texts: &[&str]) {
-    let places: Vec<_> = texts.iter().map(|text| log.find(text)).collect();
-    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{texts:?}: {log}");
+    let mut all = lines(&out);
+    all.sort_by_key(|n| n.parse::<usize>().unwrap());
+    assert_eq!(all, numbers(written));
 }
 
 #[test]
-fn it_starts_and_stops_in_order_and_drains() {
-    let agent = Agent::start("a1", FLOWS);
-    agent.says("is running, ready after", 1);
-    agent.delivers_more();
-    let (status, log, dir) = agent.terminate();
-    assert_eq!(status.code(), Some(0), "{log}");
-    in_order(
-        &log,
-        &[
-            "Post-validation flume configuration contains configuration for agents: [\"a1\"]",
-            "Creating instance of channel c1 type memory",
-            "Starting Channel c1",
-            "Starting Sink k1",
-            "Starting Source r1",
-            "Stopping Source r1",
-            "Stopping Sink k1",
-            "Stopping Channel c1",
-        ],
-    );
+fn it_starts_and_stops_in_order() {
+    let dir = directory();
+    let log = Agent::ready(dir.path(), &in_dir(&dir, COUNT), &[]).stop();
+    let texts = [
+        "Post-validation flume configuration contains configuration for agents: [\"a1\"]",
+        "Creating instance of channel c1 type memory",
+        "Starting Channel c1",
+        "Starting Sink k1",
+        "Starting Source r1",
+        "Stopping Source r1",
+        "Stopping Sink k1",
+        "Stopping Channel c1",
+    ];
+    let places = texts.map(|text| log.find(text));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in\n{log}");
+}
+
+#[test]
+fn a_stop_delivers_what_the_channel_holds() {
+    let dir = directory();
+    let agent = Agent::ready(dir.path(), &in_dir(&dir, COUNT), &[]);
+    let out = dir.path().join("out");
+    until(|| lines(&out).len() > 1000, || "a thousand lines".into());
+    let log = agent.stop();
+    let all = lines(&out);
+    assert_eq!(all, numbers(all.len()), "a gap or a repeat");
+    assert_eq!(all.len() % 10, 0, "batches of ten are whole");
     assert!(!log.contains("which are lost"), "{log}");
-    counts_on(dir.path());
 }
 
 #[test]
-fn a_stop_waits_no_longer_than_its_grace_time() {
-    // The sink waits for its directory, so the channel cannot drain.
-    let stuck = FLOWS.replace("{dir}/k1", "{dir}/none");
-    let agent = Agent::with_grace("1", "a1", &stuck);
-    agent.says("Starting Source r2", 1);
-    let began = Instant::now();
-    let (status, log, _dir) = agent.terminate();
-    assert!(began.elapsed() < Duration::from_secs(10), "{log}");
-    assert_eq!(status.code(), Some(0), "{log}");
+fn a_stop_ends_with_the_grace_time_and_says_what_is_lost() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
+    let agent = Agent::start(dir.path(), &config, &["--grace-time", "1"]);
+    agent.says("nowhere", 1);
+    let start = Instant::now();
+    let log = agent.stop();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(log.contains("closes with events in it, which are lost"), "{log}");
-
-    let agent = Agent::with_grace("60", "a1", &stuck);
-    agent.says("Starting Source r2", 1);
-    agent.signal();
-    agent.says("a second signal ends at once", 1);
-    let (status, log, _dir) = agent.terminate();
-    assert_eq!(status.code(), Some(143), "{log}");
 }
 
 #[test]
-fn what_is_fatal_ends_with_a_status() {
-    for (change, says) in [
-        ("a1.sources.r1.type = nosuch", "there is no source type `nosuch`"),
-        ("a1.channels.c1.type = com.example.Channel", "there is no channel type"),
-        ("a1.sinks.k1.type = hdfs", "this version has no sink of type `hdfs`"),
-        ("a1.sinkgroups = g\na1.sinkgroups.g.processor.type = failover", "has no sinks"),
-    ] {
-        let mut agent = Agent::start("a1", &format!("{FLOWS}{change}\n"));
-        let status = agent.process.wait().expect("it ends");
-        let log = agent.log();
-        assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains(says) && !log.contains("Starting"), "{log}");
+fn a_second_signal_ends_at_once() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
+    let mut agent = Agent::start(dir.path(), &config, &["--grace-time", "60"]);
+    agent.says("nowhere", 1);
+    agent.signal(Signal::TERM);
+    agent.says("stopping; a second signal", 1);
+    agent.signal(Signal::TERM);
+    let start = Instant::now();
+    assert_eq!(agent.ended().code(), Some(143));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_hundred_changes_of_a_sink_lose_nothing_and_disturb_nobody() {
+    let dir = directory();
+    let config = |turn: usize| {
+        let changed = format!("{COUNT}a1.sinks.k1.sink.batchSize = {}\n", 1 + turn % 90);
+        let other = COUNT.replace("c1", "c2").replace("k1", "k2").replace("r1", "r2");
+        let other = other.replace("/out", "/out2");
+        let own =
+            |line: &&str| line.contains(".r2.") || line.contains(".c2.") || line.contains(".k2.");
+        let other: Vec<&str> = other.lines().filter(own).collect();
+        let both = changed
+            .replace("sources = r1", "sources = r1 r2")
+            .replace("channels = c1\na1.sinks =", "channels = c1 c2\na1.sinks =")
+            .replace("sinks = k1", "sinks = k1 k2");
+        in_dir(&dir, &format!("{both}{}\n", other.join("\n")))
+    };
+    let agent = Agent::ready(dir.path(), &config(0), &[]);
+    let (out, out2) = (dir.path().join("out"), dir.path().join("out2"));
+    for turn in 1..=100 {
+        let before = fs::metadata(newest(&out)).unwrap().len();
+        let next = dir.path().join("flume.conf.next");
+        fs::write(&next, config(turn)).unwrap();
+        fs::rename(&next, dir.path().join("flume.conf")).unwrap();
+        agent.signal(Signal::HUP);
+        agent.says("the changed configuration is in force", turn);
+        if turn % 10 == 0 {
+            let grows = || fs::metadata(newest(&out)).unwrap().len() != before;
+            until(grows, || "events after a change".into());
+        }
     }
-    let missing = Command::new(env!("CARGO_BIN_EXE_splashdam"))
-        .args(["agent", "-n", "a1", "-f", "/no/such/flume.conf"])
-        .output()
-        .expect("the program starts");
-    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such/flume.conf"));
+    let log = agent.stop();
+    for (dir, starts) in [(&out, 101), (&out2, 1)] {
+        let mut all = lines(dir);
+        let distinct: BTreeSet<usize> = all.iter().map(|n| n.parse().unwrap()).collect();
+        assert_eq!(distinct.len(), all.len(), "an event came twice");
+        assert_eq!(distinct.last().map(|n| n + 1), Some(all.len()), "an event is missing");
+        all.clear();
+        let sink = if starts == 1 { "k2" } else { "k1" };
+        assert_eq!(log.matches(&format!("Starting Sink {sink}")).count(), starts);
+    }
+    for unchanged in ["Source r1", "Source r2", "Channel c1", "Channel c2"] {
+        assert_eq!(log.matches(&format!("Starting {unchanged}")).count(), 1, "{unchanged}");
+    }
+    println!(
+        "100 changes: {} and {} events, none lost, none repeated",
+        lines(&out).len(),
+        lines(&out2).len()
+    );
 }
 
 #[test]
-fn what_is_not_there_idles() {
-    let agent = Agent::start("other", FLOWS);
-    agent.says("no configuration found for this host: other", 1);
-    let (status, log, _dir) = agent.terminate();
-    assert_eq!(status.code(), Some(0), "{log}");
-}
-
-#[test]
-fn a_reload_applies_what_changed_or_nothing() {
-    let agent = Agent::start("a1", FLOWS);
-    agent.says("is running, ready after", 1);
-    agent.delivers_more();
+fn monitoring_goes_on_through_a_change() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT).replace("batchSize = 10", "totalEvents = 5");
+    let agent = Agent::ready(dir.path(), &config, MONITORED);
+    until(|| lines(&dir.path().join("out")).len() == 5, || "five events".into());
     let before = agent.metrics();
-    let started = |text: &str| agent.log().matches(text).count();
-    // Another sink, then a broken one, then one more.
-    let with = |batch: u32| FLOWS.to_owned() + &format!("a1.sinks.k1.sink.batchSize = {batch}\n");
-    write(agent.dir.path(), &with(50));
+    let changed = format!("{config}a1.sinks.k1.sink.batchSize = 7\n");
+    fs::write(dir.path().join("flume.conf"), changed).unwrap();
+    agent.signal(Signal::HUP);
     agent.says("the changed configuration is in force", 1);
-    agent.delivers_more();
-    write(agent.dir.path(), &(with(50) + "a1.sinks.k1.type = nosuch\n"));
-    agent.says("nothing of it is applied", 1);
-    agent.delivers_more();
-    assert_eq!(started("Starting Sink k1"), 2);
-    write(agent.dir.path(), &with(20));
-    agent.says("the changed configuration is in force", 2);
-    agent.delivers_more();
-    assert_eq!(started("Starting Sink k1"), 3);
-    for once in ["Starting Sink k2", "Starting Source r", "Starting Channel c"] {
-        let times = if once.ends_with('2') { 1 } else { 2 };
-        assert_eq!(started(once), times, "{once}: {}", agent.log());
-    }
-    // The server went on, and so did the counters of what did not change.
     let after = agent.metrics();
-    for same in ["SOURCE.r1", "SOURCE.r2", "CHANNEL.c1", "SINK.k2"] {
+    for same in ["SOURCE.r1", "CHANNEL.c1"] {
         assert_eq!(after[same]["StartTime"], before[same]["StartTime"], "{same}");
     }
-    assert_eq!(after["SINK.k2"]["EventDrainSuccessCount"], "5");
-    assert_ne!(after["SINK.k1"]["StartTime"], before["SINK.k1"]["StartTime"]);
-    let (status, log, dir) = agent.terminate();
-    assert_eq!(status.code(), Some(0), "{log}");
-    counts_on(dir.path());
+    assert_eq!(after["SOURCE.r1"]["EventAcceptedCount"], "5");
+    assert_eq!(after["SINK.k1"]["EventDrainSuccessCount"], "0", "it was started anew");
+    agent.stop();
+}
+
+fn newest(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    files.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok()).unwrap()
 }
 
 #[test]
-fn types_that_are_not_there_are_refused_by_name() {
-    let dir = tempfile::tempdir().expect("there is room");
-    let class = "org.apache.flume.";
-    let check = |config: &str, says: &str| {
-        let config = FLOWS.replace("{dir}", "/tmp") + config + "\n";
-        fs::write(dir.path().join("flume.conf"), config).expect("there is room");
-        let output = Command::new(env!("CARGO_BIN_EXE_splashdam"))
-            .args(["check", "-n", "a1", "-f", "flume.conf"])
-            .current_dir(dir.path())
-            .output()
-            .expect("the program starts");
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains(says), "{says}: {text}");
+fn a_broken_change_changes_nothing_and_the_next_good_one_applies() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT);
+    let agent = Agent::ready(dir.path(), &config, &[]);
+    let change = |text: &str| {
+        fs::write(dir.path().join("flume.conf"), text).unwrap();
+        agent.signal(Signal::HUP);
     };
-    let types = [
-        (
-            "source",
-            "sources.r1",
-            "avro thrift jms netcatudp syslogtcp syslogudp multiport_syslogtcp http \
-             .source.kafka.KafkaSource .source.scribe.ScribeSource .source.twitter.TwitterSource \
-             .source.avroLegacy.AvroLegacySource .source.thriftLegacy.ThriftLegacySource",
-        ),
-        ("channel", "channels.c1", "file spillablememory jdbc .channel.kafka.KafkaChannel"),
-        (
-            "sink",
-            "sinks.k1",
-            "hdfs avro thrift irc http hive hbase hbase2 asynchbase morphline_solr elasticsearch \
-             .sink.kafka.KafkaSink .sink.kudu.KuduSink .sink.kite.DatasetSink",
-        ),
-    ];
-    for (role, component, names) in types {
-        for name in names.split_whitespace() {
-            let name = name.strip_prefix('.').map_or(name.to_owned(), |n| format!("{class}{n}"));
-            let says = format!("this version has no {role} of type `{name}` yet");
-            check(&format!("a1.{component}.type = {name}"), &says);
-        }
-    }
-    let morphline = "org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder";
-    check(
-        &format!("a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = {morphline}"),
-        &format!("this version has no interceptor of type `{morphline}` yet"),
-    );
-    let spooldir = "a1.sources.r1.type = spooldir\na1.sources.r1.spoolDir = /tmp\n";
-    let blob = "org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder";
-    for name in ["AVRO", blob] {
-        check(
-            &format!("{spooldir}a1.sources.r1.deserializer = {name}"),
-            &format!("deserializer `{name}` is not available yet"),
-        );
-    }
+    change(&config.replace("type = file_roll", "type = file_rol"));
+    agent.says("nothing of it is applied", 1);
+    let out = dir.path().join("out");
+    let before = lines(&out).len();
+    until(|| lines(&out).len() > before, || "events under the old configuration".into());
+    change(&config.replace("batchSize = 10", "batchSize = 20"));
+    agent.says("the changed configuration is in force", 1);
+    agent.says("Starting Source r1", 2);
+    let log = agent.stop();
+    assert_eq!(log.matches("Starting Sink k1").count(), 1, "{log}");
+}
+
+#[test]
+fn what_cannot_run_says_so() {
+    let dir = directory();
+    let check = |config: &str, says: &str| {
+        let mut agent = Agent::start(dir.path(), config, &[]);
+        let status = agent.ended();
+        assert_eq!(status.code(), Some(1), "{says}");
+        assert!(agent.log().contains(says), "{says:?} in\n{}", agent.log());
+    };
+    let good = in_dir(&dir, COUNT);
+    check(&good.replace("type = seq", "type = com.example.Mine"), "com.example.Mine");
+    check(&good.replace("type = memory", "type = nosuch"), "there is no channel type `nosuch`");
+    check(&good.replace("type = file_roll", "type = hdfs"), "no sink of type `hdfs`");
+    let group = "a1.sinkgroups = g\na1.sinkgroups.g.processor.type = failover\n";
+    check(&format!("{good}{group}"), "has no sinks");
+    check(&format!("{good}a1.sinks.k1.x = \\u00zz\n"), "flume.conf:13");
+
+    // An agent that nobody configured idles, as in Flume, until somebody does.
+    let agent = Agent::start(dir.path(), "b2.sources = r1\n", &[]);
+    agent.says("the agent idles", 1);
+    fs::write(dir.path().join("flume.conf"), &good).unwrap();
+    agent.signal(Signal::HUP);
+    agent.says("the changed configuration is in force", 1);
+    until(|| !lines(&dir.path().join("out")).is_empty(), || "events".into());
+    agent.stop();
 }

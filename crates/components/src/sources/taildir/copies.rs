@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that must agree before a new file is taken for one that is gone: a common first line
 /// proves nothing.
 const PROOF_BYTES: u64 = HEAD_BYTES as u64;
+/// Listings in a row, disturbed by names that move, after which no better one is waited for.
+const MOST_UNSETTLED: usize = 50;
 /// Files that a new one is compared with, at most.
 const MOST_COMPARED: usize = 64;
 
@@ -33,6 +35,14 @@ pub(super) struct Orphan {
     /// The file that held it; `None` when that is gone as well.
     pub(super) key: Option<Key>,
     pub(super) entry: Entry,
+    /// Whether a file was found that holds it.
+    pub(super) found: bool,
+}
+
+impl Orphan {
+    pub(super) fn new(key: Option<Key>, entry: Entry) -> Self {
+        Orphan { key, entry, found: false }
+    }
 }
 
 /// What a new file is.
@@ -56,7 +66,8 @@ impl Tailer {
         self.next_judgement = Some(self.now());
     }
 
-    /// Judges new files, and lets go of orphans whose content is nowhere.
+    /// Judges new files, and lets go of orphans whose content is nowhere. While names still move
+    /// that cannot be said: a listing may have missed a file.
     pub(super) fn judge_new(&mut self) -> Result<(), Ended> {
         let now = self.now();
         let ripe = self.orphans.len();
@@ -66,12 +77,11 @@ impl Tailer {
         self.next_judgement = None;
         let new: Vec<Key> =
             self.files.iter().filter(|(_, f)| f.is_new()).map(|(k, _)| *k).collect();
-        let mut taken = vec![false; ripe];
         for key in new {
-            match self.verdict(key, ripe, &taken, now) {
+            match self.verdict(key, ripe, now) {
                 Verdict::Own => self.own(key),
                 Verdict::Orphaned(index) => {
-                    taken[index] = true;
+                    self.orphans[index].found = true;
                     let entry = self.orphans[index].entry.clone();
                     self.go_on(key, &entry);
                 }
@@ -89,6 +99,12 @@ impl Tailer {
                 Verdict::Later => {}
             }
         }
+        self.collect_hints();
+        if self.unlisted && ripe > 0 && self.unsettled < MOST_UNSETTLED {
+            self.unsettled += 1;
+            return Ok(());
+        }
+        self.unsettled = 0;
         let orphans: Vec<Orphan> = self.orphans.drain(..ripe).collect();
         for key in orphans.into_iter().filter_map(|orphan| orphan.key) {
             let Some(file) = self.files.get_mut(&key) else { continue };
@@ -99,20 +115,14 @@ impl Tailer {
         Ok(())
     }
 
-    fn verdict(&mut self, key: Key, ripe: usize, taken: &[bool], now: Instant) -> Verdict {
+    fn verdict(&mut self, key: Key, ripe: usize, now: Instant) -> Verdict {
         let Some(mut file) = self.files.remove(&key) else { return Verdict::Later };
-        let verdict = self.verdict_on(&mut file, ripe, taken, now);
+        let verdict = self.verdict_on(&mut file, ripe, now);
         self.files.insert(key, file);
         verdict
     }
 
-    fn verdict_on(
-        &mut self,
-        file: &mut Tailed,
-        ripe: usize,
-        taken: &[bool],
-        now: Instant,
-    ) -> Verdict {
+    fn verdict_on(&mut self, file: &mut Tailed, ripe: usize, now: Instant) -> Verdict {
         if !open(file, &self.settings, self.outlet.metrics(), &mut self.unlisted) {
             return Verdict::Later;
         }
@@ -132,10 +142,10 @@ impl Tailer {
 
         let fits =
             |orphan: &Orphan| holds(opened, size, &start, &orphan.entry, orphan.key.is_none());
-        if let Some(index) = (0..ripe).find(|i| !taken[*i] && fits(&self.orphans[*i])) {
+        if let Some(index) = self.orphans[..ripe].iter().position(|o| !o.found && fits(o)) {
             return Verdict::Orphaned(index);
         }
-        match self.compare(opened, size, &start) {
+        match self.compare(opened, size, &start, file.at_first) {
             Some(Verdict::Soon) if now.saturating_duration_since(since) < PATIENCE => Verdict::Soon,
             Some(Verdict::Soon) | None => Verdict::Own,
             Some(verdict) => verdict,
@@ -143,9 +153,16 @@ impl Tailer {
     }
 
     /// Compares a new file with those that have been read. `Soon` when it may be a copy.
-    fn compare(&mut self, new: &File, size: u64, start: &[u8]) -> Option<Verdict> {
-        let alike =
+    fn compare(&mut self, new: &File, size: u64, start: &[u8], at_first: bool) -> Option<Verdict> {
+        if at_first && !self.goes_on {
+            return None;
+        }
+        // What was not read yet may be copied as well, but is compared with only when files come
+        // one by one: at the start there may be very many.
+        let unread = |f: &Tailed| f.position == 0 && f.stat.size > 0 && !at_first && !f.is_new();
+        let read =
             |f: &Tailed| f.position > 0 && !f.replaced && f.head.len > 0 && f.may_start(start);
+        let alike = |f: &Tailed| read(f) || unread(f);
         let alike: Vec<Key> =
             self.files.iter().filter(|(_, f)| alike(f)).map(|(k, _)| *k).collect();
         let mut verdict = None;
@@ -162,7 +179,7 @@ impl Tailer {
                 self.orphan(key);
                 return Some(Verdict::Soon);
             }
-            let is_copy = if size >= other.position {
+            let is_copy = if other.position > 0 && size >= other.position {
                 holds(new, size, start, &other.entry(), false)
             } else {
                 let part = |file: &File| bytes_before(file, size, TAIL_BYTES).ok();

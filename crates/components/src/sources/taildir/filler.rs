@@ -12,6 +12,9 @@ use super::tailed::BLOCK_BYTES;
 
 /// Bytes of bodies at which a batch is full, whatever `batchSize` says.
 pub(super) const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Events and bytes that are worth a wake-up.
+const SEND_EVENTS: usize = 1000;
+const SEND_BYTES: usize = 1024 * 1024;
 /// Blocks remembered for use again.
 const MOST_BLOCKS: usize = 16;
 
@@ -29,16 +32,29 @@ pub(super) struct Ended;
 /// Fills batches and sends them.
 #[derive(Debug)]
 pub(super) struct Filler {
-    to: mpsc::Sender<Turn>,
+    to: mpsc::Sender<Vec<Turn>>,
     batch_size: usize,
     events: Vec<Event>,
     bytes: usize,
     changes: Vec<Change>,
+    /// Batches that go together, so that small ones do not cost a wake-up each.
+    turns: Vec<Turn>,
+    turns_events: usize,
+    turns_bytes: usize,
 }
 
 impl Filler {
-    pub(super) fn new(to: mpsc::Sender<Turn>, batch_size: usize) -> Self {
-        Filler { to, batch_size, events: Vec::new(), bytes: 0, changes: Vec::new() }
+    pub(super) fn new(to: mpsc::Sender<Vec<Turn>>, batch_size: usize) -> Self {
+        Filler {
+            to,
+            batch_size,
+            events: Vec::new(),
+            bytes: 0,
+            changes: Vec::new(),
+            turns: Vec::new(),
+            turns_events: 0,
+            turns_bytes: 0,
+        }
     }
 
     /// Adds an event; `true` when the batch is full.
@@ -56,15 +72,31 @@ impl Filler {
         self.changes.push(change);
     }
 
-    /// Sends what there is. Blocks while two batches wait already.
-    pub(super) fn send(&mut self) -> Result<(), Ended> {
+    /// Ends the batch, and sends it when there is enough to send.
+    pub(super) fn seal(&mut self) -> Result<(), Ended> {
         if self.events.is_empty() && self.changes.is_empty() {
             return Ok(());
         }
-        self.bytes = 0;
+        self.turns_events += self.events.len();
+        self.turns_bytes += std::mem::take(&mut self.bytes);
         let batch = Batch::from(std::mem::take(&mut self.events));
-        let turn = Turn { batch, changes: std::mem::take(&mut self.changes) };
-        self.to.blocking_send(turn).map_err(|_| Ended)
+        self.turns.push(Turn { batch, changes: std::mem::take(&mut self.changes) });
+        if self.turns_events >= SEND_EVENTS || self.turns_bytes >= SEND_BYTES {
+            return self.send();
+        }
+        Ok(())
+    }
+
+    /// Sends all there is. Blocks while others wait already.
+    pub(super) fn send(&mut self) -> Result<(), Ended> {
+        if !self.events.is_empty() || !self.changes.is_empty() {
+            self.seal()?;
+        }
+        if self.turns.is_empty() {
+            return Ok(());
+        }
+        (self.turns_events, self.turns_bytes) = (0, 0);
+        self.to.blocking_send(std::mem::take(&mut self.turns)).map_err(|_| Ended)
     }
 }
 

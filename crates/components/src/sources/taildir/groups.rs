@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
-use regex::bytes::Regex;
 use serde::de::{Deserialize, Deserializer, Error};
 use splashdam_config::Section;
 use splashdam_core::Headers;
+
+use crate::java_regex::JavaRegex;
 
 /// `filegroups` and the keys below it, in the order of the list.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub struct FileGroups(pub(super) Vec<Group>);
 pub(super) struct Group {
     pub(super) name: String,
     pub(super) directory: PathBuf,
-    pattern: Regex,
+    pattern: JavaRegex,
     pub(super) headers: Headers,
 }
 
@@ -47,19 +48,28 @@ impl Group {
         Ok(Group {
             name: name.to_owned(),
             directory,
-            pattern: whole_name(pattern)?,
+            pattern: JavaRegex::new(pattern).map_err(|error| error.to_string())?,
             headers: Headers::default(),
         })
     }
 }
 
-/// A pattern that matches a name as a whole.
-fn whole_name(pattern: &str) -> Result<Regex, String> {
-    Regex::new(&format!("^(?:{pattern})$"))
-        .map_err(|error| format!("the file name pattern `{pattern}` is not understood: {error}"))
-}
-
 impl FileGroups {
+    /// What is followed, for people.
+    pub(super) fn place(&self) -> String {
+        let paths: Vec<_> = self
+            .0
+            .iter()
+            .map(|g| format!("{}/{}", g.directory.display(), g.pattern.as_str()))
+            .collect();
+        format!("follows {}", paths.join(" and "))
+    }
+
+    /// The directories of all groups, each once.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        directories(&self.0)
+    }
+
     /// Gives each group its headers, whose keys are `<group>.<header>`.
     pub(super) fn with_headers(mut self, headers: &BTreeMap<String, String>) -> Vec<Group> {
         for group in &mut self.0 {
@@ -124,7 +134,10 @@ pub(super) fn list(
 
 /// The last group that a name in a directory matches.
 pub(super) fn matching(directory: &Path, groups: &[Group], name: &OsStr) -> Option<usize> {
-    let matches = |g: &Group| g.directory == directory && g.pattern.is_match(name.as_bytes());
+    // A pattern that gives up on a name does not match it.
+    let matches = |g: &Group| {
+        g.directory == directory && g.pattern.is_full_match(name.as_bytes()).unwrap_or(false)
+    };
     groups.iter().rposition(matches)
 }
 
@@ -173,6 +186,6 @@ mod tests {
         check("filegroups = a", "set filegroups.a");
         check("filegroups.a = /x/y", "at least one");
         check("filegroups = a\nfilegroups.a = x", "no directory");
-        check("filegroups = a\nfilegroups.a = /x/(", "not understood");
+        check("filegroups = a\nfilegroups.a = /x/(", "the pattern `(` cannot be used");
     }
 }

@@ -82,6 +82,8 @@ impl Tailer {
         if directory.trouble.ended(now).is_some() {
             info!(component = %self.settings.name, directory = %path.display(), "the directory can be listed again");
         }
+        // A name that moved meanwhile may have been missed.
+        self.unlisted |= fs::metadata(&path).and_then(|m| m.modified()).ok() != modified;
         let wall = Duration::from_millis(self.world.now_millis().try_into().unwrap_or(0));
         let settled = |t: &std::time::SystemTime| {
             t.duration_since(UNIX_EPOCH).is_ok_and(|t| t + TIME_GUARD < wall)
@@ -192,8 +194,8 @@ impl Tailer {
             }
             None => {
                 info!(component = %self.settings.name, file = %file.path.display(), position = entry.position, "the file does not hold what was read of it; it is read from its start");
-                self.orphans.push(Orphan { key: Some(key), entry });
-                file.replaced = true;
+                self.orphans.push(Orphan::new(Some(key), entry));
+                (file.replaced, file.emptied) = (true, true);
             }
         }
         self.by_inode.insert((file.stat.device, file.stat.inode), key);
@@ -214,6 +216,7 @@ impl Tailer {
         if let Some(name) = names.first().filter(|_| !kept) {
             debug!(component = %self.settings.name, from = %file.path.display(), to = %name.path.display(), "a file was renamed");
             file.path = name.path.as_path().into();
+            file.named = file.path.clone();
             file.is_link = name.is_link;
             if let Some(group) = name.group {
                 file.group = group;
@@ -275,7 +278,8 @@ impl Tailer {
                 continue;
             };
             self.by_path.insert(path.clone(), key);
-            let file = Tailed::new(*stat, path, group, self.now());
+            let mut file = Tailed::new(*stat, path, group, self.now());
+            file.named = entry.path.clone();
             self.restore(key, file, entry, false);
         }
     }
@@ -291,7 +295,7 @@ impl Tailer {
                 let given_up = listed.contains(parent) || !all.iter().any(|d| d == parent);
                 if given_up {
                     filler.note(Change::Forget(*key));
-                    orphans.push(Orphan { key: None, entry: entry.clone() });
+                    orphans.push(Orphan::new(None, entry.clone()));
                 }
                 !given_up
             });

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use memchr::memrchr;
 use rustix::buffer::spare_capacity;
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::{Errno, pread};
 use splashdam_core::metrics::SourceMetrics;
 use splashdam_core::{Event, Headers, Text};
@@ -16,7 +16,7 @@ use super::copies::Orphan;
 use super::filler::Ended;
 use super::lines::Next;
 use super::positions::{Change, Key};
-use super::print::{Print, TAIL_BYTES};
+use super::print::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::tailed::{BLOCK_BYTES, Stat, State, Tailed};
 use super::tailer::{MOST_OPEN, Settings, Tailer};
 
@@ -79,9 +79,9 @@ impl Tailer {
     pub(super) fn orphan(&mut self, key: Key) {
         let Some(file) = self.files.get_mut(&key) else { return };
         info!(component = %self.settings.name, file = %file.path.display(), position = file.position, "a file was truncated or written anew; it is read from its start");
-        self.orphans.push(Orphan { key: Some(key), entry: file.entry() });
+        self.orphans.push(Orphan::new(Some(key), file.entry()));
         file.rewind();
-        file.replaced = true;
+        (file.replaced, file.emptied) = (true, true);
         self.unlisted = true;
     }
 
@@ -117,6 +117,11 @@ impl Tailer {
             return Ok(Block::End);
         }
 
+        if std::mem::take(&mut file.emptied) && block[0] == 0 {
+            blocks.give_back(block);
+            skip_hole(file);
+            return Ok(Block::More(0, 0));
+        }
         let end = block.len();
         let whole_lines = memrchr(b'\n', &block).map_or(0, |i| i + 1);
         let all = over || whole_lines <= overlap || end - whole_lines >= settings.rule.sight();
@@ -141,7 +146,7 @@ impl Tailer {
                     if filler.push(event) {
                         file.advance(&data, base, at);
                         filler.note(Change::Set(key, file.entry()));
-                        filler.send()?;
+                        filler.seal()?;
                         headers = self::headers(file, settings);
                     }
                 }
@@ -162,6 +167,26 @@ impl Tailer {
         let longest = settings.rule.sight().max(BLOCK_BYTES);
         file.want = if went_on { BLOCK_BYTES } else { file.want.saturating_mul(2).min(longest) };
         Ok(if at_end { Block::End } else { Block::More(read, lines) })
+    }
+}
+
+/// A program that does not append goes on at its old place after its file was emptied. The zeros
+/// before that are no line.
+fn skip_hole(file: &mut Tailed) {
+    let Some(open) = &file.file else { return };
+    let Ok(from) = seek(open, SeekFrom::Data(0)) else { return };
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    if fill(open, &mut block, from).is_err() {
+        return;
+    }
+    let zeros = block.iter().take_while(|b| **b == 0).count();
+    let position = from + zeros as u64;
+    let before = bytes_before(open, position, TAIL_BYTES);
+    let start = bytes_before(open, position.min(HEAD_BYTES as u64), HEAD_BYTES);
+    if let (Ok(before), Ok(start)) = (before, start) {
+        (file.position, file.seen) = (position, position);
+        (file.head, file.tail) = (Print::of(&start), Print::of(&before));
+        file.know_start(&start);
     }
 }
 
@@ -258,7 +283,7 @@ fn headers(file: &Tailed, settings: &Settings) -> Headers {
     let group = settings.groups[file.group].headers.iter();
     let mut headers: Headers = group.map(|(name, value)| (name.clone(), value.clone())).collect();
     if let Some(name) = &settings.file_header {
-        headers.insert(name.clone(), file.path.to_string_lossy().as_ref());
+        headers.insert(name.clone(), file.named.to_string_lossy().as_ref());
     }
     headers
 }

@@ -46,7 +46,10 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Tailed {
     pub(super) stat: Stat,
+    /// Where it can be opened.
     pub(super) path: Arc<Path>,
+    /// Its last name that matched a group.
+    pub(super) named: Arc<Path>,
     pub(super) is_link: bool,
     pub(super) group: usize,
     pub(super) state: State,
@@ -71,6 +74,8 @@ pub(super) struct Tailed {
     pub(super) replaced: bool,
     /// Found when the source started.
     pub(super) at_first: bool,
+    /// It was emptied, and nothing was read since.
+    pub(super) emptied: bool,
     /// It could not be read, and that was said.
     pub(super) in_trouble: bool,
 }
@@ -99,6 +104,7 @@ impl Tailed {
     pub(super) fn new(stat: Stat, path: Arc<Path>, group: usize, now: Instant) -> Self {
         Tailed {
             stat,
+            named: path.clone(),
             path,
             is_link: false,
             group,
@@ -116,6 +122,7 @@ impl Tailed {
             queued: false,
             replaced: false,
             at_first: false,
+            emptied: false,
             in_trouble: false,
         }
     }
@@ -127,7 +134,7 @@ impl Tailed {
     /// What is remembered of it at its position.
     pub(super) fn entry(&self) -> Entry {
         Entry {
-            path: self.path.clone(),
+            path: self.named.clone(),
             inode: self.stat.inode,
             device: Some(self.stat.device),
             birth: self.stat.birth,

@@ -75,6 +75,8 @@ pub(super) struct Tailer {
     pub(super) saved_at: Option<SystemTime>,
     /// Content that a file held and lost, while its copy is looked for.
     pub(super) orphans: Vec<Orphan>,
+    /// Listings in a row that names disturbed while there were orphans.
+    pub(super) unsettled: usize,
     pub(super) ready: VecDeque<Key>,
     pub(super) filler: Filler,
     pub(super) blocks: Blocks,
@@ -83,6 +85,8 @@ pub(super) struct Tailer {
     /// Names changed: list the directories.
     pub(super) unlisted: bool,
     pub(super) first_listing: bool,
+    /// Whether an earlier run left positions.
+    pub(super) goes_on: bool,
     pub(super) new_files: usize,
     /// When new files are judged again, if any can be before they change.
     pub(super) next_judgement: Option<Instant>,
@@ -95,7 +99,7 @@ impl Tailer {
         settings: Settings,
         saved: Saved,
         watch: Watch,
-        to: mpsc::Sender<Turn>,
+        to: mpsc::Sender<Vec<Turn>>,
         stop: Arc<AtomicBool>,
         world: Arc<dyn World>,
         outlet: Outlet,
@@ -120,9 +124,11 @@ impl Tailer {
             by_inode: HashMap::new(),
             by_path: HashMap::new(),
             next_key,
+            goes_on: !by_inode.is_empty(),
             saved: by_inode,
             saved_at: saved.written,
             orphans: Vec::new(),
+            unsettled: 0,
             ready: VecDeque::new(),
             blocks: Blocks::default(),
             watch,
@@ -148,14 +154,14 @@ impl Tailer {
             match self.ready.pop_front() {
                 Some(key) => {
                     self.read(key, false)?;
-                    self.watch.collect(&mut self.hints);
+                    self.collect_hints();
                 }
                 None => {
                     self.filler.send()?;
                     self.wait();
+                    self.follow_hints();
                 }
             }
-            self.follow_hints();
             if self.now() >= self.next_look {
                 self.look_at_all()?;
             }
@@ -200,6 +206,12 @@ impl Tailer {
             self.watch.collect(&mut self.hints);
         }
         self.last_wake = self.now();
+    }
+
+    /// Takes the hints that are there, without waiting.
+    pub(super) fn collect_hints(&mut self) {
+        self.watch.collect(&mut self.hints);
+        self.follow_hints();
     }
 
     fn follow_hints(&mut self) {
@@ -321,17 +333,27 @@ impl Tailer {
         self.filler.note(Change::Forget(key));
     }
 
+    /// Whether no name leads to a file any more, as far as is known.
+    fn is_out_of_reach(&self, key: Key) -> bool {
+        self.files.get(&key).is_some_and(|file| {
+            file.state == State::Gone && self.by_path.get(&file.path) != Some(&key)
+        })
+    }
+
     /// After a stop nothing new is taken, but for what will be out of reach later: files that
     /// have lost their name are read to their end.
     fn finish(mut self) -> Result<(), Ended> {
         let until = self.now() + LAST_READS;
-        let lost = |file: &Tailed| file.state == State::Gone && file.stat.links == 0;
+        self.list()?;
         for key in self.files.keys().copied().collect::<Vec<_>>() {
-            self.look(key);
-            while self.files.get(&key).is_some_and(|f| lost(f) && f.queued) && self.now() < until {
+            if !self.is_out_of_reach(key) {
+                continue;
+            }
+            self.enqueue(key);
+            while self.files.get(&key).is_some_and(|f| f.queued) && self.now() < until {
                 self.read(key, false)?;
             }
-            if self.files.get(&key).is_some_and(lost) && self.now() < until {
+            if self.now() < until {
                 self.read(key, true)?;
             }
         }
