@@ -125,7 +125,8 @@ fn render(rows: &[Row<'_>]) -> String {
         }
         let tests: Vec<String> = row.tests.iter().map(|test| format!("`{test}`")).collect();
         let tests = if tests.is_empty() { "–".to_owned() } else { tests.join(" ") };
-        let escape = |text: &str| text.replace('|', "\\|");
+        // `<key>` would be taken for a tag, and two stars for emphasis.
+        let escape = |text: &str| text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*");
         let (property, note) = (escape(row.property), escape(row.note));
         out.push_str(&format!("| {property} | {} | {tests} | {note} |\n", row.status));
     }
