@@ -193,6 +193,20 @@ async fn a_batch_that_failed_stays_and_is_delivered_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waits_after_failures_grow_to_five_seconds() {
+    for (name, then) in [("waits, backed off", Then::BackOff), ("waits, failed", Then::FailOver)] {
+        let failing = [Act::Fail(then); 1000];
+        let group = start(&[(name, &failing)], Queue::holding(events(0, 5)));
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        // 1 + 2 + 3 + 4 s, then 5 s each, shortened by chance by up to a quarter.
+        let tries = 1000 - with(name, |script| script.acts.len());
+        assert!((22..=31).contains(&tries), "{name}: {tries}");
+        group.halt.stop();
+        group.task.await.expect("no panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_sink_gets_the_batch_without_a_second_take() {
     let acts = [Act::Fail(Then::FailOver), Act::Panic];
     let group = start(&[("first", &acts), ("second", &[])], Queue::holding(events(0, 6)));
