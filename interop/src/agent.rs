@@ -256,6 +256,7 @@ fn flume(peers: &Peers, dir: &Path, monitoring: &[String]) -> Result<Command> {
     let mut command = Command::new(&peers.java);
     command
         .args(["-Xmx1g", "-Dfile.encoding=UTF-8"])
+        .args(&peers.java_options)
         .args(["--add-opens", "java.base/java.nio=ALL-UNNAMED"])
         .args(["--add-opens", "java.base/sun.nio.ch=ALL-UNNAMED"])
         .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use splashdam_interop::{Agent, outputs};
 
-use crate::side_by_side::{Case, Site, compare, wait_for};
+use crate::side_by_side::{Case, Site, compare, components, wait_for};
 
 /// A channel of its own with three events for each group; its sinks write to directories of their names.
 fn flow(name: &str, sinks: &[&str]) -> String {
@@ -77,7 +77,7 @@ fn who_runs_and_who_delivers() {
     };
     let drive = |_: &Site, agent: &mut Agent| -> Result<Vec<String>> {
         wait_for(agent, "only", 3)?;
-        Ok(agent.metrics()?.names().into_keys().map(str::to_owned).collect())
+        components(agent)
     };
     let look = |dir: &Path| -> Result<[Vec<String>; 4]> {
         let [one, two, three, four] =

@@ -4,9 +4,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use splashdam_interop::agent::free_port;
 use splashdam_interop::{Agent, Make, outputs};
 
@@ -62,7 +63,7 @@ pub(crate) fn pair() -> Option<([Make; 2], Turn)> {
     let turn = Turn::take();
     let ours = if is_set("SPLASHDAM_INTEROP_SELF") { Make::flume() } else { Make::splashdam() };
     match (Make::flume(), ours) {
-        (Ok(flume), Ok(ours)) => Some(([flume, ours], turn)),
+        (Ok(flume), Ok(ours)) => Some(([flume.briefly(), ours.briefly()], turn)),
         (Err(missing), _) | (_, Err(missing)) => {
             assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
             eprintln!("skipped: {missing}");
@@ -156,6 +157,21 @@ pub(crate) fn wait_for(agent: &mut Agent, sink: &str, events: u64) -> Result<()>
         metrics.count(&component, "EventDrainSuccessCount").is_some_and(|count| count >= events)
     })?;
     Ok(())
+}
+
+/// The components that count, once they have been the same for a second: Flume starts them beside each other, and
+/// some after its port answers.
+pub(crate) fn components(agent: &mut Agent) -> Result<Vec<String>> {
+    let (mut names, mut since, began) = (Vec::new(), Instant::now(), Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        ensure!(began.elapsed() < LIMIT, "components come and go: {names:?}");
+        let now = agent.metrics()?.names().into_keys().map(str::to_owned).collect();
+        if now != names {
+            (names, since) = (now, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(names)
 }
 
 /// For cases with nothing to do while the agent runs.

@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use splashdam_interop::Agent;
 
-use crate::side_by_side::{Case, channel_and_sink, compare, contrast, first_sink, wait_for};
+use crate::side_by_side::{
+    Case, channel_and_sink, compare, components, contrast, first_sink, wait_for,
+};
 
 /// The components that count, and the lines of the good flow.
 type Ran = (Vec<String>, Vec<String>);
@@ -36,7 +38,7 @@ fn prepare(dir: &Path) -> Result<()> {
 
 fn watch(agent: &mut Agent, delivered: u64) -> Result<Vec<String>> {
     wait_for(agent, "k1", delivered)?;
-    Ok(agent.metrics()?.names().into_keys().map(str::to_owned).collect())
+    components(agent)
 }
 
 fn look(dir: &Path) -> Result<Vec<String>> {
