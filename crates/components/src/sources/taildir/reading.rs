@@ -233,6 +233,7 @@ pub(super) fn open(
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             *unlisted = true;
+            file.in_trouble = false;
             false
         }
         Err(error) => {
