@@ -107,6 +107,7 @@ impl Tailer {
                 }
                 Verdict::Later => {}
             }
+            self.close_if_many(key);
         }
         self.collect_hints();
         if self.unlisted && ripe > 0 && self.unsettled < MOST_UNSETTLED {

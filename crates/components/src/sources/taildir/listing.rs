@@ -257,10 +257,8 @@ impl Tailer {
         if !file.replaced {
             self.filler.note(Change::Set(key, file.entry()));
         }
-        if self.files.len() >= super::tailer::MOST_OPEN && file.stat.size == file.position {
-            file.file = None;
-        }
         self.files.insert(key, file);
+        self.close_if_many(key);
         self.enqueue(key);
     }
 

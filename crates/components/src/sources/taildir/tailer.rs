@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Resource, getrlimit};
 use splashdam_core::{Outlet, Text, Trouble, World};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -20,8 +21,10 @@ use super::positions::{Change, Entry, Key, Saved};
 use super::tailed::{Stat, State, Tailed};
 use super::watch::{Hints, Watch};
 
-/// Files kept open while nothing is written to them; more are closed once read.
-pub(super) const MOST_OPEN: usize = 512;
+/// With more files than this, or than a quarter of the descriptors that the process may have, each
+/// is closed when its turn to be judged or read is over. Kept open all the same are files without
+/// a name that matches, until they are idle: nobody could open them again.
+const MOST_OPEN: usize = 512;
 /// How often files are looked at where the kernel gives no hints.
 const POLL: Duration = Duration::from_millis(250);
 /// How often new files are looked at that may be copies.
@@ -47,6 +50,17 @@ pub(super) struct Settings {
     pub(super) rule: Rule,
     pub(super) cache_listing: bool,
     pub(super) longest_poll: Duration,
+    /// Files up to which all may be open at once.
+    pub(super) most_open: usize,
+}
+
+/// [`MOST_OPEN`], or less where the process may have few descriptors.
+pub(super) fn most_open() -> usize {
+    share_of(getrlimit(Resource::Nofile).current)
+}
+
+fn share_of(limit: Option<u64>) -> usize {
+    limit.and_then(|n| usize::try_from(n / 4).ok()).map_or(MOST_OPEN, |n| n.min(MOST_OPEN))
 }
 
 /// A directory with files to follow.
@@ -396,5 +410,19 @@ impl Tailer {
             }
         }
         self.filler.send()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_are_shared() {
+        let check = |limit, want| assert_eq!(share_of(limit), want, "{limit:?}");
+        check(None, MOST_OPEN);
+        check(Some(u64::MAX), MOST_OPEN);
+        check(Some(1024), 256);
+        check(Some(3), 0);
     }
 }
