@@ -1,9 +1,17 @@
-//! From a plan to a running topology: runners, supervisor, reload, admin.
+//! From a plan to a running topology: what can be opened, what it promises, and what runs it.
+//!
+//! Start with [`topology`]: it is the agent. [`checked`] is what it is built from.
 
 pub mod channel_slot;
+pub mod checked;
+pub mod reader;
 pub mod sink_runner;
 pub mod source_runner;
 pub mod status;
 pub mod supervisor;
+pub mod topology;
 
+pub use checked::Checked;
+pub use reader::{Read, Reader};
 pub use status::{Board, Phase, Sign, Status};
+pub use topology::{Surroundings, Topology};

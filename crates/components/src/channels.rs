@@ -1,3 +1,4 @@
 //! Channels, one file each.
 
 pub mod memory;
+pub mod pseudo_memory;

@@ -4,6 +4,12 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod config_filters;
+mod java_map;
+pub mod jceks;
+pub mod serializers;
+pub mod sinks;
+mod time_zone;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -26,10 +32,17 @@ pub static LISTS: Lists = Lists {
 pub static SOURCES: &[Entry<dyn DynSource>] = &[];
 
 /// The channels.
-pub static CHANNELS: &[Entry<dyn Channel>] = &[Entry::channel::<channels::memory::Memory>()];
+pub static CHANNELS: &[Entry<dyn Channel>] = &[
+    Entry::channel::<channels::memory::Memory>(),
+    Entry::channel::<channels::pseudo_memory::PseudoMemory>(),
+];
 
 /// The sinks.
-pub static SINKS: &[Entry<dyn DynSink>] = &[];
+pub static SINKS: &[Entry<dyn DynSink>] = &[
+    Entry::sink::<sinks::file_roll::FileRoll>(),
+    Entry::sink::<sinks::logger::Logger>(),
+    Entry::sink::<sinks::null::Null>(),
+];
 
 /// The interceptors.
 pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[];
@@ -41,7 +54,15 @@ pub static SELECTORS: &[Entry<dyn Selector>] = &[];
 pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[];
 
 /// The stream serializers.
-pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[];
+pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[
+    Entry::serializer::<serializers::avro_event::AvroEvent>(),
+    Entry::serializer::<serializers::header_and_text::HeaderAndText>(),
+    Entry::serializer::<serializers::text::Text>(),
+];
 
 /// The config filters.
-pub static CONFIG_FILTERS: &[Entry<dyn ConfigFilter>] = &[];
+pub static CONFIG_FILTERS: &[Entry<dyn ConfigFilter>] = &[
+    Entry::config_filter::<config_filters::env::Environment>(),
+    Entry::config_filter::<config_filters::external::ExternalProcess>(),
+    Entry::config_filter::<config_filters::hadoop::HadoopCredentials>(),
+];

@@ -66,6 +66,9 @@ use node::{Attempt, Node, joined};
 /// Bad values after which reading gives up; no component has as many keys.
 const ATTEMPTS: usize = 200;
 
+/// Unknown keys after which the rest is not worth naming.
+const UNKNOWN_SHOWN: usize = 100;
+
 /// What reading a section gave.
 #[derive(Debug)]
 #[must_use]
@@ -162,7 +165,19 @@ impl<'a> Reader<'a> {
                 }
                 return course.placeholders.insert(path);
             }
-            Kind::Bad(_) => {}
+            Kind::Prefer => return course.preferred.insert(path),
+            Kind::Ignore(name) => {
+                let finding = Diagnostic::warning(
+                    "duplicate-key",
+                    format!("`{path}` is an older name of `{name}`"),
+                )
+                .at(self.section.key_span(&path))
+                .label(format!("ignored, as `{name}` is set too"))
+                .help("remove this line");
+                course.findings.push(self.owned(finding));
+                return course.skipped.insert(path);
+            }
+            Kind::Bad(_) | Kind::Twice(_) => {}
         }
         if course.placeholders.contains(&path) {
             return false;
@@ -208,7 +223,7 @@ impl<'a> Reader<'a> {
     fn conclude<T>(&self, value: Option<T>, course: Course, notes: Notes) -> Reading<T> {
         let failed = course.findings.iter().any(Diagnostic::is_error);
         let unknown =
-            if notes.known.is_empty() { Vec::new() } else { self.unknown(&course, &notes) };
+            if notes.asked { self.unknown(&course, &notes, value.is_some()) } else { Vec::new() };
         let mut findings = course.findings;
         findings.extend(notes.findings.into_iter().map(|finding| self.owned(finding)));
         findings.extend(unknown);
@@ -216,7 +231,7 @@ impl<'a> Reader<'a> {
         Reading { value: value.filter(|_| !failed), findings }
     }
 
-    fn unknown(&self, course: &Course, notes: &Notes) -> Vec<Diagnostic> {
+    fn unknown(&self, course: &Course, notes: &Notes, complete: bool) -> Vec<Diagnostic> {
         let answered = |key: &str| {
             let under = |parent: &str| {
                 key.strip_prefix(parent)
@@ -226,9 +241,12 @@ impl<'a> Reader<'a> {
                 || self.section.role().is_common(key)
                 || course.skipped.iter().any(|path| under(path))
                 || self.also_known.iter().any(|path| under(path))
+                // After giving up nobody knows what else would have been asked for.
+                || (!complete && notes.known.iter().any(|path| under(path)))
         };
         let strangers = self.section.entries().iter().filter(|entry| !answered(entry.key()));
         strangers
+            .take(UNKNOWN_SHOWN)
             .map(|entry| {
                 let key = entry.key();
                 let message = format!("{} has no key `{key}`", self.subject_text());
@@ -258,6 +276,8 @@ struct Course {
     absent: HashSet<String>,
     /// Are required but missing: filled with anything, to see what else is wrong.
     placeholders: HashSet<String>,
+    /// Are written by an older name too, and to be read first.
+    preferred: HashSet<String>,
     /// Had a bad value that does not matter.
     lenient: HashSet<String>,
     findings: Vec<Diagnostic>,
@@ -266,6 +286,8 @@ struct Course {
 /// What one attempt noticed.
 #[derive(Debug, Default)]
 struct Notes {
+    /// Whether it came to fields at all.
+    asked: bool,
     /// Keys somebody took.
     claimed: HashSet<String>,
     /// Keys somebody would take.

@@ -1,7 +1,5 @@
 //! What is wrong, where, and what to do about it.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
@@ -117,15 +115,11 @@ impl Diagnostic {
     /// One line for logs: `file:line:column: severity: message`, then the help in brackets.
     #[must_use]
     pub fn plain(&self, sources: &Sources) -> String {
-        let mut line = String::new();
-        if let Some((name, at)) = self.span.and_then(|span| sources.locate(span)) {
-            let _ = write!(line, "{name}:{}:{}: ", at.line, at.column);
-        }
-        let _ = write!(line, "{}: {}", self.severity.name(), self.message);
-        if let Some(help) = &self.help {
-            let _ = write!(line, " ({help})");
-        }
-        line
+        let place = self.span.and_then(|span| sources.locate(span));
+        let place = place
+            .map_or_else(String::new, |(name, at)| format!("{name}:{}:{}: ", at.line, at.column));
+        let help = self.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+        format!("{place}{}: {}{help}", self.severity.name(), self.message)
     }
 
     /// The finding with file name, line and column, for JSON.

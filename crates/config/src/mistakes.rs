@@ -18,9 +18,8 @@ pub(crate) fn in_sources(sources: &Sources, findings: &mut Vec<Diagnostic>) {
 pub(crate) fn in_entry(entry: &Entry, findings: &mut Vec<Diagnostic>) {
     foreign::in_key(&entry.key, findings);
     foreign::in_value(&entry.value, findings);
-    if let Some(finding) = blank_in_key(entry)
-        .or_else(|| comment_behind(entry))
-        .or_else(|| quoted(entry))
+    if let Some(finding) =
+        blank_in_key(entry).or_else(|| comment_behind(entry)).or_else(|| quoted(entry))
     {
         findings.push(finding);
     }
@@ -71,10 +70,7 @@ fn comment_behind(entry: &Entry) -> Option<Diagnostic> {
         )
         .at(entry.value.part_span(at, value.len()))
         .label("not a comment")
-        .help(format!(
-            "write `{}`, and the comment on a line of its own",
-            shown(kept)
-        )),
+        .help(format!("write `{}`, and the comment on a line of its own", shown(kept))),
     )
 }
 
@@ -89,10 +85,7 @@ fn quoted(entry: &Entry) -> Option<Diagnostic> {
     Some(
         Diagnostic::warning("quoted-value", "the quotes are part of the value")
             .at(entry.value_span())
-            .help(format!(
-                "write `{}`; blanks inside need no quotes",
-                shown(inner)
-            )),
+            .help(format!("write `{}`; blanks inside need no quotes", shown(inner))),
     )
 }
 
@@ -100,10 +93,7 @@ fn quoted(entry: &Entry) -> Option<Diagnostic> {
 pub(crate) fn empty_value(entry: &Entry) -> Diagnostic {
     Diagnostic::warning(
         "property-value-null",
-        format!(
-            "configuration property ignored: `{}` has no value",
-            entry.key()
-        ),
+        format!("configuration property ignored: `{}` has no value", entry.key()),
     )
     .at(entry.key_span())
     .help("give it a value or remove the line; an empty value cannot be expressed")
@@ -113,17 +103,12 @@ pub(crate) fn empty_value(entry: &Entry) -> Diagnostic {
 pub(crate) fn key_without_agent(entry: &Entry) -> Diagnostic {
     let finding = Diagnostic::warning(
         "no-agent-name",
-        format!(
-            "`{}` belongs to no agent and is ignored",
-            shown(entry.key())
-        ),
+        format!("`{}` belongs to no agent and is ignored", shown(entry.key())),
     )
     .at(entry.key_span());
     if entry.key().contains(',') {
         let meant = entry.key().replace(',', ".");
-        return finding.help(format!(
-            "a comma stands where a dot belongs: write `{meant}`"
-        ));
+        return finding.help(format!("a comma stands where a dot belongs: write `{meant}`"));
     }
     if matches!(entry.key(), "//" | "--" | ";" | "/*" | "*" | "*/") || entry.key().starts_with("//")
     {
@@ -134,17 +119,11 @@ pub(crate) fn key_without_agent(entry: &Entry) -> Diagnostic {
 
 /// `a1.sinks = k1, k2`.
 pub(crate) fn separators_in_list(list: &Entry) -> Diagnostic {
-    let names: Vec<&str> = list
-        .value()
-        .split([',', ';', ' ', '\t'])
-        .filter(|name| !name.is_empty())
-        .collect();
+    let names: Vec<&str> =
+        list.value().split([',', ';', ' ', '\t']).filter(|name| !name.is_empty()).collect();
     Diagnostic::warning(
         "comma-in-list",
-        format!(
-            "names in `{}` are separated by blanks, not by commas",
-            list.key()
-        ),
+        format!("names in `{}` are separated by blanks, not by commas", list.key()),
     )
     .at(list.value_span())
     .label("commas count as part of the names")
@@ -166,11 +145,7 @@ fn joined_lines(file: FileId, source: &Source, findings: &mut Vec<Diagnostic>) {
         }
         let from = start + line.len() - text.len();
         if open && (looks_like_property(text) || text.starts_with('#')) {
-            let what = if text.starts_with('#') {
-                "comment"
-            } else {
-                "property"
-            };
+            let what = if text.starts_with('#') { "comment" } else { "property" };
             let message = format!(
                 "this {what} belongs to the value before it, whose line ends in a backslash"
             );

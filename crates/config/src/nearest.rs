@@ -6,13 +6,14 @@
 /// (`rollInterval` for `hdfs.rollInterval`); few typing errors.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const COMPARED_CHARS: usize = 128;
+    const COMPARED_NAMES: usize = 1000;
     if written.is_empty() || written.chars().count() > COMPARED_CHARS {
         return None;
     }
     let squeezed = squeeze(written);
     let last = squeeze(last_part(written));
     let mut best: Option<(f64, &str)> = None;
-    for name in known {
+    for name in known.into_iter().take(COMPARED_NAMES) {
         if name == written {
             continue;
         }

@@ -6,7 +6,7 @@
 mod bind;
 mod keys;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::de::Spanned;
 use crate::diagnostic::Diagnostic;
@@ -129,6 +129,9 @@ pub struct PlanReading {
 /// Creates the config filter that a plan asks for, or says why it cannot.
 pub type FilterFactory<'a> = &'a dyn Fn(&FilterPlan) -> Result<Box<dyn ConfigFilter>, String>;
 
+/// More findings than this help nobody.
+const FINDINGS_SHOWN: usize = 1000;
+
 impl Plan {
     /// Reads `agent` out of the merged `sources`.
     pub fn read(
@@ -146,31 +149,17 @@ impl Plan {
         }
         let (own, agents) = own_entries(agent, &properties.entries, &mut findings);
         if unreadable {
-            return PlanReading {
-                plan: None,
-                findings,
-                fatal: true,
-                agents,
-            }
-            .sorted();
+            return PlanReading { plan: None, findings, fatal: true, agents }.sorted();
         }
         if own.is_empty() {
             findings.push(unknown_agent(agent, &agents, sources));
-            return PlanReading {
-                plan: None,
-                findings,
-                fatal: false,
-                agents,
-            }
-            .sorted();
+            return PlanReading { plan: None, findings, fatal: false, agents }.sorted();
         }
         let mut substitution = Substitution::new(&properties.entries, lookups);
         let mut substituted = Vec::with_capacity(own.len());
         for entry in own {
-            let entry = Entry {
-                value: substitution.value(&entry.value, &mut findings),
-                key: entry.key,
-            };
+            let entry =
+                Entry { value: substitution.value(&entry.value, &mut findings), key: entry.key };
             if entry.value().trim().is_empty() {
                 findings.push(mistakes::empty_value(&entry));
             } else {
@@ -182,13 +171,7 @@ impl Plan {
         apply_filters(&mut keys, &filter_plans, filters, &mut findings);
         let mut fatal = false;
         let plan = bind::agent(agent, &keys, filter_plans, &mut findings, &mut fatal);
-        PlanReading {
-            plan,
-            findings,
-            fatal,
-            agents,
-        }
-        .sorted()
+        PlanReading { plan, findings, fatal, agents }.sorted()
     }
 
     /// The channel of that name.
@@ -206,9 +189,7 @@ impl Plan {
     /// Sinks that run alone.
     pub fn lone_sinks(&self) -> impl Iterator<Item = &SinkPlan> {
         let grouped = |name: &str| {
-            self.groups
-                .iter()
-                .any(|group| group.sinks.iter().any(|sink| sink.value == name))
+            self.groups.iter().any(|group| group.sinks.iter().any(|sink| sink.value == name))
         };
         self.sinks.iter().filter(move |sink| !grouped(&sink.name))
     }
@@ -223,11 +204,17 @@ impl SourcePlan {
 }
 
 impl PlanReading {
-    /// In the order of the text, errors before warnings at one place.
+    /// In the order of the text, errors before warnings at one place. Of too many, errors stay.
     fn sorted(mut self) -> Self {
         let place = |finding: &Diagnostic| finding.span.map(|span| (span.file, span.start));
-        self.findings
-            .sort_by(|a, b| place(a).cmp(&place(b)).then(b.severity.cmp(&a.severity)));
+        if self.findings.len() > FINDINGS_SHOWN {
+            self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            let more = self.findings.len() - FINDINGS_SHOWN;
+            self.findings.truncate(FINDINGS_SHOWN);
+            let message = format!("{more} more findings are not shown");
+            self.findings.push(Diagnostic::note("too-many-findings", message));
+        }
+        self.findings.sort_by(|a, b| place(a).cmp(&place(b)).then(b.severity.cmp(&a.severity)));
         self
     }
 }
@@ -258,57 +245,47 @@ fn own_entries(
         if name == agent
             && let Some(key) = entry.key.part(name.len() + 1, entry.key().len())
         {
-            own.push(Entry {
-                key,
-                value: entry.value.clone(),
-            });
+            own.push(Entry { key, value: entry.value.clone() });
         }
     }
     if !own.is_empty() {
-        stray_agents(agent, &agents, entries, findings);
+        stray_agents(agent, entries, findings);
     }
     (own, agents.into_iter().collect())
 }
 
 /// Agents that look like this one misspelt, or like an agent's name left out.
-fn stray_agents(
-    agent: &str,
-    agents: &BTreeSet<String>,
-    entries: &[Entry],
-    findings: &mut Vec<Diagnostic>,
-) {
-    for other in agents.iter().filter(|other| *other != agent) {
-        let lists = |entry: &Entry| {
-            let list = entry
-                .key()
-                .strip_prefix(other.as_str())
-                .and_then(|rest| rest.strip_prefix('.'));
-            matches!(list, Some("sources" | "sinks" | "channels"))
-        };
-        let forgotten = keys::SECTIONS.contains(&other.as_str());
-        let misspelt = nearest(other, [agent]).is_some() && !entries.iter().any(lists);
-        let of_other = |entry: &&Entry| entry.key().split('.').next() == Some(other);
-        let Some(first) = entries
-            .iter()
-            .find(of_other)
-            .filter(|_| forgotten || misspelt)
-        else {
+fn stray_agents(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) {
+    // The first key of each other agent, and whether it lists components, as real agents do.
+    let mut others: BTreeMap<&str, (&Entry, bool)> = BTreeMap::new();
+    for entry in entries {
+        let named = |(name, _): &(&str, &str)| !name.is_empty() && *name != agent;
+        let Some((other, key)) = entry.key().split_once('.').filter(named) else {
             continue;
         };
-        let span = first.key.part_span(0, other.len());
-        findings.push(if forgotten {
+        let lists = matches!(key, "sources" | "sinks" | "channels");
+        others.entry(other).or_insert((entry, false)).1 |= lists;
+    }
+    for (other, (first, lists)) in others {
+        let comma = other.strip_prefix(agent).is_some_and(|rest| rest.starts_with([',', ';']));
+        let finding = if keys::SECTIONS.contains(&other) {
             let message = format!("the key starts with `{other}`, where the agent's name belongs");
             Diagnostic::warning("agent-name-missing", message)
-                .at(span)
                 .help(format!("write `{agent}.{}`", first.key()))
-        } else {
+        } else if comma {
+            let dotted = first.key().replace([',', ';'], ".");
+            Diagnostic::warning("comma-for-dot", format!("`{other}` is taken for another agent"))
+                .help(format!("a comma stands where a dot belongs: write `{dotted}`"))
+        } else if !lists && nearest(other, [agent]).is_some() {
             Diagnostic::warning(
                 "agent-name-misspelt",
                 format!("`{other}` is taken for another agent"),
             )
-            .at(span)
             .help(format!("did you mean `{agent}`?"))
-        });
+        } else {
+            continue;
+        };
+        findings.push(finding.at(first.key.part_span(0, other.len())));
     }
 }
 
@@ -320,11 +297,7 @@ fn unknown_agent(agent: &str, agents: &[String], sources: &Sources) -> Diagnosti
     .at(sources.iter().next().map(|(file, _)| Span::start_of(file)))
     .with_note("as in Flume, the agent idles until the configuration changes");
     let meant = nearest(agent, agents.iter().map(String::as_str));
-    let present: Vec<String> = agents
-        .iter()
-        .take(10)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let present: Vec<String> = agents.iter().take(10).map(|name| format!("`{name}`")).collect();
     match (meant, present.is_empty()) {
         (Some(name), _) => finding.help(format!("did you mean `--name {name}`?")),
         (None, false) => finding.help(format!("the agents here are {}", present.join(", "))),

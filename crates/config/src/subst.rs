@@ -102,23 +102,14 @@ struct Course {
 #[must_use]
 pub fn expand(text: &str, lookups: &dyn Lookups) -> String {
     let mut substitution = Substitution::new(&[], lookups);
-    substitution
-        .expand(text, &mut Course::default(), 0)
-        .unwrap_or_else(|_| text.to_owned())
+    substitution.expand(text, &mut Course::default(), 0).unwrap_or_else(|_| text.to_owned())
 }
 
 impl<'a> Substitution<'a> {
     /// References find the values of `entries`.
     pub fn new(entries: &'a [Entry], lookups: &'a dyn Lookups) -> Self {
-        let properties = entries
-            .iter()
-            .map(|entry| (entry.key(), entry.value()))
-            .collect();
-        Substitution {
-            properties,
-            lookups,
-            work_left: WORK_LIMIT_BYTES,
-        }
+        let properties = entries.iter().map(|entry| (entry.key(), entry.value())).collect();
+        Substitution { properties, lookups, work_left: WORK_LIMIT_BYTES }
     }
 
     /// The value with its variables filled in. What is unknown stays, with a warning; a value that
@@ -130,9 +121,7 @@ impl<'a> Substitution<'a> {
         let mut course = Course::default();
         let expanded = self.expand(value.text(), &mut course, 0);
         for unknown in course.unknown.iter().take(FINDINGS_PER_VALUE) {
-            let span = unknown
-                .at
-                .map_or(value.span(), |(from, to)| value.part_span(from, to));
+            let span = unknown.at.map_or(value.span(), |(from, to)| value.part_span(from, to));
             findings.push(self.unknown(&unknown.variable, span));
         }
         match expanded {
@@ -149,10 +138,8 @@ impl<'a> Substitution<'a> {
         if depth > DEPTH_LIMIT {
             return Err(Trouble::Deep);
         }
-        self.work_left = self
-            .work_left
-            .checked_sub(text.len() + STEP_COST_BYTES)
-            .ok_or(Trouble::Large)?;
+        self.work_left =
+            self.work_left.checked_sub(text.len() + STEP_COST_BYTES).ok_or(Trouble::Large)?;
         let mut out = String::new();
         let mut at = 0;
         while let Some(found) = text[at..].find("${") {
@@ -197,11 +184,8 @@ impl<'a> Substitution<'a> {
         depth: usize,
     ) -> Result<Option<String>, Trouble> {
         let nested = variable.contains("${");
-        let variable = if nested {
-            self.expand(variable, course, depth + 1)?
-        } else {
-            variable.to_owned()
-        };
+        let variable =
+            if nested { self.expand(variable, course, depth + 1)? } else { variable.to_owned() };
         let (name, default) = match variable.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (variable.as_str(), None),
@@ -239,10 +223,7 @@ impl<'a> Substitution<'a> {
         if let Some(value) = self.properties.get(bare) {
             return Some((*value).to_owned());
         }
-        let environment = self
-            .lookups
-            .bare_environment()
-            .then(|| self.lookups.environment(bare));
+        let environment = self.lookups.bare_environment().then(|| self.lookups.environment(bare));
         environment.flatten()
     }
 
@@ -250,9 +231,7 @@ impl<'a> Substitution<'a> {
         let shown: String = variable.chars().take(60).collect();
         if variable.starts_with("${") {
             let message = format!("`{shown}` is not closed and stays as it is");
-            return Diagnostic::warning("unclosed-variable", message)
-                .at(span)
-                .help("add the `}`");
+            return Diagnostic::warning("unclosed-variable", message).at(span).help("add the `}`");
         }
         let name = variable.split_once(":-").map_or(variable, |(name, _)| name);
         let help = match name.split_once(':') {
@@ -290,10 +269,7 @@ impl<'a> Substitution<'a> {
 impl Course {
     fn note_unknown(&mut self, variable: &str, at: Option<(usize, usize)>) {
         if self.unknown.len() < FINDINGS_PER_VALUE {
-            self.unknown.push(Unknown {
-                variable: variable.chars().take(200).collect(),
-                at,
-            });
+            self.unknown.push(Unknown { variable: variable.chars().take(200).collect(), at });
         }
     }
 }
@@ -302,11 +278,8 @@ impl Trouble {
     fn finding(&self) -> Diagnostic {
         match self {
             Trouble::Cycle(names) => {
-                let path: Vec<String> = names
-                    .iter()
-                    .take(10)
-                    .map(|name| format!("`{name}`"))
-                    .collect();
+                let path: Vec<String> =
+                    names.iter().take(10).map(|name| format!("`{name}`")).collect();
                 Diagnostic::error(
                     "substitution-cycle",
                     format!("the value refers to itself: {}", path.join(" → ")),
@@ -390,15 +363,13 @@ pub fn apply_filter(
                 out.push_str(placeholder);
             }
             Ok(None) => {
-                findings.push(unanswered(format!(
-                    "config filter `{name}` has no value for `{key}`"
-                )));
+                findings
+                    .push(unanswered(format!("config filter `{name}` has no value for `{key}`")));
                 out.push_str(placeholder);
             }
             Err(why) => {
-                findings.push(unanswered(format!(
-                    "config filter `{name}` failed for `{key}`: {why}"
-                )));
+                findings
+                    .push(unanswered(format!("config filter `{name}` failed for `{key}`: {why}")));
                 out.push_str(placeholder);
             }
         }

@@ -17,7 +17,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Source, Sources, Span};
 
 /// Texts longer than this many bytes are refused; published configurations stay far below.
-pub const TEXT_LIMIT_BYTES: usize = 64 << 20;
+pub const TEXT_LIMIT_BYTES: usize = 8 << 20;
 
 /// A decoded text that still knows where each of its characters was written.
 ///
@@ -45,6 +45,7 @@ enum Places {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     decoded: usize,
+    decoded_end: usize,
     start: usize,
     end: usize,
 }
@@ -135,6 +136,10 @@ impl Located {
         &self.text
     }
 
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
     /// Where all of it stands.
     #[must_use]
     pub fn span(&self) -> Span {
@@ -169,11 +174,11 @@ impl Located {
         let span = self.part_span(from, to);
         let places = match &self.places {
             Places::Runs(runs) => {
-                let inside = runs.iter().enumerate().filter_map(|(index, run)| {
-                    let next = runs.get(index + 1).map_or(self.text.len(), |next| next.decoded);
-                    let kept = run.decoded.max(from)..next.min(to);
+                let inside = runs.iter().filter_map(|run| {
+                    let kept = run.decoded.max(from)..run.decoded_end.min(to);
                     (kept.start < kept.end).then(|| Run {
                         decoded: kept.start - from,
+                        decoded_end: kept.end - from,
                         start: start_in(runs, kept.start),
                         end: end_in(runs, kept.end),
                     })
@@ -191,13 +196,10 @@ impl Located {
     pub fn words(&self) -> Vec<Located> {
         let text = self.text();
         let start_of = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
-        let words = text
-            .split(is_word_blank)
-            .filter(|word| !word.is_empty())
-            .filter_map(|word| {
-                let start = start_of(word);
-                self.part(start, start + word.len())
-            });
+        let words = text.split(is_word_blank).filter(|word| !word.is_empty()).filter_map(|word| {
+            let start = start_of(word);
+            self.part(start, start + word.len())
+        });
         words.collect()
     }
 
@@ -212,11 +214,13 @@ impl Located {
         let mut runs: Vec<Run> = Vec::new();
         for char in chars {
             let decoded = text.len();
+            let decoded_end = decoded + char.c.len_utf8();
             match runs.last_mut() {
                 Some(run) if run.start + (decoded - run.decoded) == char.start => {
-                    run.end = char.end
+                    run.decoded_end = decoded_end;
+                    run.end = char.end;
                 }
-                _ => runs.push(Run { decoded, start: char.start, end: char.end }),
+                _ => runs.push(Run { decoded, decoded_end, start: char.start, end: char.end }),
             }
             text.push(char.c);
         }
@@ -237,11 +241,10 @@ fn start_in(runs: &[Run], offset: usize) -> usize {
 
 fn end_in(runs: &[Run], offset: usize) -> usize {
     let index = runs.partition_point(|run| run.decoded < offset).saturating_sub(1);
-    let Some(run) = runs.get(index) else { return 0 };
-    match runs.get(index + 1) {
-        Some(next) if next.decoded == offset => run.end,
-        _ => (run.start + (offset - run.decoded)).min(run.end),
-    }
+    runs.get(index).map_or(0, |run| {
+        // Only the last character of a run may be an escape, longer in the source than decoded.
+        if offset >= run.decoded_end { run.end } else { run.start + (offset - run.decoded) }
+    })
 }
 
 impl fmt::Debug for Located {
@@ -294,7 +297,6 @@ impl Lines<'_> {
     /// Fills `line` with the next logical line; false at the end.
     fn next_into(&mut self, line: &mut Vec<Char>) -> bool {
         line.clear();
-        let mut fresh = true; // a comment may start here
         let mut skipping = true; // blanks at the start of a natural line
         let mut continued = false; // nothing of a continued line was seen yet
         let mut escaped = false; // an odd number of backslashes stands before
@@ -308,19 +310,17 @@ impl Lines<'_> {
                 skipping = false;
                 continued = false;
             }
-            if fresh && (c == '#' || c == '!') {
+            if line.is_empty() && (c == '#' || c == '!') {
                 self.skip_line();
                 skipping = true;
                 continue;
             }
-            fresh = false;
             if !is_line_end(c) {
                 line.push(Char { c, start, end: self.at });
                 escaped = c == '\\' && !escaped;
                 continue;
             }
             if line.is_empty() {
-                fresh = true;
                 skipping = true;
                 continue;
             }
@@ -427,7 +427,7 @@ fn decode(
             'f' => '\u{c}',
             'u' => {
                 let Some(unit) = hex4(&line[at..]) else {
-                    let end = line[at..].iter().take(4).last().map_or(escape.end, |c| c.end);
+                    let end = line[at..].iter().take(4).next_back().map_or(escape.end, |c| c.end);
                     findings.push(bad_unicode(Span::new(file, char.start, end)));
                     return false;
                 };

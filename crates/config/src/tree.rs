@@ -1,5 +1,6 @@
 //! The keys of one component: dotted keys that may have a value *and* keys below them.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ struct Node {
     value: Option<Located>,
     /// Keys relative to this node, in written order, unique.
     entries: Vec<Entry>,
+    /// Index of each key in `entries`.
+    places: HashMap<Arc<str>, usize>,
     span: Option<Span>,
 }
 
@@ -85,11 +88,13 @@ impl Section {
         value: Option<Located>,
         entries: Vec<Entry>,
     ) -> Self {
+        let places =
+            entries.iter().enumerate().map(|(index, entry)| (entry.key.shared(), index)).collect();
         let first = entries.first().map(|entry| entry.key.span());
         let span = value.as_ref().map(Located::span).or(first);
         let name = name.into();
         let owner = (role != Role::Part).then(|| Arc::from(format!("{} {name}", role.name())));
-        Section(Arc::new(Node { name, role, owner, value, entries, span }))
+        Section(Arc::new(Node { name, role, owner, value, entries, places, span }))
     }
 
     /// A section without keys.
@@ -145,7 +150,7 @@ impl Section {
     /// The entry of a dotted key below.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.0.entries.iter().find(|entry| entry.key() == key)
+        self.0.places.get(key).and_then(|place| self.0.entries.get(*place))
     }
 
     /// Where a key stands: the part of it that is below this section.
@@ -191,14 +196,10 @@ impl Section {
     /// The nodes directly below, in written order, each with all below it.
     #[must_use]
     pub fn children(&self) -> Vec<Section> {
-        let mut names: Vec<&str> = Vec::new();
-        for key in self.keys() {
-            let name = key.split_once('.').map_or(key, |(name, _)| name);
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names.into_iter().map(|name| self.section(name)).collect()
+        let mut seen = HashSet::new();
+        let first_part = |key| str::split_once(key, '.').map_or(key, |(name, _)| name);
+        let names = self.keys().map(first_part).filter(|name| seen.insert(*name));
+        names.map(|name| self.section(name)).collect()
     }
 
     /// Dotted keys, in written order.
@@ -228,6 +229,7 @@ impl Section {
             owner: node.owner.clone(),
             value: node.value.clone(),
             entries: node.entries.clone(),
+            places: node.places.clone(),
             span: Some(span),
         }))
     }

@@ -369,10 +369,15 @@ impl Channel for Memory {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn reconfigure(&self, section: &Section) -> bool {
+        section.read::<Config>().value.is_some_and(|config| self.resize(&config))
+    }
+}
+
+impl Memory {
     /// Growing is immediate. Shrinking takes what is free now; what is not free is not taken, and
     /// the channel is then as large as it could be made small (Flume gives up on shrinking).
-    fn reconfigure(&self, section: &Section) -> bool {
-        let Some(config) = section.read::<Config>().value else { return false };
+    pub(super) fn resize(&self, config: &Config) -> bool {
         let new = config.limits();
         let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let events = resize(&self.0.places, limits.events, new.events);

@@ -26,8 +26,14 @@ pub(super) enum Kind {
     Absent,
     /// A required field is not written.
     Missing(&'static str),
+    /// A field is written by its name, which is given, and by an older one.
+    Twice(&'static str),
+    /// The name of that field should be read before the older one.
+    Prefer,
+    /// An older name should be left alone, as the name given is written too.
+    Ignore(&'static str),
     /// The value will not do.
-    Bad(Bad),
+    Bad(Box<Bad>),
 }
 
 #[derive(Debug)]
@@ -46,12 +52,22 @@ impl ReadError {
         ReadError::of(Kind::Absent)
     }
 
+    /// What to do about the field `name` of `node`, of which `last` was the second name read.
+    pub(super) fn untwinned(self, node: &str, last: &str) -> Self {
+        let Kind::Twice(name) = self.kind else {
+            return self;
+        };
+        let (kind, field) =
+            if last == name { (Kind::Prefer, name) } else { (Kind::Ignore(name), last) };
+        ReadError { kind, path: Some(joined(node, field)), ..self }
+    }
+
     pub(super) fn bad(
         code: &'static str,
         message: impl Into<String>,
         help: Option<String>,
     ) -> Self {
-        ReadError::of(Kind::Bad(Bad { code, message: message.into(), help }))
+        ReadError::of(Kind::Bad(Box::new(Bad { code, message: message.into(), help })))
     }
 
     /// Says which field it is about, unless a field inside said so already.
@@ -93,6 +109,8 @@ impl fmt::Display for ReadError {
         match &self.kind {
             Kind::Absent => f.write_str("no value"),
             Kind::Missing(field) => write!(f, "missing key `{field}`"),
+            Kind::Twice(field) | Kind::Ignore(field) => write!(f, "`{field}` is set twice"),
+            Kind::Prefer => f.write_str("set twice"),
             Kind::Bad(bad) => f.write_str(&bad.message),
         }
     }
@@ -131,10 +149,6 @@ impl de::Error for ReadError {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        let message = "set twice, by its name and by an older name";
-        let help = Some("keep only the newer name".to_owned());
-        let mut error = ReadError::bad("duplicate-key", message, help);
-        error.path = Some(field.to_owned());
-        error
+        ReadError::of(Kind::Twice(field))
     }
 }

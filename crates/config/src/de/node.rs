@@ -1,6 +1,6 @@
 //! The deserializer: a node of the section that is read, and the keys that were asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use serde::de::value::{StrDeserializer, StringDeserializer};
 use serde::de::{
@@ -225,6 +225,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.attempt.notes.borrow_mut().asked = true;
         visitor.visit_unit()
     }
 
@@ -233,7 +234,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        visitor.visit_unit()
+        self.deserialize_unit(visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -307,10 +308,17 @@ impl<'de> Deserializer<'de> for Node<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        for field in fields.iter().filter(|field| !field.starts_with('.')) {
-            self.attempt.notes.borrow_mut().known.insert(joined(&self.path, field));
-        }
-        visitor.visit_map(FieldAccess { node: &self, fields: fields.iter(), field: "" })
+        let mut order: Vec<&'static str> = fields.to_vec();
+        let course = self.attempt.course;
+        order.sort_by_key(|field| !course.preferred.contains(&joined(&self.path, field)));
+        let mut notes = self.attempt.notes.borrow_mut();
+        notes.asked = true;
+        let names = order.iter().filter(|field| !field.starts_with('.'));
+        notes.known.extend(names.map(|field| joined(&self.path, field)));
+        drop(notes);
+        let field = Cell::new("");
+        let access = FieldAccess { node: &self, fields: order.into_iter(), field: &field };
+        visitor.visit_map(access).map_err(|error| error.untwinned(&self.path, field.get()))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -333,8 +341,9 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
 struct FieldAccess<'n, 'a> {
     node: &'n Node<'a>,
-    fields: std::slice::Iter<'static, &'static str>,
-    field: &'static str,
+    fields: std::vec::IntoIter<&'static str>,
+    /// The one that was read last.
+    field: &'n Cell<&'static str>,
 }
 
 impl<'de> MapAccess<'de> for FieldAccess<'_, '_> {
@@ -352,19 +361,20 @@ impl<'de> MapAccess<'de> for FieldAccess<'_, '_> {
                 || (field.starts_with('.') && !attempt.course.skipped.contains(&path))
         });
         let Some(field) = next else { return Ok(None) };
-        self.field = field;
-        let name: StrDeserializer<'_, ReadError> = (*field).into_deserializer();
+        self.field.set(field);
+        let name: StrDeserializer<'_, ReadError> = field.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let path = joined(&self.node.path, self.field);
+        let field = self.field.get();
+        let path = joined(&self.node.path, field);
         if self.node.attempt.course.placeholders.contains(&path) {
             let value = seed.deserialize(Placeholder);
-            return value.map_err(|error| error.located(&self.node.path, self.field));
+            return value.map_err(|error| error.located(&self.node.path, field));
         }
-        let node = self.node.field(self.field);
-        seed.deserialize(node).map_err(|error| error.located(&self.node.path, self.field))
+        let node = self.node.field(field);
+        seed.deserialize(node).map_err(|error| error.located(&self.node.path, field))
     }
 }
 

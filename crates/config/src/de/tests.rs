@@ -122,10 +122,7 @@ fn read<T: DeserializeOwned>(text: &str) -> Reading<T> {
 fn places(text: &str, findings: &[Diagnostic]) -> Vec<String> {
     let sources: Sources = std::iter::once(crate::Source::new("t", text)).collect();
     let place = |finding: &Diagnostic| {
-        let at = finding
-            .span
-            .and_then(|span| sources.locate(span))
-            .map(|(_, at)| at);
+        let at = finding.span.and_then(|span| sources.locate(span)).map(|(_, at)| at);
         let at = at.map_or("-".to_owned(), |at| format!("{}:{}", at.line, at.column));
         format!("{at} {} {}", finding.severity.name(), finding.code)
     };
@@ -180,10 +177,7 @@ codec.maxLength = 5
         use_ip: true,
         keep_alive: 9,
         roll_interval: -1,
-        hdfs: Hdfs {
-            path: "/x".to_owned(),
-            roll_count: u64::MAX,
-        },
+        hdfs: Hdfs { path: "/x".to_owned(), roll_count: u64::MAX },
         serializer: Section::parse("serializer = text\nserializer.appendNewline = false")
             .section("serializer"),
         headers: BTreeMap::from([("f1.a.b".to_owned(), "c".to_owned())]),
@@ -196,10 +190,7 @@ codec.maxLength = 5
         separator: 'x',
         max_penalty: Lenient(Some(10)),
         at: Spanned::from(443),
-        tls: Tls {
-            ssl: true,
-            keystore_password: "s".to_owned(),
-        },
+        tls: Tls { ssl: true, keystore_password: "s".to_owned() },
         new_name: 3,
         selector: "round_robin".to_owned(),
         codec: Codec::Blob(Blob { max_length: 5 }),
@@ -215,11 +206,7 @@ fn all_that_is_wrong_is_said_at_once() {
         ("batchSize = 0", &["1:13 error bad-value"]),
         (
             "batchSize = 30s\nkeep-alive = 5 # x\nratio = x",
-            &[
-                "1:13 error bad-number",
-                "2:14 error bad-number",
-                "3:9 error bad-number",
-            ],
+            &["1:13 error bad-number", "2:14 error bad-number", "3:9 error bad-number"],
         ),
         (
             "batchsize = 3\nports = 1 99999\nfoo.bar = 1",
@@ -238,23 +225,12 @@ fn all_that_is_wrong_is_said_at_once() {
         ("selector.x = 1", &[]),
         ("batchSize.x = 1", &["1:1 warning unknown-key"]),
         ("codec = blob", &["1:1 error missing-key"]),
-        (
-            "codec = blob\ncodec.maxLength = x",
-            &["2:19 error bad-number"],
-        ),
+        ("codec = blob\ncodec.maxLength = x", &["2:19 error bad-number"]),
     ];
     for (text, want) in cases {
         let reading: Reading<Config> = read(text);
-        assert_eq!(
-            places(text, &reading.findings),
-            *want,
-            "{text}: {:#?}",
-            reading.findings
-        );
-        let failed = reading
-            .findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Error);
+        assert_eq!(places(text, &reading.findings), *want, "{text}: {:#?}", reading.findings);
+        let failed = reading.findings.iter().any(|finding| finding.severity == Severity::Error);
         assert_eq!(reading.value.is_none(), failed, "{text}");
     }
 }
@@ -262,11 +238,8 @@ fn all_that_is_wrong_is_said_at_once() {
 #[test]
 fn all_missing_keys_are_named() {
     let reading: Reading<Strict> = read("hdfs.x = 1\n");
-    let messages: Vec<_> = reading
-        .findings
-        .iter()
-        .map(|finding| finding.message.as_str())
-        .collect();
+    let messages: Vec<_> =
+        reading.findings.iter().map(|finding| finding.message.as_str()).collect();
     assert_eq!(
         messages,
         [
@@ -277,20 +250,9 @@ fn all_missing_keys_are_named() {
         ]
     );
     let reading: Reading<Strict> = read("port = 70000\n");
-    let codes: Vec<_> = reading
-        .findings
-        .iter()
-        .map(|finding| finding.code)
-        .collect();
-    assert_eq!(
-        codes,
-        ["missing-key", "number-out-of-range"],
-        "{:#?}",
-        reading.findings
-    );
-    let strict: Strict = read("bind = x\nport = 1\nhdfs.path = y")
-        .into_result()
-        .unwrap();
+    let codes: Vec<_> = reading.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["missing-key", "number-out-of-range"], "{:#?}", reading.findings);
+    let strict: Strict = read("bind = x\nport = 1\nhdfs.path = y").into_result().unwrap();
     assert_eq!((strict.bind.as_str(), strict.port.get()), ("x", 1));
     assert_eq!(strict.hdfs.unwrap().path, "y");
 }
@@ -309,18 +271,12 @@ fn units_are_explained() {
         ("\"5\"", "write 5 without them"),
         ("5 # five", "write `5`, the comment on a line of its own"),
         ("0x10", "in decimal"),
-        (
-            "99999999999999999999999999999999999999999999 days",
-            "write digits only",
-        ),
+        ("99999999999999999999999999999999999999999999 days", "write digits only"),
     ] {
         let error = scalar::integer(text, 0, 100).unwrap_err();
         let finding = error.into_diagnostic(&Section::empty(), "x");
         assert!(
-            finding
-                .help
-                .as_deref()
-                .is_some_and(|said| said.contains(help)),
+            finding.help.as_deref().is_some_and(|said| said.contains(help)),
             "{text}: {finding:#?}"
         );
     }
@@ -331,25 +287,80 @@ fn suggestions_come_first_then_elsewhere() {
     let section = Section::parse("batchsize = 1\nspoolDir = /x\nkafka.acks = 1\n");
     let elsewhere =
         |key: &str| (key == "spoolDir").then(|| "a key of the spooldir source".to_owned());
-    let reader = section
-        .reader()
-        .elsewhere(&elsewhere)
-        .also_known(&["kafka"]);
+    let reader = section.reader().elsewhere(&elsewhere).also_known(&["kafka"]);
     let reading: Reading<Config> = reader.subject("sink type `avro`").read();
-    let helps: Vec<_> = reading
-        .findings
-        .iter()
-        .map(|finding| finding.help.as_deref())
-        .collect();
+    let helps: Vec<_> = reading.findings.iter().map(|finding| finding.help.as_deref()).collect();
+    assert_eq!(helps, [Some("did you mean `batchSize`?"), Some("a key of the spooldir source")]);
+    assert_eq!(reading.findings[0].message, "sink type `avro` has no key `batchsize`");
+}
+
+#[test]
+fn the_newer_of_two_names_wins() {
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Aliased {
+        #[serde(alias = "aOld", alias = "zOld")]
+        name: u8,
+        below: Option<Box<Aliased>>,
+    }
+    for (text, name, places_want) in [
+        ("aOld = 1\nname = 2", 2, &["1:1 warning duplicate-key"][..]),
+        ("name = 2\nzOld = 1", 2, &["2:1 warning duplicate-key"]),
+        (
+            "name = 2\nzOld = 1\naOld = 3",
+            2,
+            &["2:1 warning duplicate-key", "3:1 warning duplicate-key"],
+        ),
+        ("zOld = 1", 1, &[]),
+        ("name = 2\nbelow.zOld = 1\nbelow.name = 3", 2, &["2:1 warning duplicate-key"]),
+    ] {
+        let reading: Reading<Aliased> = read(text);
+        assert_eq!(places(text, &reading.findings), places_want, "{text}");
+        let value = reading.value.unwrap();
+        assert_eq!(value.name, name, "{text}");
+        assert_eq!(value.below.map_or(3, |below| below.name), 3, "{text}");
+    }
+}
+
+#[test]
+fn configurations_without_keys_have_unknown_ones_too() {
+    #[derive(Debug, Deserialize)]
+    struct Nothing {}
+    assert_eq!(places("x = 1", &read::<Nothing>("x = 1").findings), ["1:1 warning unknown-key"]);
     assert_eq!(
-        helps,
-        [
-            Some("did you mean `batchSize`?"),
-            Some("a key of the spooldir source")
-        ]
+        places("x = 1", &read::<()>("x = 1\ntype = y").findings),
+        ["1:1 warning unknown-key"]
     );
+    let all: Reading<BTreeMap<String, String>> = read("x = 1\ny.z = 2");
+    assert_eq!(all.findings, []);
+    assert_eq!(all.value.unwrap()["y.z"], "2");
+}
+
+#[test]
+fn limits_checked_on_reading_are_findings() {
+    #[derive(Debug, Deserialize)]
+    #[serde(try_from = "Raw")]
+    struct Checked(u8);
+    #[derive(Debug, Deserialize)]
+    struct Raw {
+        low: u8,
+        high: u8,
+    }
+    impl TryFrom<Raw> for Checked {
+        type Error = String;
+        fn try_from(raw: Raw) -> Result<Self, String> {
+            if raw.low > raw.high {
+                Err("`low` is above `high`".to_owned())
+            } else {
+                Ok(Checked(raw.low))
+            }
+        }
+    }
+    let reading: Reading<Checked> = read("low = 2\nhigh = 1\nx = 1");
     assert_eq!(
-        reading.findings[0].message,
-        "sink type `avro` has no key `batchsize`"
+        places("low = 2\nhigh = 1\nx = 1", &reading.findings),
+        ["1:1 error bad-value", "3:1 warning unknown-key"]
     );
+    assert_eq!(reading.findings[0].message, "`low` is above `high`");
+    assert_eq!(read::<Checked>("low = 1\nhigh = 1").value.unwrap().0, 1);
 }

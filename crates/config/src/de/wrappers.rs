@@ -121,10 +121,7 @@ impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Ok(Words(
-            text.split(is_word_blank)
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            text.split(is_word_blank).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
         ))
     }
 }

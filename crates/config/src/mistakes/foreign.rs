@@ -13,31 +13,11 @@ struct Foreign {
 }
 
 const FOREIGN: [Foreign; 16] = [
-    Foreign {
-        c: '\u{201c}',
-        name: "a curly quote",
-        instead: "remove it, values need no quotes",
-    },
-    Foreign {
-        c: '\u{201d}',
-        name: "a curly quote",
-        instead: "remove it, values need no quotes",
-    },
-    Foreign {
-        c: '\u{201e}',
-        name: "a curly quote",
-        instead: "remove it, values need no quotes",
-    },
-    Foreign {
-        c: '\u{2018}',
-        name: "a curly apostrophe",
-        instead: "write a plain `'`, or nothing",
-    },
-    Foreign {
-        c: '\u{2019}',
-        name: "a curly apostrophe",
-        instead: "write a plain `'`, or nothing",
-    },
+    Foreign { c: '\u{201c}', name: "a curly quote", instead: "remove it, values need no quotes" },
+    Foreign { c: '\u{201d}', name: "a curly quote", instead: "remove it, values need no quotes" },
+    Foreign { c: '\u{201e}', name: "a curly quote", instead: "remove it, values need no quotes" },
+    Foreign { c: '\u{2018}', name: "a curly apostrophe", instead: "write a plain `'`, or nothing" },
+    Foreign { c: '\u{2019}', name: "a curly apostrophe", instead: "write a plain `'`, or nothing" },
     Foreign {
         c: '\u{a0}',
         name: "a non-breaking blank",
@@ -48,51 +28,15 @@ const FOREIGN: [Foreign; 16] = [
         name: "a non-breaking blank",
         instead: "write a plain blank, or nothing",
     },
-    Foreign {
-        c: '\u{3000}',
-        name: "a wide blank",
-        instead: "write a plain blank, or nothing",
-    },
-    Foreign {
-        c: '\u{200b}',
-        name: "an invisible blank",
-        instead: "remove it",
-    },
-    Foreign {
-        c: '\u{200c}',
-        name: "an invisible joiner",
-        instead: "remove it",
-    },
-    Foreign {
-        c: '\u{200d}',
-        name: "an invisible joiner",
-        instead: "remove it",
-    },
-    Foreign {
-        c: '\u{feff}',
-        name: "a byte order mark",
-        instead: "remove it",
-    },
-    Foreign {
-        c: '\u{ad}',
-        name: "a soft hyphen",
-        instead: "remove it",
-    },
-    Foreign {
-        c: '\u{2010}',
-        name: "a typographic hyphen",
-        instead: "write a plain `-`",
-    },
-    Foreign {
-        c: '\u{2013}',
-        name: "a dash",
-        instead: "write a plain `-`",
-    },
-    Foreign {
-        c: '\u{2014}',
-        name: "a dash",
-        instead: "write a plain `-`",
-    },
+    Foreign { c: '\u{3000}', name: "a wide blank", instead: "write a plain blank, or nothing" },
+    Foreign { c: '\u{200b}', name: "an invisible blank", instead: "remove it" },
+    Foreign { c: '\u{200c}', name: "an invisible joiner", instead: "remove it" },
+    Foreign { c: '\u{200d}', name: "an invisible joiner", instead: "remove it" },
+    Foreign { c: '\u{feff}', name: "a byte order mark", instead: "remove it" },
+    Foreign { c: '\u{ad}', name: "a soft hyphen", instead: "remove it" },
+    Foreign { c: '\u{2010}', name: "a typographic hyphen", instead: "write a plain `-`" },
+    Foreign { c: '\u{2013}', name: "a dash", instead: "write a plain `-`" },
+    Foreign { c: '\u{2014}', name: "a dash", instead: "write a plain `-`" },
 ];
 
 /// A byte order mark at the start of a file, which becomes part of its first key.
@@ -128,9 +72,7 @@ fn check(text: &Located, what: &str, findings: &mut Vec<Diagnostic>) {
         return;
     }
     let mark = what == "key"
-        && ["\u{feff}", "\u{ef}\u{bb}\u{bf}"]
-            .iter()
-            .any(|mark| text.text().starts_with(mark));
+        && ["\u{feff}", "\u{ef}\u{bb}\u{bf}"].iter().any(|mark| text.text().starts_with(mark));
     if mark {
         return; // `byte_order_mark` says so
     }
@@ -138,16 +80,8 @@ fn check(text: &Located, what: &str, findings: &mut Vec<Diagnostic>) {
         let Some(foreign) = FOREIGN.iter().find(|foreign| foreign.c == c) else {
             continue;
         };
-        let seen = if bytes {
-            ", here as its UTF-8 bytes"
-        } else {
-            ""
-        };
-        let message = format!(
-            "the {what} holds {} (U+{:04X}){seen}",
-            foreign.name,
-            u32::from(c)
-        );
+        let seen = if bytes { ", here as its UTF-8 bytes" } else { "" };
+        let message = format!("the {what} holds {} (U+{:04X}){seen}", foreign.name, u32::from(c));
         findings.push(
             Diagnostic::warning("pasted-character", message)
                 .at(text.part_span(from, to))
@@ -157,16 +91,10 @@ fn check(text: &Located, what: &str, findings: &mut Vec<Diagnostic>) {
         return;
     }
     if let Some((from, to, c, _)) = characters(text.text()).find(|(_, _, _, bytes)| *bytes) {
-        let read: String = text.text()[from..to]
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect();
+        let read: String = text.text()[from..to].chars().filter(|c| !c.is_control()).collect();
         let mut units = [0; 2];
-        let escape: String = c
-            .encode_utf16(&mut units)
-            .iter()
-            .map(|unit| format!("\\u{unit:04x}"))
-            .collect();
+        let escape: String =
+            c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect();
         findings.push(
             Diagnostic::warning(
                 "not-latin1",
@@ -203,9 +131,7 @@ fn utf8_in_latin1(text: &str) -> Option<(char, usize)> {
     let mut bytes = [0u8; 4];
     let mut length = 0;
     for (index, c) in text.chars().take(4).enumerate() {
-        let byte = u8::try_from(u32::from(c))
-            .ok()
-            .filter(|byte| *byte >= 0x80)?;
+        let byte = u8::try_from(u32::from(c)).ok().filter(|byte| *byte >= 0x80)?;
         bytes[index] = byte;
         length += c.len_utf8();
         if let Ok(decoded) = std::str::from_utf8(&bytes[..=index]) {

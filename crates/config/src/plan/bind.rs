@@ -24,14 +24,7 @@ pub(super) fn agent(
     let sources = sources(keys, &channels, findings);
     let mut sinks = sinks(keys, &channels, findings);
     let groups = groups(keys, &mut sinks, findings, fatal);
-    let plan = Plan {
-        agent: agent.to_owned(),
-        sources,
-        channels,
-        sinks,
-        groups,
-        filters,
-    };
+    let plan = Plan { agent: agent.to_owned(), sources, channels, sinks, groups, filters };
     if let Some(finding) = idle(&plan, keys) {
         findings.push(finding);
         return None;
@@ -42,33 +35,15 @@ pub(super) fn agent(
 /// Config filters that are listed and have a type.
 pub(super) fn filters(keys: &Keys, findings: &mut Vec<Diagnostic>) -> Vec<FilterPlan> {
     let listed = components(&keys.filters, Role::ConfigFilter, findings);
-    listed
-        .into_iter()
-        .map(|(name, kind, section)| FilterPlan {
-            name,
-            kind,
-            section,
-        })
-        .collect()
+    listed.into_iter().map(|(name, kind, section)| FilterPlan { name, kind, section }).collect()
 }
 
 fn channels(keys: &Keys, findings: &mut Vec<Diagnostic>) -> Vec<ChannelPlan> {
     let listed = components(&keys.channels, Role::Channel, findings);
     for (_, _, section) in &listed {
-        misplaced(
-            section,
-            &["selector", "interceptors", "channel", "channels"],
-            findings,
-        );
+        misplaced(section, &["selector", "interceptors", "channel", "channels"], findings);
     }
-    listed
-        .into_iter()
-        .map(|(name, kind, section)| ChannelPlan {
-            name,
-            kind,
-            section,
-        })
-        .collect()
+    listed.into_iter().map(|(name, kind, section)| ChannelPlan { name, kind, section }).collect()
 }
 
 fn sources(
@@ -84,13 +59,7 @@ fn sources(
         let Some(interceptors) = interceptors(&section, findings) else {
             continue;
         };
-        sources.push(SourcePlan {
-            name,
-            kind,
-            channels: bound,
-            interceptors,
-            section,
-        });
+        sources.push(SourcePlan { name, kind, channels: bound, interceptors, section });
     }
     sources
 }
@@ -119,11 +88,7 @@ fn source_channels(
         return None;
     };
     if let Some(stray) = section.entry("channel") {
-        let finding = ignored(
-            section,
-            stray,
-            "sources take `channels`, and that is set too",
-        );
+        let finding = ignored(section, stray, "sources take `channels`, and that is set too");
         findings.push(finding.help("remove this line"));
     }
     let mut bound: Vec<Spanned<String>> = Vec::new();
@@ -174,11 +139,7 @@ fn interceptors(section: &Section, findings: &mut Vec<Diagnostic>) -> Option<Vec
             return None;
         };
         let kind = spanned(&kind.value);
-        plans.push(InterceptorPlan {
-            name: word.text().to_owned(),
-            kind,
-            section: below,
-        });
+        plans.push(InterceptorPlan { name: word.text().to_owned(), kind, section: below });
     }
     for child in all.children() {
         if !plans.iter().any(|plan| plan.name == child.name()) {
@@ -199,12 +160,7 @@ fn sinks(keys: &Keys, channels: &[ChannelPlan], findings: &mut Vec<Diagnostic>) 
     for (name, kind, section) in components(&keys.sinks, Role::Sink, findings) {
         misplaced(&section, &["selector", "interceptors"], findings);
         if let Some(channel) = sink_channel(&section, channels, findings) {
-            sinks.push(SinkPlan {
-                name,
-                kind,
-                channel,
-                section,
-            });
+            sinks.push(SinkPlan { name, kind, channel, section });
         }
     }
     sinks
@@ -217,19 +173,13 @@ fn sink_channel(
 ) -> Option<Spanned<String>> {
     let name = section.name();
     let Some(entry) = section.entry("channel") else {
-        let finding = left_out(
-            section,
-            "no-channel",
-            format!("sink `{name}` has no channel"),
-        );
+        let finding = left_out(section, "no-channel", format!("sink `{name}` has no channel"));
         findings.push(match section.entry("channels") {
             Some(entry) => finding
                 .at(entry.key_span())
                 .label("a sink drains exactly one: the key is `channel`")
                 .help(format!("write `channel = {}`", entry.value())),
-            None => finding
-                .at(section.span())
-                .help("add `channel = ` and the name of one channel"),
+            None => finding.at(section.span()).help("add `channel = ` and the name of one channel"),
         });
         return None;
     };
@@ -241,20 +191,12 @@ fn sink_channel(
         return Some(spanned(&entry.value));
     }
     findings.push(if words(entry).len() > 1 {
-        left_out(
-            section,
-            "several-channels",
-            format!("sink `{name}` names more than one channel"),
-        )
-        .at(entry.value_span())
-        .help("a sink drains exactly one channel; define another sink for the other")
+        left_out(section, "several-channels", format!("sink `{name}` names more than one channel"))
+            .at(entry.value_span())
+            .help("a sink drains exactly one channel; define another sink for the other")
     } else {
         let finding = unknown_channel(section, &entry.value, channels);
-        Diagnostic {
-            severity: crate::Severity::Error,
-            ..finding
-        }
-        .with_note("the sink is left out")
+        Diagnostic { severity: crate::Severity::Error, ..finding }.with_note("the sink is left out")
     });
     None
 }
@@ -273,11 +215,8 @@ fn groups(
         };
         let name = word.text();
         let Some(list) = section.entry("sinks") else {
-            let finding = left_out(
-                &section,
-                "no-sinks",
-                format!("sink group `{name}` has no sinks"),
-            );
+            let finding =
+                left_out(&section, "no-sinks", format!("sink group `{name}` has no sinks"));
             findings.push(
                 finding
                     .at(section.span())
@@ -371,11 +310,8 @@ fn group_kind(
     let gone = "its sinks are left out with it";
     let name = section.name();
     let Some(kind) = section.entry("processor.type") else {
-        let finding = left_out(
-            section,
-            "type-missing",
-            format!("sink group `{name}` has no processor type"),
-        );
+        let finding =
+            left_out(section, "type-missing", format!("sink group `{name}` has no processor type"));
         let help = "add `processor.type = failover`, `load_balance` or, for one sink, `default`";
         findings.push(finding.at(section.span()).help(help).with_note(gone));
         return None;
@@ -391,10 +327,8 @@ fn group_kind(
                 format!("sink group `{name}` has several sinks, the default processor takes one"),
             )
             .help("use `processor.type = failover` or `load_balance`")
-        } else if is(
-            "load_balance",
-            "org.apache.flume.sink.LoadBalancingSinkProcessor",
-        ) && members.len() < 2
+        } else if is("load_balance", "org.apache.flume.sink.LoadBalancingSinkProcessor")
+            && members.len() < 2
         {
             left_out(
                 section,
@@ -455,8 +389,7 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
                 );
                 continue;
             }
-            tangled |=
-                word.text().contains([',', ';']) && family.section(word.text(), role).is_none();
+            tangled |= word.text().contains([',', ';']) && !family.defines(word.text());
             names.push(word);
         }
         if tangled {
@@ -464,10 +397,7 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
         }
     }
     for (name, place) in family.defined().filter(|(name, _)| !seen.contains(*name)) {
-        let near = names
-            .iter()
-            .find(|word| family.section(word.text(), role).is_none())
-            .map(Located::text);
+        let near = names.iter().find(|word| !family.defines(word.text())).map(Located::text);
         let finding = Diagnostic::warning(
             "not-listed",
             format!("{} `{name}` is defined but not listed", role.name()),
@@ -475,18 +405,15 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
         .at(place.span())
         .label("does not run");
         let list = list_name(role);
-        findings.push(
-            match (near.and_then(|near| nearest(name, [near])), tangled) {
-                (_, true) => finding,
-                (Some(near), _) => finding.help(format!(
-                    "`{list}` lists `{near}`, which is not defined: is it the same?"
-                )),
-                (None, _) if family.list.is_none() => {
-                    finding.help(format!("there is no `{list}`: add `{list} = {name}`"))
-                }
-                (None, _) => finding.help(format!("add `{name}` to `{list}`, or remove its lines")),
-            },
-        );
+        findings.push(match (near.and_then(|near| nearest(name, [near])), tangled) {
+            (_, true) => finding,
+            (Some(near), _) => finding
+                .help(format!("`{list}` lists `{near}`, which is not defined: is it the same?")),
+            (None, _) if family.list.is_none() => {
+                finding.help(format!("there is no `{list}`: add `{list} = {name}`"))
+            }
+            (None, _) => finding.help(format!("add `{name}` to `{list}`, or remove its lines")),
+        });
     }
     names
 }
@@ -509,25 +436,19 @@ fn defined(
 ) -> Option<Section> {
     let section = family.section(word.text(), role);
     if section.is_none() {
-        let message = format!(
-            "{} `{}` is listed but not defined",
-            role.name(),
-            word.text()
-        );
+        let message = format!("{} `{}` is listed but not defined", role.name(), word.text());
         let finding = Diagnostic::error("not-defined", message)
             .at(word.span())
             .label("left out")
             .component(format!("{} {}", role.name(), word.text()));
-        findings.push(
-            match nearest(word.text(), family.defined().map(|(name, _)| name)) {
-                Some(name) => finding.help(format!("did you mean `{name}`?")),
-                None => finding.help(format!(
-                    "add lines such as `{}.{}.type = `",
-                    list_name(role),
-                    word.text()
-                )),
-            },
-        );
+        findings.push(match nearest(word.text(), family.defined().map(|(name, _)| name)) {
+            Some(name) => finding.help(format!("did you mean `{name}`?")),
+            None => finding.help(format!(
+                "add lines such as `{}.{}.type = `",
+                list_name(role),
+                word.text()
+            )),
+        });
     }
     section
 }
@@ -535,10 +456,7 @@ fn defined(
 /// What is left to run, if anything is.
 fn idle(plan: &Plan, keys: &Keys) -> Option<Diagnostic> {
     let families = [&keys.channels, &keys.sources, &keys.sinks];
-    let place = families
-        .iter()
-        .find_map(|family| family.list.as_ref())
-        .map(Entry::key_span);
+    let place = families.iter().find_map(|family| family.list.as_ref()).map(Entry::key_span);
     let message = if plan.channels.is_empty() {
         "has no channel that can run"
     } else if plan.sources.is_empty() && plan.sinks.is_empty() {
@@ -546,12 +464,10 @@ fn idle(plan: &Plan, keys: &Keys) -> Option<Diagnostic> {
     } else {
         return None;
     };
-    let finding = Diagnostic::error(
-        "nothing-to-run",
-        format!("the agent `{}` {message}", plan.agent),
-    )
-    .at(place)
-    .with_note("as in Flume, the agent idles until the configuration changes");
+    let finding =
+        Diagnostic::error("nothing-to-run", format!("the agent `{}` {message}", plan.agent))
+            .at(place)
+            .with_note("as in Flume, the agent idles until the configuration changes");
     Some(match (plan.channels.is_empty(), &keys.channels.list) {
         (true, None) => finding.help(format!("list the channels: `{}.channels = c1`", plan.agent)),
         _ => finding.help("mend what the other findings name"),
@@ -566,10 +482,8 @@ fn without_unused_channels(mut plan: Plan, findings: &mut Vec<Diagnostic>) -> Pl
         .into_iter()
         .partition(|channel| used.contains(channel.name.as_str()));
     for channel in unused {
-        let message = format!(
-            "channel `{}` has no components connected and is left out",
-            channel.name
-        );
+        let message =
+            format!("channel `{}` has no components connected and is left out", channel.name);
         let finding = Diagnostic::warning("unused-channel", message).at(channel.section.span());
         findings.push(of(
             &channel.section,
@@ -583,10 +497,7 @@ fn without_unused_channels(mut plan: Plan, findings: &mut Vec<Diagnostic>) -> Pl
 fn unknown_channel(section: &Section, word: &Located, channels: &[ChannelPlan]) -> Diagnostic {
     let message = format!("channel `{}` is not in the active set", word.text());
     let finding = Diagnostic::warning("unknown-channel", message).at(word.span());
-    let names: Vec<&str> = channels
-        .iter()
-        .map(|channel| channel.name.as_str())
-        .collect();
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
     let bare = word.text().trim_matches([',', ';']);
     of(
         section,
@@ -615,28 +526,16 @@ fn misplaced(section: &Section, keys: &[&str], findings: &mut Vec<Diagnostic>) {
             _ => "sources name their channels, and sinks name theirs",
         };
         let mut finding = ignored(section, entry, why);
-        finding.message = format!(
-            "{} `{}` has no key `{key}`",
-            section.role().name(),
-            section.name()
-        );
+        finding.message =
+            format!("{} `{}` has no key `{key}`", section.role().name(), section.name());
         findings.push(finding);
     }
 }
 
 fn ignored(section: &Section, entry: &Entry, why: &str) -> Diagnostic {
-    let message = format!(
-        "{} `{}` ignores `{}`",
-        section.role().name(),
-        section.name(),
-        entry.key()
-    );
-    of(
-        section,
-        Diagnostic::warning("misplaced-key", message)
-            .at(entry.key_span())
-            .label(why),
-    )
+    let message =
+        format!("{} `{}` ignores `{}`", section.role().name(), section.name(), entry.key());
+    of(section, Diagnostic::warning("misplaced-key", message).at(entry.key_span()).label(why))
 }
 
 fn left_out(section: &Section, code: &'static str, message: String) -> Diagnostic {

@@ -8,13 +8,8 @@ use crate::text::{Entry, Located};
 use crate::tree::{Role, Section};
 
 /// Words that may follow the agent's name.
-pub(super) const SECTIONS: [&str; 5] = [
-    "sources",
-    "channels",
-    "sinks",
-    "sinkgroups",
-    "configfilters",
-];
+pub(super) const SECTIONS: [&str; 5] =
+    ["sources", "channels", "sinks", "sinkgroups", "configfilters"];
 
 /// What an agent's text says of each role.
 #[derive(Debug, Default)]
@@ -75,16 +70,9 @@ impl Keys {
 
     /// Values that config filters work on: all of components, neither lists nor the filters' own.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Located> {
-        let families = [
-            &mut self.sources,
-            &mut self.channels,
-            &mut self.sinks,
-            &mut self.groups,
-        ];
+        let families = [&mut self.sources, &mut self.channels, &mut self.sinks, &mut self.groups];
         let defined = families.into_iter().flat_map(|family| &mut family.defined);
-        defined
-            .flat_map(|defined| &mut defined.entries)
-            .map(|entry| &mut entry.value)
+        defined.flat_map(|defined| &mut defined.entries).map(|entry| &mut entry.value)
     }
 }
 
@@ -99,33 +87,28 @@ impl Family {
             return Some(entry);
         }
         let key_start = from + name.len() + 1;
-        let (Some(place), Some(key)) = (
-            entry.key.part(from, key_start - 1),
-            entry.key.part(key_start, entry.key().len()),
-        ) else {
+        let (Some(place), Some(key)) =
+            (entry.key.part(from, key_start - 1), entry.key.part(key_start, entry.key().len()))
+        else {
             return Some(entry);
         };
         let name = name.trim().to_owned();
         let index = *self.places.entry(name.clone()).or_insert_with(|| {
-            self.defined.push(Defined {
-                name,
-                place,
-                entries: Vec::new(),
-            });
+            self.defined.push(Defined { name, place, entries: Vec::new() });
             self.defined.len() - 1
         });
-        self.defined[index].entries.push(Entry {
-            key,
-            value: entry.value,
-        });
+        self.defined[index].entries.push(Entry { key, value: entry.value });
         None
     }
 
     /// Names of all components defined, with where each first stands.
     pub(super) fn defined(&self) -> impl Iterator<Item = (&str, &Located)> {
-        self.defined
-            .iter()
-            .map(|defined| (defined.name.as_str(), &defined.place))
+        self.defined.iter().map(|defined| (defined.name.as_str(), &defined.place))
+    }
+
+    /// Whether any key of that component is written.
+    pub(super) fn defines(&self, name: &str) -> bool {
+        self.places.contains_key(name)
     }
 
     /// The keys of one component, if any are written.
@@ -150,36 +133,25 @@ fn invalid(entry: &Entry, section: &str) -> Diagnostic {
         );
         return finding.help(wanted);
     }
-    let comma = entry
-        .key()
-        .contains(',')
-        .then(|| entry.key().replace(',', "."));
+    let comma = entry.key().contains(',').then(|| entry.key().replace(',', "."));
     if let Some(dotted) =
         comma.filter(|dotted| SECTIONS.iter().any(|known| dotted.starts_with(known)))
     {
-        return finding.help(format!(
-            "a comma stands where a dot belongs: write `{dotted}`"
-        ));
+        return finding.help(format!("a comma stands where a dot belongs: write `{dotted}`"));
     }
     match nearest(section, SECTIONS) {
         Some(meant) => finding.help(format!(
             "did you mean `{meant}`, as in `{}`?",
             entry.key().replacen(section, meant, 1)
         )),
-        None => finding.help(format!(
-            "after the agent's name comes one of {}",
-            SECTIONS.join(", ")
-        )),
+        None => {
+            finding.help(format!("after the agent's name comes one of {}", SECTIONS.join(", ")))
+        }
     }
 }
 
 /// The component's name in a key that is cut short.
 fn example<'a>(entry: &'a Entry, section: &str) -> &'a str {
-    let rest = entry
-        .key()
-        .get(section.len() + 1..)
-        .unwrap_or_default()
-        .trim_matches('.')
-        .trim();
+    let rest = entry.key().get(section.len() + 1..).unwrap_or_default().trim_matches('.').trim();
     if rest.is_empty() { "name" } else { rest }
 }

@@ -1,0 +1,391 @@
+//! From a checked configuration to running components, and from one configuration to the next.
+//!
+//! Start: channels open side by side, then sinks run, then sources. Stop: sources stop and finish
+//! what they were putting; sinks deliver until their channels are empty or the grace time ends;
+//! channels close. A new configuration is compared with the one that runs: components that are
+//! the same do not notice, changed ones close and open in the same order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use splashdam_core::metrics::{Counters, Registered, Registry};
+use splashdam_core::{Channel, Context, OpenError, Role, Stop, StopHandle, World};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use crate::channel_slot::{ChannelSlot, SlotFiller};
+use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
+use crate::sink_runner::{Member, Signals, SinkRunner};
+use crate::source_runner::SourceLife;
+use crate::status::Board;
+use crate::supervisor::{Life, supervise};
+
+/// What all components of an agent share.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The machine.
+    pub world: Arc<dyn World>,
+    /// Where counters are registered.
+    pub registry: Registry,
+    /// Where everybody's status is shown.
+    pub board: Board,
+    /// How long stopping components may finish what they have.
+    pub grace: Duration,
+}
+
+/// An agent at work.
+pub struct Topology {
+    agent: Arc<str>,
+    around: Surroundings,
+    channels: BTreeMap<Arc<str>, RunningChannel>,
+    groups: BTreeMap<Arc<str>, RunningGroup>,
+    sources: BTreeMap<Arc<str>, RunningSource>,
+}
+
+struct RunningChannel {
+    checked: CheckedChannel,
+    slot: ChannelSlot,
+    stop: StopHandle,
+    task: JoinHandle<()>,
+}
+
+struct RunningGroup {
+    checked: CheckedGroup,
+    drain: StopHandle,
+    halt: StopHandle,
+    task: JoinHandle<()>,
+}
+
+struct RunningSource {
+    checked: CheckedSource,
+    stop: StopHandle,
+    task: JoinHandle<()>,
+}
+
+/// What a change of configuration touches.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Touched {
+    channels: BTreeSet<Arc<str>>,
+    groups: BTreeSet<Arc<str>>,
+    sources: BTreeSet<Arc<str>>,
+}
+
+impl Topology {
+    /// An agent without components.
+    pub fn new(agent: Arc<str>, around: Surroundings) -> Self {
+        Topology {
+            agent,
+            around,
+            channels: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// Goes over to `checked`. Returns once everything that had to stop has stopped and the rest
+    /// was started; components open on their own time, which the board shows.
+    pub async fn apply(&mut self, checked: Checked) {
+        let touched = self.touched(&checked);
+        self.stop_sources(&touched.sources).await;
+        self.stop_groups(&touched).await;
+        self.close_channels(&touched.channels).await;
+        let Checked { channels, groups, sources, .. } = checked;
+        for channel in channels {
+            if !self.channels.contains_key(&channel.name) {
+                self.start_channel(channel);
+            }
+        }
+        for group in groups {
+            if !self.groups.contains_key(&group.name) {
+                self.start_group(group).await;
+            }
+        }
+        for source in sources {
+            if !self.sources.contains_key(&source.name) {
+                self.start_source(source);
+            }
+        }
+    }
+
+    /// Stops in order, within the grace time.
+    pub async fn stop(mut self) {
+        let sources = self.sources.keys().cloned().collect();
+        self.stop_sources(&sources).await;
+        let groups = self.groups.keys().cloned().collect();
+        self.end_groups(&groups, true).await;
+        let channels = self.channels.keys().cloned().collect();
+        self.close_channels(&channels).await;
+    }
+
+    /// What of the running topology has to stop for `new`. Channels that take their new
+    /// configuration while they run are not among it.
+    fn touched(&mut self, new: &Checked) -> Touched {
+        let mut touched = Touched::default();
+        for (name, running) in &mut self.channels {
+            match new.channels.iter().find(|c| c.name == *name) {
+                Some(channel) if *channel == running.checked => {}
+                Some(channel) if running.reconfigure(channel) => {
+                    info!(component = %format!("channel {name}"), "took its new configuration");
+                }
+                _ => drop(touched.channels.insert(name.clone())),
+            }
+        }
+        for (name, running) in &self.groups {
+            let same = new.groups.iter().any(|g| *g == running.checked);
+            let stays =
+                running.checked.sinks.iter().all(|s| !touched.channels.contains(&s.channel));
+            if !(same && stays) {
+                touched.groups.insert(name.clone());
+            }
+        }
+        for (name, running) in &self.sources {
+            let same = new.sources.iter().any(|s| *s == running.checked);
+            let stays = running.checked.channels.iter().all(|c| !touched.channels.contains(c));
+            if !(same && stays) {
+                touched.sources.insert(name.clone());
+            }
+        }
+        touched
+    }
+
+    fn context(&self, role: Role, name: &Arc<str>, choices: Vec<Arc<str>>) -> Context {
+        Context {
+            agent: self.agent.clone(),
+            name: name.clone(),
+            role,
+            choices: choices.into(),
+            counters: Counters::new(role),
+            world: self.around.world.clone(),
+        }
+    }
+
+    fn register(&self, context: &Context, level: Option<splashdam_core::metrics::ReadLevel>) {
+        context.counters.life().started.set(context.world.now_millis());
+        let registered = Registered { counters: context.counters.clone(), level };
+        self.around.registry.register(context.role, context.name.clone(), registered);
+    }
+
+    fn start_channel(&mut self, checked: CheckedChannel) {
+        info!("Creating instance of channel {} type {}", checked.name, checked.part.entry.name);
+        info!("Starting Channel {}", checked.name);
+        let context = self.context(Role::Channel, &checked.name, Vec::new());
+        let (filler, slot) = ChannelSlot::new(checked.name.clone(), context.counters.channel());
+        let level = slot.clone();
+        self.register(
+            &context,
+            Some(Arc::new(move || level.now().map(|c| c.level()).unwrap_or_default())),
+        );
+        let sign = self.around.board.sign(Role::Channel, checked.name.clone());
+        let (stop, stopped) = Stop::new();
+        let random = context.random();
+        let title = context.title();
+        let life = ChannelLife { checked: checked.clone(), context, filler };
+        let task = tokio::spawn(supervise(title, life, stopped, sign, random));
+        let name = checked.name.clone();
+        self.channels.insert(name, RunningChannel { checked, slot, stop, task });
+    }
+
+    async fn start_group(&mut self, checked: CheckedGroup) {
+        let names: Vec<_> = checked.sinks.iter().map(|sink| sink.name.clone()).collect();
+        let group = self.context(Role::SinkGroup, &checked.name, names);
+        let part = &checked.processor;
+        let processor = match part.entry.open(part.section.clone(), group.clone()).await {
+            Ok(processor) => processor,
+            Err(error) => {
+                warn!(component = %group.title(), %error, "cannot be started; its sinks do not run");
+                return;
+            }
+        };
+        let mut members = Vec::with_capacity(checked.sinks.len());
+        for sink in &checked.sinks {
+            let Some(channel) = self.channels.get(&sink.channel) else { continue };
+            info!("Creating instance of sink {} type {}", sink.name, sink.part.entry.name);
+            info!("Starting Sink {}", sink.name);
+            let context = self.context(Role::Sink, &sink.name, Vec::new());
+            self.register(&context, None);
+            members.push(Member {
+                entry: sink.part.entry,
+                section: sink.part.section.clone(),
+                context,
+                channel: channel.slot.clone(),
+                sign: self.around.board.sign(Role::Sink, sink.name.clone()),
+            });
+        }
+        let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
+        let runner = SinkRunner::new(processor, members, group.random());
+        let task = tokio::spawn(runner.run(Signals { drain: drained, halt: halted }));
+        let name = checked.name.clone();
+        self.groups.insert(name, RunningGroup { checked, drain, halt, task });
+    }
+
+    fn start_source(&mut self, checked: CheckedSource) {
+        info!("Creating instance of source {} type {}", checked.name, checked.part.entry.name);
+        info!("Starting Source {}", checked.name);
+        let slots = checked.channels.iter().filter_map(|name| self.channels.get(name));
+        let channels: Vec<_> = slots.map(|running| running.slot.clone()).collect();
+        let context = self.context(Role::Source, &checked.name, checked.channels.clone());
+        self.register(&context, None);
+        let sign = self.around.board.sign(Role::Source, checked.name.clone());
+        let (stop, stopped) = Stop::new();
+        let (random, title) = (context.random(), context.title());
+        let life = SourceLife {
+            entry: checked.part.entry,
+            section: checked.part.section.clone(),
+            context,
+            channels,
+            selector: (checked.selector.entry, checked.selector.section.clone()),
+            interceptors: checked
+                .interceptors
+                .iter()
+                .map(|(_, part)| (part.entry, part.section.clone()))
+                .collect(),
+            stop: stopped.clone(),
+        };
+        let task = tokio::spawn(supervise(title, life, stopped, sign, random));
+        let name = checked.name.clone();
+        self.sources.insert(name, RunningSource { checked, stop, task });
+    }
+
+    async fn stop_sources(&mut self, names: &BTreeSet<Arc<str>>) {
+        let running: Vec<_> = names.iter().filter_map(|n| self.sources.remove_entry(n)).collect();
+        let deadline = Instant::now() + self.around.grace;
+        for (name, source) in &running {
+            info!("Stopping Source {name}");
+            source.stop.stop();
+        }
+        let ends = running.into_iter().map(async |(name, source)| {
+            end(&format!("source {name}"), source.task, deadline).await;
+            (Role::Source, name)
+        });
+        for (role, name) in join_all(ends).await {
+            self.stopped(role, &name);
+        }
+    }
+
+    /// Stops the groups that changed. What is in a channel that goes away and would be lost with
+    /// it is delivered first, as far as the grace time reaches.
+    async fn stop_groups(&mut self, touched: &Touched) {
+        let leaving = |name: &Arc<str>| {
+            let channel =
+                touched.channels.contains(name).then(|| self.channels.get(name)).flatten();
+            channel.and_then(|c| c.slot.now()).is_some_and(|c| c.volatile())
+        };
+        let (drain, halt): (BTreeSet<_>, BTreeSet<_>) =
+            touched.groups.iter().cloned().partition(|name| {
+                let group = self.groups.get(name);
+                group.is_some_and(|g| g.checked.sinks.iter().any(|s| leaving(&s.channel)))
+            });
+        self.end_groups(&halt, false).await;
+        self.end_groups(&drain, true).await;
+    }
+
+    async fn end_groups(&mut self, names: &BTreeSet<Arc<str>>, drain: bool) {
+        let running: Vec<_> = names.iter().filter_map(|n| self.groups.remove_entry(n)).collect();
+        let deadline = Instant::now() + self.around.grace;
+        let ends = running.into_iter().map(async |(name, mut group)| {
+            for sink in &group.checked.sinks {
+                info!("Stopping Sink {}", sink.name);
+            }
+            group.drain.stop();
+            if drain && timeout_at(deadline, &mut group.task).await.is_ok() {
+                return group.checked;
+            }
+            group.halt.stop();
+            // The batch in hand gets a moment of its own, so that it is not delivered twice.
+            let last = deadline.max(Instant::now() + self.around.grace / 10);
+            end(&format!("sink group {name}"), group.task, last).await;
+            group.checked
+        });
+        for checked in join_all(ends).await {
+            for sink in &checked.sinks {
+                self.stopped(Role::Sink, &sink.name);
+            }
+        }
+    }
+
+    async fn close_channels(&mut self, names: &BTreeSet<Arc<str>>) {
+        let running: Vec<_> = names.iter().filter_map(|n| self.channels.remove_entry(n)).collect();
+        let deadline = Instant::now() + self.around.grace;
+        let ends = running.into_iter().map(async |(name, channel)| {
+            info!("Stopping Channel {name}");
+            let title = format!("channel {name}");
+            if let Some(open) = channel.slot.now() {
+                let left = open.level();
+                if open.volatile() && left.queued.events > 0 {
+                    warn!(component = %title, events = left.queued.events, bytes = left.queued.bytes, "closes with events in it, which are lost");
+                }
+                match timeout_at(deadline, open.close()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => warn!(component = %title, %error, "did not close cleanly"),
+                    Err(_) => warn!(component = %title, "did not close within the grace time"),
+                }
+            }
+            channel.stop.stop();
+            end(&title, channel.task, deadline.max(Instant::now())).await;
+            name
+        });
+        for name in join_all(ends).await {
+            self.stopped(Role::Channel, &name);
+        }
+    }
+
+    fn stopped(&self, role: Role, name: &Arc<str>) {
+        self.around.board.remove(role, name);
+        let all = self.around.registry.all();
+        if let Some((_, registered)) = all.iter().find(|((r, n), _)| *r == role && n == name) {
+            registered.counters.life().stopped.set(self.around.world.now_millis());
+        }
+    }
+}
+
+/// Waits for a task until `deadline` and ends it there.
+async fn end(title: &str, mut task: JoinHandle<()>, deadline: Instant) {
+    if timeout_at(deadline, &mut task).await.is_err() {
+        warn!(component = %title, "did not stop within the grace time and is cut off");
+        task.abort();
+        // The only answer left is that it was cut off.
+        drop(task.await);
+    }
+}
+
+impl RunningChannel {
+    /// Whether the channel took `new` while it runs.
+    fn reconfigure(&mut self, new: &CheckedChannel) -> bool {
+        let kind = std::ptr::eq(new.part.entry, self.checked.part.entry);
+        let took = kind && self.slot.now().is_some_and(|c| c.reconfigure(&new.part.section));
+        if took {
+            self.checked = new.clone();
+        }
+        took
+    }
+}
+
+/// A channel opens, is handed to everybody who waits for it, and stays open.
+struct ChannelLife {
+    checked: CheckedChannel,
+    context: Context,
+    filler: SlotFiller,
+}
+
+impl Life for ChannelLife {
+    type Opened = Arc<dyn Channel>;
+
+    async fn open(&mut self) -> Result<Self::Opened, OpenError> {
+        let part = &self.checked.part;
+        let channel = part.entry.open(part.section.clone(), self.context.clone()).await?;
+        Ok(Arc::from(channel))
+    }
+
+    async fn run(
+        &mut self,
+        channel: Self::Opened,
+        stop: Stop,
+    ) -> Result<(), splashdam_core::Cause> {
+        self.filler.fill(channel);
+        stop.wait().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Avro's object container file, as far as writing goes: a header, then blocks of data that are
+//! compressed one by one, each behind its count and size and before the file's sync marker.
+//!
+//! `Obj` 1 · metadata map (`avro.schema`, `avro.codec`) · 16 bytes of sync marker, then blocks:
+//! count (long) · bytes (long) · data · sync marker. Longs are zigzag varints.
+
+use std::io::Write;
+
+use bytes::{BufMut, BytesMut};
+use flate2::Crc;
+use flate2::write::DeflateEncoder;
+
+/// How the blocks of a file are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// Not at all.
+    Null,
+    /// Deflate without a wrapper, level 6.
+    Deflate,
+    /// One raw snappy block, then a big-endian CRC-32 of what it unpacks to.
+    Snappy,
+    /// bzip2 with blocks of 900 kB.
+    Bzip2,
+    /// Zstandard, level 3.
+    Zstandard,
+}
+
+impl Codec {
+    pub(crate) const ALL: [Codec; 5] =
+        [Codec::Null, Codec::Deflate, Codec::Snappy, Codec::Bzip2, Codec::Zstandard];
+
+    /// Its name in the file and in a configuration.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Codec::Null => "null",
+            Codec::Deflate => "deflate",
+            Codec::Snappy => "snappy",
+            Codec::Bzip2 => "bzip2",
+            Codec::Zstandard => "zstandard",
+        }
+    }
+
+    /// Compresses into memory, which fails only for want of it.
+    fn compress(self, data: &[u8]) -> std::io::Result<Vec<u8>> {
+        match self {
+            Codec::Null => Ok(data.to_vec()),
+            Codec::Deflate => {
+                let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
+                encoder.write_all(data)?;
+                encoder.finish()
+            }
+            Codec::Snappy => {
+                let mut packed = snap::raw::Encoder::new().compress_vec(data)?;
+                let mut crc = Crc::new();
+                crc.update(data);
+                packed.extend_from_slice(&crc.sum().to_be_bytes());
+                Ok(packed)
+            }
+            Codec::Bzip2 => {
+                let best = bzip2::Compression::best();
+                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), best);
+                encoder.write_all(data)?;
+                encoder.finish()
+            }
+            Codec::Zstandard => zstd::bulk::compress(data, 3),
+        }
+    }
+}
+
+/// Writes container files one after the other.
+#[derive(Debug)]
+pub(crate) struct Container {
+    codec: Option<Codec>,
+    sync_interval_bytes: usize,
+    sync_marker: [u8; 16],
+    block: BytesMut,
+    count: u64,
+}
+
+impl Container {
+    /// A writer whose blocks end once they hold `sync_interval_bytes`. Without a codec the file
+    /// names none, as Flume's do when it does not know the one it was told.
+    pub(crate) fn new(
+        codec: Option<Codec>,
+        sync_interval_bytes: usize,
+        sync_marker: [u8; 16],
+    ) -> Self {
+        let block = BytesMut::new();
+        Container { codec, sync_interval_bytes, sync_marker, block, count: 0 }
+    }
+
+    /// Begins a file: whatever an earlier one had left is forgotten.
+    pub(crate) fn start(&mut self, schema: &str, out: &mut BytesMut) {
+        self.block.clear();
+        self.count = 0;
+        out.put_slice(b"Obj\x01");
+        let codec = self.codec.map(|codec| ("avro.codec", codec.name()));
+        put_long(if codec.is_some() { 2 } else { 1 }, out);
+        for (name, value) in std::iter::once(("avro.schema", schema)).chain(codec) {
+            put_bytes(name.as_bytes(), out);
+            put_bytes(value.as_bytes(), out);
+        }
+        put_long(0, out);
+        out.put_slice(&self.sync_marker);
+    }
+
+    /// Adds one datum, which `encode` appends, and ends the block when it is full.
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut BytesMut), out: &mut BytesMut) {
+        encode(&mut self.block);
+        self.count += 1;
+        if self.block.len() >= self.sync_interval_bytes {
+            self.end_block(out);
+        }
+    }
+
+    /// Ends the block, if it holds anything.
+    pub(crate) fn end_block(&mut self, out: &mut BytesMut) {
+        if self.count == 0 {
+            return;
+        }
+        // Encoders into memory do not fail; were one to, there would be no byte to answer with.
+        let packed = match self.codec.unwrap_or(Codec::Null) {
+            Codec::Null => None,
+            codec => Some(codec.compress(&self.block).unwrap_or_else(|error| {
+                panic!("cannot compress {} bytes: {error}", self.block.len())
+            })),
+        };
+        let data = packed.as_deref().unwrap_or(&self.block);
+        out.reserve(data.len() + 40);
+        put_long(self.count, out);
+        put_bytes(data, out);
+        out.put_slice(&self.sync_marker);
+        self.block.clear();
+        self.count = 0;
+    }
+}
+
+/// A long that is not negative.
+pub(crate) fn put_long(value: u64, out: &mut BytesMut) {
+    let mut rest = u128::from(value) << 1;
+    while rest >= 0x80 {
+        out.put_u8(u8::try_from(rest & 0x7f).unwrap_or(0) | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(u8::try_from(rest).unwrap_or(0));
+}
+
+/// Bytes or a string: the length, then the content.
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut BytesMut) {
+    put_long(bytes.len() as u64, out);
+    out.put_slice(bytes);
+}

@@ -1,0 +1,5 @@
+//! Sinks, one file each.
+
+pub mod file_roll;
+pub mod logger;
+pub mod null;

@@ -1,0 +1,253 @@
+//! The files of one sink, one open at a time: everything that blocks.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use splashdam_core::metrics::SinkMetrics;
+use splashdam_core::{Event, SerializeError, Serializer, Start, World};
+use tracing::warn;
+
+use super::SyncWhen;
+use super::disk::{Disk, Output};
+use super::names::Names;
+
+/// Names that are tried until one is free.
+const MOST_NAMES: usize = 10_000;
+/// The most bytes that the buffer keeps between batches.
+const KEPT_BYTES: usize = 8 << 20;
+
+/// Writes batches into files. A batch is in the file as a whole or not at all.
+pub(super) struct Writer {
+    pub(super) component: Arc<str>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) world: Arc<dyn World>,
+    pub(super) metrics: Arc<SinkMetrics>,
+    pub(super) directory: PathBuf,
+    pub(super) names: Names,
+    pub(super) serializer: Box<dyn Serializer>,
+    pub(super) sync: SyncWhen,
+    pub(super) current: Option<Current>,
+    /// The bytes of the batch under way.
+    pub(super) buffer: BytesMut,
+}
+
+/// The file that is written to.
+pub(super) struct Current {
+    pub(super) path: PathBuf,
+    output: Box<dyn Output>,
+    /// Bytes of whole batches, and of the format's header. While it is 0 the header is due.
+    len: u64,
+}
+
+/// What went wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    /// No new file.
+    #[error("cannot create {}: {error}; {}", path.display(), advice(error, path))]
+    Create { path: PathBuf, error: io::Error },
+    /// Every name that was tried is taken.
+    #[error("{MOST_NAMES} file names up to {} are taken; clear the directory", .0.display())]
+    NoFreeName(PathBuf),
+    /// The batch is not in the file.
+    #[error("cannot write to {}: {error}; {}", path.display(), advice(error, path))]
+    Write { path: PathBuf, error: io::Error },
+    /// Part of the batch is in the file and cannot be removed.
+    #[error(
+        "cannot write to {}: {error}; and cannot take back {torn_bytes} bytes of the batch: {then}; \
+         the file ends in a part of a batch that is written again to the next file",
+        path.display()
+    )]
+    Torn { path: PathBuf, torn_bytes: u64, error: io::Error, then: io::Error },
+    /// Nobody could find what was written.
+    #[error("{} was removed while it was being written; the batch goes to a new file", .0.display())]
+    Removed(PathBuf),
+    /// Written, and perhaps not on the disk.
+    #[error("cannot sync {}: {error}; check the disk, the batch goes to a new file", path.display())]
+    Sync { path: PathBuf, error: io::Error },
+}
+
+/// What to do about an error.
+fn advice(error: &io::Error, path: &Path) -> String {
+    let directory = path.parent().unwrap_or(path).display();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("create the directory {directory}"),
+        io::ErrorKind::NotADirectory => format!("{directory} must be a directory"),
+        io::ErrorKind::PermissionDenied => {
+            format!("let the user of this agent create and write files in {directory}")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, writing then goes on by itself".to_owned()
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount the file system for writing".to_owned(),
+        _ => format!("check the disk of {directory}, it is tried again"),
+    }
+}
+
+impl Writer {
+    /// Makes the directory and those above it.
+    pub(super) fn create_directory(&self) -> Result<(), FileError> {
+        let path = &self.directory;
+        let made = self.disk.create_directory(path);
+        made.map_err(|error| FileError::Create { path: path.clone(), error })
+    }
+
+    /// Ends the current file and begins the next. When no new file can be made, the current one
+    /// stays.
+    pub(super) fn roll(&mut self) -> Result<(), FileError> {
+        let next = self.create()?;
+        self.finish();
+        self.current = Some(next);
+        self.metrics.connections_created.add(1);
+        self.write_header();
+        Ok(())
+    }
+
+    /// Counts a file that could not be made, but for the first, which the runner counts.
+    pub(super) fn count_failure(&self) {
+        self.metrics.connections_failed.add(1);
+    }
+
+    /// Turns events into bytes in the buffer; does not block. A file must be open.
+    pub(super) fn serialize(&mut self, events: &[Event]) -> Result<(), SerializeError> {
+        self.buffer.clear();
+        if self.current.as_ref().is_none_or(|current| current.len == 0) {
+            self.serializer.start(&mut self.buffer, Start::Created);
+        }
+        let done = self.serializer.write(events, &mut self.buffer);
+        self.serializer.flush(&mut self.buffer);
+        if done.is_err() {
+            // All or nothing: what came before the bad event goes as well.
+            self.buffer.clear();
+        }
+        done
+    }
+
+    /// Appends the buffer to the file, or leaves the file as it was. After an error that makes the
+    /// file doubtful it is closed.
+    pub(super) fn append(&mut self) -> Result<(), FileError> {
+        let Some(mut current) = self.current.take() else {
+            // Only a caller that did not open one after an error comes here.
+            return Err(FileError::NoFreeName(self.directory.clone()));
+        };
+        let written = current.append(&self.buffer, self.sync == SyncWhen::Batch);
+        if self.buffer.capacity() > KEPT_BYTES {
+            self.buffer = BytesMut::new();
+        }
+        match &written {
+            Ok(()) | Err(FileError::Write { .. }) => self.current = Some(current),
+            Err(_) => self.metrics.connections_closed.add(1),
+        }
+        written
+    }
+
+    /// Ends the current file, if there is one. Trouble is logged: nothing can be done about it, and
+    /// every batch in the file is whole.
+    pub(super) fn finish(&mut self) {
+        if self.current.is_none() {
+            return;
+        }
+        self.write_header();
+        let Some(mut current) = self.current.take() else { return };
+        self.metrics.connections_closed.add(1);
+        self.buffer.clear();
+        self.serializer.finish(&mut self.buffer);
+        let ended = match current.append(&self.buffer, false) {
+            Ok(()) if self.sync != SyncWhen::Never => current.sync(),
+            done => done,
+        };
+        if let Err(error) = ended {
+            warn!(component = %self.component, %error, "a file could not be ended properly");
+        }
+    }
+
+    /// Writes the header of a new file. When that fails the next batch brings it along.
+    fn write_header(&mut self) {
+        let Some(current) = self.current.as_mut().filter(|current| current.len == 0) else {
+            return;
+        };
+        self.buffer.clear();
+        self.serializer.start(&mut self.buffer, Start::Created);
+        if let Err(error) = current.append(&self.buffer, false) {
+            warn!(component = %self.component, %error, "the header of a new file is written later");
+            if !matches!(error, FileError::Write { .. }) {
+                self.current = None;
+                self.metrics.connections_closed.add(1);
+            }
+        }
+    }
+
+    /// A new file under the next free name. What is there already is never touched.
+    fn create(&mut self) -> Result<Current, FileError> {
+        let mut path = self.directory.clone();
+        for _ in 0..MOST_NAMES {
+            path = self.directory.join(self.names.next(self.world.now_millis()));
+            let made = self.disk.create(&path).and_then(|output| {
+                if self.sync == SyncWhen::Batch {
+                    self.disk.sync_directory(&self.directory)?;
+                }
+                Ok(output)
+            });
+            match made {
+                Ok(output) => return Ok(Current { path, output, len: 0 }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    self.names.give_back();
+                    return Err(FileError::Create { path, error });
+                }
+            }
+        }
+        Err(FileError::NoFreeName(path))
+    }
+}
+
+impl Current {
+    fn append(&mut self, bytes: &[u8], sync: bool) -> Result<(), FileError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.output.write(&bytes[written..]) {
+                Ok(0) => return Err(self.undo(written, io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.undo(written, error)),
+            }
+        }
+        if !self.output.is_named().unwrap_or(true) {
+            return Err(FileError::Removed(self.path.clone()));
+        }
+        if sync && let Err(failed) = self.sync() {
+            // After a failed sync nobody knows what the disk has, and a second one would not
+            // tell: the batch is taken out, so that it is not there twice, and goes elsewhere.
+            return Err(match self.output.take_back(bytes.len() as u64) {
+                Ok(()) => failed,
+                Err(then) => self.torn(bytes.len(), io::Error::other(failed), then),
+            });
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn undo(&mut self, written: usize, error: io::Error) -> FileError {
+        let undone = match written {
+            0 => Ok(()),
+            written => self.output.take_back(written as u64),
+        };
+        match undone {
+            Ok(()) => FileError::Write { path: self.path.clone(), error },
+            Err(then) => self.torn(written, error, then),
+        }
+    }
+
+    fn torn(&self, written: usize, error: io::Error, then: io::Error) -> FileError {
+        FileError::Torn { path: self.path.clone(), torn_bytes: written as u64, error, then }
+    }
+
+    fn sync(&mut self) -> Result<(), FileError> {
+        let synced = self.output.sync();
+        synced.map_err(|error| FileError::Sync { path: self.path.clone(), error })
+    }
+}

@@ -1,0 +1,140 @@
+//! Flume's jars, resolved once with Maven into a cache folder and shared by all who start it.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::peers::{Missing, found_in};
+
+const VERSION: &str = "1.11.0";
+
+/// Groups and artifacts of Flume itself; the version is Flume's own.
+const FLUME: &[(&str, &str)] = &[
+    ("org.apache.flume", "flume-ng-node"),
+    ("org.apache.flume", "flume-ng-core"),
+    ("org.apache.flume", "flume-ng-sdk"),
+    ("org.apache.flume", "flume-ng-configuration"),
+    ("org.apache.flume", "flume-tools"),
+    ("org.apache.flume.flume-ng-channels", "flume-file-channel"),
+    ("org.apache.flume.flume-ng-channels", "flume-spillable-memory-channel"),
+    ("org.apache.flume.flume-ng-sources", "flume-taildir-source"),
+    ("org.apache.flume.flume-ng-sinks", "flume-http-sink"),
+];
+
+/// What Flume logs with; the version comes from Flume's parent.
+const LOGGING: &[(&str, &str)] = &[
+    ("org.apache.logging.log4j", "log4j-slf4j-impl"),
+    ("org.apache.logging.log4j", "log4j-1.2-api"),
+    ("org.apache.logging.log4j", "log4j-core"),
+];
+
+/// A cold Maven repository on a slow line needs minutes; more than this means that it hangs.
+const MAVEN_LIMIT: Duration = Duration::from_secs(600);
+
+/// The folder with Flume's jars. A stamp file marks it whole, a lock file keeps two processes from filling it at once.
+pub(crate) fn flume() -> Result<PathBuf, Missing> {
+    let home = cache().join(format!("flume-{VERSION}"));
+    let lib = home.join("lib");
+    let stamp = home.join("complete");
+    if stamp.is_file() {
+        return Ok(lib);
+    }
+    let failed = |error: io::Error| Missing::Jars(format!("{}: {error}", home.display()));
+    fs::create_dir_all(&home).map_err(failed)?;
+    let lock = File::create(home.join("lock")).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    if stamp.is_file() {
+        return Ok(lib);
+    }
+    if lib.exists() {
+        fs::remove_dir_all(&lib).map_err(failed)?;
+    }
+    resolve(&home, &lib)?;
+    fs::write(&stamp, VERSION).map_err(failed)?;
+    Ok(lib)
+}
+
+fn resolve(home: &Path, lib: &Path) -> Result<(), Missing> {
+    let maven = found_in("MAVEN_HOME", "mvn").ok_or(Missing::Maven)?;
+    let failed = |error: io::Error| Missing::Jars(error.to_string());
+    fs::write(home.join("pom.xml"), pom()).map_err(failed)?;
+    let log = home.join("maven.log");
+    let said = File::create(&log).map_err(failed)?;
+    let mut child = Command::new(maven)
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .args(["-Drat.skip=true", "-Denforcer.skip=true"])
+        .arg(format!("-DoutputDirectory={}", lib.display()))
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .stdout(said.try_clone().map_err(failed)?)
+        .stderr(said)
+        .spawn()
+        .map_err(failed)?;
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(failed)? {
+            Some(status) => break status,
+            None if began.elapsed() > MAVEN_LIMIT => {
+                child.kill().map_err(failed)?;
+                break child.wait().map_err(failed)?;
+            }
+            None => thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Missing::Jars(format!("maven ended with {status}, its words are in {}", log.display())))
+    }
+}
+
+/// Our own POM. Its version is Flume's because the parent names Flume's modules by `project.version`.
+fn pom() -> String {
+    let mut wanted = String::new();
+    for (group, artifact) in FLUME {
+        depend(&mut wanted, group, artifact, &format!("<version>{VERSION}</version>"));
+    }
+    for (group, artifact) in LOGGING {
+        depend(&mut wanted, group, artifact, "");
+    }
+    format!(
+        r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <parent>
+    <groupId>org.apache.flume</groupId>
+    <artifactId>flume-parent</artifactId>
+    <version>{VERSION}</version>
+    <relativePath/>
+  </parent>
+  <groupId>splashdam</groupId>
+  <artifactId>flume-peer</artifactId>
+  <version>{VERSION}</version>
+  <packaging>pom</packaging>
+  <dependencies>
+{wanted}  </dependencies>
+</project>
+"#
+    )
+}
+
+fn depend(pom: &mut String, group: &str, artifact: &str, version: &str) {
+    writeln!(
+        pom,
+        "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>{version}</dependency>"
+    )
+    .expect("writing to a string does not fail");
+}
+
+fn cache() -> PathBuf {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+        .unwrap_or_else(env::temp_dir);
+    base.join("splashdam")
+}

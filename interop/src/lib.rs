@@ -1,0 +1,19 @@
+//! Real agents side by side: Apache Flume 1.11 on a JDK and splashdam's own binary, started on the same
+//! configuration and asked the same questions. Tests and benchmarks lean on this crate; nothing else does.
+//!
+//! Read [`peers`] first (what is on this machine), then [`agent`] (one running process), then the readers of what
+//! an agent leaves behind.
+
+pub mod agent;
+pub mod avro_file;
+pub mod jars;
+pub mod outputs;
+pub mod peers;
+pub mod properties_oracle;
+pub mod scrape;
+pub mod tail_rig;
+
+pub use agent::{Agent, Usage};
+pub use peers::{Make, Missing, Peers};
+pub use scrape::Metrics;
+pub use tail_rig::{TailRig, run_flume_taildir};
