@@ -110,8 +110,7 @@ impl Header {
         segment: u64,
         offset: u64,
     ) -> Result<Header, NotAFrame> {
-        let bytes: &[u8; HEADER_BYTES] =
-            bytes.first_chunk().ok_or(NotAFrame::Short)?;
+        let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(NotAFrame::Short)?;
         let (segment_found, offset_found) = (u64_at(bytes, 24), u64_at(bytes, 32));
         // The cheap tests come first: looking for the next frame behind a bad one tries every place.
         if segment_found != segment

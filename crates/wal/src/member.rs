@@ -158,13 +158,16 @@ pub fn admit(
         if member.is_none() && segments {
             return Err(OpenError::Membership {
                 place: storage.place(),
-                why: "it holds segments but no readable member file; restore member-a or member-b".into(),
+                why: "it holds segments but no readable member file; restore member-a or member-b"
+                    .into(),
             });
         }
         found.push((storage, member));
     }
-    let reference =
-        found.iter().filter_map(|(_, member)| member.as_ref()).max_by_key(|member| member.generation);
+    let reference = found
+        .iter()
+        .filter_map(|(_, member)| member.as_ref())
+        .max_by_key(|member| member.generation);
     let mut member = match reference {
         Some(reference) => reference.clone(),
         None => Member {
@@ -182,7 +185,9 @@ pub fn admit(
         let refuse = |why: String| Err(OpenError::Membership { place: storage.place(), why });
         match own {
             Some(own) if own.log != member.log => {
-                return refuse("it belongs to another log; name the directories of one log only".into());
+                return refuse(
+                    "it belongs to another log; name the directories of one log only".into(),
+                );
             }
             Some(own) => {
                 stale |= own.generation != member.generation;
@@ -248,6 +253,11 @@ pub fn admit(
     }
     if stale {
         announce(&mut member)?;
+    } else {
+        // The names that were read may so far be in the page cache only.
+        for storage in &ordered {
+            storage.sync_dir().asked("sync the names in", "", &**storage)?;
+        }
     }
     Ok((member, ordered))
 }

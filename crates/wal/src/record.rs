@@ -376,7 +376,8 @@ impl CursorMeta {
 
 /// Lists here have at most as many entries as their counts can say; callers keep to that.
 pub(crate) fn put_len16(out: &mut Vec<u8>, length: usize) {
-    let length = u16::try_from(length).expect("lists with short counts are limited where they grow");
+    let length =
+        u16::try_from(length).expect("lists with short counts are limited where they grow");
     out.extend_from_slice(&length.to_le_bytes());
 }
 
@@ -426,10 +427,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    pub(crate) fn list16<T>(
-        &mut self,
-        entry: impl Fn(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub(crate) fn list16<T>(&mut self, entry: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = usize::from(self.u16()?);
         (0..count).map(|_| entry(self)).collect()
     }

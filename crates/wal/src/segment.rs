@@ -326,7 +326,9 @@ mod tests {
         for wanted in [0, 1, 77, u64::MAX] {
             assert_eq!(number(&name(wanted)), Some(wanted));
         }
-        for other in ["1.seg", "00000000000000000001.seg.tmp", "splashdam.lock", "+0000000000000000001.seg"] {
+        for other in
+            ["1.seg", "00000000000000000001.seg.tmp", "splashdam.lock", "+0000000000000000001.seg"]
+        {
             assert_eq!(number(other), None, "{other}");
         }
     }

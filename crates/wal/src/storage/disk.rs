@@ -48,8 +48,11 @@ impl Storage for Disk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path.join(name))?;
         Ok(Arc::new(DiskFile(file)))
     }
 
@@ -84,15 +87,16 @@ impl Storage for Disk {
     /// Two locks: one that also keeps out this very process, and the POSIX one that Java takes.
     fn lock(&self, name: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
         let path = self.path.join(name);
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let open =
+            || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open()?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-            match error {
+        rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(
+            |error| match error {
                 rustix::io::Errno::ACCESS => io::ErrorKind::WouldBlock.into(),
                 other => io::Error::from(other),
-            }
-        })?;
+            },
+        )?;
         Ok(Box::new(file))
     }
 

@@ -1,0 +1,3 @@
+//! The log under crashes, faults and damage.
+
+mod crashes;
