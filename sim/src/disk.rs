@@ -294,9 +294,14 @@ impl Inode {
         }
     }
 
+    /// Only what waits is written: what an earlier sync failed to write does not wait any more.
     fn sync(&mut self) {
-        self.pending.clear();
-        self.durable = self.seen.clone();
+        for pending in std::mem::take(&mut self.pending) {
+            match pending {
+                Pending::Length(length) => self.durable.resize(length, 0),
+                Pending::Write { offset, bytes } => write_into(&mut self.durable, offset, &bytes),
+            }
+        }
     }
 }
 

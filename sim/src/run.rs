@@ -140,7 +140,7 @@ impl Run {
             group_bytes: 8 << 10,
             window_bytes: 3 << 10,
             read_bytes: 2 << 10,
-            reserve_bytes: 4 << 10,
+            reserve_bytes: 24 << 10,
             on_damage: self.on_damage,
             surroundings: Arc::new(self.disks.clone()),
             notice: Arc::new(move |notice| {

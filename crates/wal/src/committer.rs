@@ -95,6 +95,8 @@ pub struct Committer<R: Record> {
     pub(crate) index: usize,
     pub(crate) directory: Directory,
     pub(crate) pending: VecDeque<Request<R>>,
+    /// Numbers of failed puts whose frames a crash may still bring back.
+    pub(crate) stranded: Vec<(u16, Range<u64>)>,
     pub(crate) stale: Option<CursorMeta>,
 }
 
@@ -208,17 +210,17 @@ impl<R: Record> Committer<R> {
         drop(frames);
         match done {
             Ok(headers) => {
-                let line = &self.shared.lines[self.index];
-                line.watermark.store(self.directory.watermark(), Ordering::Release);
+                self.durable();
                 for (job, header) in jobs.into_iter().zip(headers) {
                     self.publish(job, &header);
                 }
             }
             Err(error) => {
                 let why = CommitError::Failed(error.to_string());
+                let sealed = self.seal();
                 // Backwards, so that the numbers given last are the first to be given again.
                 for job in jobs.into_iter().rev() {
-                    self.withdraw(&job);
+                    self.withdraw(&job, sealed);
                     job.request.refuse(&self.shared, why.clone());
                 }
                 self.give_up_if_failed(&error.to_string());
@@ -330,13 +332,42 @@ impl<R: Record> Committer<R> {
         }
     }
 
-    fn withdraw(&self, job: &Job<R>) {
-        if let Some(put) = &job.put {
-            for (queue, first) in put.queues.iter().rev() {
-                let numbers = *first..*first + u64::from(put.events);
+    fn withdraw(&mut self, job: &Job<R>, sealed: bool) {
+        let Some(put) = &job.put else { return };
+        for (queue, first) in put.queues.iter().rev() {
+            let numbers = *first..*first + u64::from(put.events);
+            // As long as a crash may bring the frame back, its numbers must not count as gone: the
+            // cursor of another directory would say so, and half of the put would be missed.
+            if sealed || self.shared.lines.len() == 1 {
                 self.shared.slots[usize::from(*queue)].lock().withdraw(numbers);
+            } else {
+                self.stranded.push((*queue, numbers));
             }
         }
+    }
+
+    /// Something was synced: the watermark rises, and frames of dead segments are void for good.
+    fn durable(&mut self) {
+        let line = &self.shared.lines[self.index];
+        line.watermark.store(self.directory.watermark(), Ordering::Release);
+        for (queue, numbers) in self.stranded.drain(..) {
+            self.shared.slots[usize::from(queue)].lock().withdraw(numbers);
+        }
+    }
+
+    /// Begins a new segment after a failure, which makes void what the dead one may still hold.
+    fn seal(&mut self) -> bool {
+        while !self.directory.failed() {
+            let cursor = self.shared.cursor();
+            if self.directory.roll(cursor, 0).is_err() {
+                return false;
+            }
+            if self.directory.append(&[]).is_ok() {
+                self.durable();
+                return true;
+            }
+        }
+        false
     }
 
     /// Frees segments that nobody needs, and makes the next one ready.
@@ -379,8 +410,7 @@ impl<R: Record> Committer<R> {
         let now = self.shared.options.surroundings.now_millis();
         match self.directory.append(&[Outgoing::bare(Kind::Cursor, &meta, now)]) {
             Ok(_) => {
-                let line = &self.shared.lines[self.index];
-                line.watermark.store(self.directory.watermark(), Ordering::Release);
+                self.durable();
                 Ok(())
             }
             Err(error) => {

@@ -16,6 +16,11 @@ use crate::storage::{Asked, DiskError, Storage, StorageFile, write_all_at};
 /// Failures one after another that stop a directory for good.
 const MOST_FAILURES: u32 = 3;
 
+/// The file that holds blocks for a full disk.
+const RESERVE: &str = "splashdam.reserve";
+/// Room for takes in a segment that is made short because the disk is full.
+const SHORT_BYTES: u64 = 4096;
+
 /// The segments of a directory that may be read.
 #[derive(Default)]
 pub struct Registry(Mutex<BTreeMap<u64, Arc<SegmentFile>>>);
@@ -105,8 +110,10 @@ pub struct Directory {
     lengths: BTreeMap<u64, u64>,
     current: Option<Current>,
     spare: Option<Spare>,
-    /// Files that were segments and may become one again.
-    retired: Option<(u64, Arc<dyn StorageFile>, u64)>,
+    /// A file that was a segment and may become one again.
+    retired: Option<(String, Arc<dyn StorageFile>)>,
+    /// Blocks held for takes and for the next start when the disk is full.
+    reserve: Option<(Arc<dyn StorageFile>, u64)>,
     next_number: u64,
     next_lsn: u64,
     watermark: u64,
@@ -140,6 +147,7 @@ impl Directory {
             current: None,
             spare: None,
             retired: None,
+            reserve: None,
             next_number: recovered.next_number,
             next_lsn: recovered.watermark + 1,
             watermark: recovered.watermark,
@@ -153,12 +161,16 @@ impl Directory {
     /// only then the header that makes them count and the old ones void.
     pub fn begin(&mut self, cursor: CursorMeta, recovered: &Recovered) -> Result<(), OpenError> {
         let tail = &recovered.tail;
-        for (file, header) in &recovered.headers {
-            self.write_header(&**file, header)?;
-        }
         let tail_bytes: u64 =
             tail.iter().map(|frame| frame_bytes(frame.meta.len(), frame.body.len())).sum();
-        let header = self.roll(cursor, tail_bytes)?;
+        self.find_reserve();
+        let header = match self.roll(cursor.clone(), tail_bytes) {
+            Err(error) if error.is_full() => {
+                self.shorten(recovered)?;
+                self.roll(cursor, tail_bytes)?
+            }
+            other => other?,
+        };
         let puts: Vec<_> = tail
             .iter()
             .map(|frame| (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten())
@@ -184,6 +196,41 @@ impl Directory {
         let header = SegmentHeader { watermark: self.watermark, ..header };
         let Some(current) = &self.current else { return Ok(()) };
         self.write_header(&*current.file.file, &header)?;
+        Ok(())
+    }
+
+    /// Writes again, equal, what may so far stand in the page cache only. Done in all directories
+    /// before any of them writes down what the others hold.
+    pub fn harden(&self, recovered: &Recovered) -> Result<(), OpenError> {
+        for one in &recovered.headers {
+            self.write_header(&*one.file, &one.header)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the reserve of an earlier start, so that it is at hand if the disk is full.
+    fn find_reserve(&mut self) {
+        let names = self.storage.list().unwrap_or_default();
+        if names.iter().any(|name| name == RESERVE) {
+            // Its length is looked at, and made durable, before a put relies on it.
+            self.reserve = self.storage.open(RESERVE).ok().map(|file| (file, 0));
+        }
+    }
+
+    /// Gives back the room behind the last frames, and files of no use: the disk is full, and yet
+    /// there must be a segment for takes.
+    fn shorten(&mut self, recovered: &Recovered) -> Result<(), DiskError> {
+        for one in recovered.headers.iter().filter(|one| one.frames_end < one.header.length) {
+            let name = segment::name(one.header.number);
+            let header = SegmentHeader { length: one.frames_end, ..one.header };
+            self.write_header(&*one.file, &header)?;
+            one.file.truncate(one.frames_end).and_then(|()| one.file.sync_data()).asked(
+                "shorten",
+                &name,
+                &*self.storage,
+            )?;
+        }
+        self.clear(&recovered.leftovers);
         Ok(())
     }
 
@@ -238,14 +285,24 @@ impl Directory {
         self.current.as_ref().is_some_and(|current| current.offset + bytes <= current.length)
     }
 
-    /// Whether `pending` bytes of frames and then a put of `bytes` may be written while room is
-    /// left for takes: in a prepared segment, or in the reserve of this one.
+    /// Whether `pending` bytes of frames and then a put of `bytes` may be written: there is room in
+    /// this segment or a prepared one, and the reserve for takes is there.
     pub fn admits_put(&mut self, pending: u64, bytes: u64) -> bool {
-        if self.spare.is_some() || self.fits(pending + bytes + self.options.reserve_bytes) {
-            return true;
+        let fits = self.fits(pending + bytes);
+        if !self.reserve_covers(bytes) || (self.spare.is_none() && !fits) {
+            self.prepare_ahead(bytes);
         }
-        self.prepare_ahead(bytes);
-        self.spare.is_some()
+        self.reserve_covers(bytes) && (fits || self.spare.is_some())
+    }
+
+    /// Whether the reserve could take a put of `bytes` at the next start, with all that goes along.
+    fn reserve_covers(&self, bytes: u64) -> bool {
+        let needed = self.reserve_bytes(bytes);
+        self.reserve.as_ref().is_some_and(|(_, length)| *length >= needed)
+    }
+
+    fn reserve_bytes(&self, bytes: u64) -> u64 {
+        self.options.reserve_bytes.max(bytes + 2 * FIRST_FRAME + SHORT_BYTES)
     }
 
     /// Ends the current segment and makes ready the next one, with room for `least` bytes of
@@ -259,13 +316,23 @@ impl Directory {
             Some(spare) if spare.length >= least => spare,
             Some(spare) => {
                 // Too small for a frame this large: the file is made longer.
-                if let Some((number, ..)) = self.retired.take() {
-                    self.discard(&segment::name(number));
+                if let Some((name, _)) = self.retired.take() {
+                    self.discard(&name);
                 }
-                self.retired = Some((spare.number, spare.file, spare.length));
-                self.prepare(least)?
+                self.retired = Some((segment::name(spare.number), spare.file));
+                self.prepare(least, false)?
             }
-            None => self.prepare(least)?,
+            // With a full disk a short segment does: there will be only takes in it.
+            None => match self.prepare(least, false) {
+                Err(error) if error.is_full() => {
+                    if let Some((file, _)) = self.reserve.take() {
+                        self.retired = Some((RESERVE.to_owned(), file));
+                    }
+                    self.full = true;
+                    self.prepare(least, true)?
+                }
+                other => other?,
+            },
         };
         let mut salt = [0; 32];
         self.options.surroundings.random(&mut salt).asked(
@@ -373,7 +440,7 @@ impl Directory {
                 (Some(held), Some(length))
                     if self.retired.is_none() && length == self.options.segment_bytes =>
                 {
-                    self.retired = Some((number, held.file.clone(), length));
+                    self.retired = Some((segment::name(number), held.file.clone()));
                 }
                 _ => self.discard(&segment::name(number)),
             }
@@ -395,16 +462,13 @@ impl Directory {
     /// Makes the next segment ready, so that a roll finds it and a full disk shows early.
     pub fn prepare_ahead(&mut self, least: u64) {
         let room = FIRST_FRAME + (64 << 10) + least;
-        if self.spare.as_ref().is_some_and(|spare| spare.length >= room) || self.failed() {
+        let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
+        if (ready && self.reserve_covers(least)) || self.failed() {
             return;
         }
         let before = self.full;
-        let prepared = self.room_for_puts(room).and_then(|()| self.prepare(room));
-        match prepared {
-            Ok(spare) => {
-                self.spare = Some(spare);
-                self.full = false;
-            }
+        match self.prepare_both(room, least) {
+            Ok(()) => self.full = false,
             Err(error) => {
                 // Whatever the reason, there is no next segment yet: puts wait, takes have the
                 // reserve. A fault of another kind shows again when the segment is needed.
@@ -424,6 +488,31 @@ impl Directory {
                 false => Notice::DiskRoom { place },
             });
         }
+    }
+
+    fn prepare_both(&mut self, room: u64, least: u64) -> Result<(), DiskError> {
+        if !self.reserve_covers(least) {
+            let file = self.hold_reserve(self.reserve_bytes(least))?;
+            self.reserve = Some((file, self.reserve_bytes(least)));
+        }
+        if self.spare.is_none() {
+            self.room_for_puts(room)?;
+            self.spare = Some(self.prepare(room, false)?);
+        }
+        Ok(())
+    }
+
+    /// The reserve's file, of an earlier start or a new one.
+    fn hold_reserve(&self, bytes: u64) -> Result<Arc<dyn StorageFile>, DiskError> {
+        let storage = &*self.storage;
+        let there = storage.list().asked("list", "", storage)?.iter().any(|name| name == RESERVE);
+        let file = match there {
+            true => storage.open(RESERVE).asked("open", RESERVE, storage)?,
+            false => storage.create(RESERVE).asked("create", RESERVE, storage)?,
+        };
+        file.allocate(bytes).and_then(|()| file.sync_data()).asked("allocate", RESERVE, storage)?;
+        storage.sync_dir().asked("sync the names in", "", storage)?;
+        Ok(file)
     }
 
     /// Whether a new file would leave as much space free as was asked for. Takes do not ask.
@@ -459,15 +548,15 @@ impl Directory {
     }
 
     /// A file under its own name, of at least `least` bytes, all of that durable.
-    fn prepare(&mut self, least: u64) -> Result<Spare, DiskError> {
+    fn prepare(&mut self, least: u64, short: bool) -> Result<Spare, DiskError> {
         let storage = &*self.storage;
         let number = self.next_number;
         self.next_number += 1;
         let name = segment::name(number);
-        let length = least.max(self.options.segment_bytes).next_multiple_of(ALIGN);
+        let usual = if short { least + SHORT_BYTES } else { self.options.segment_bytes };
+        let length = least.max(usual).next_multiple_of(ALIGN);
         let file = match self.retired.take() {
-            Some((old, file, _)) => {
-                let old = segment::name(old);
+            Some((old, file)) => {
                 storage.rename(&old, &name).asked("rename", &old, storage)?;
                 file
             }

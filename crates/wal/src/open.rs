@@ -7,12 +7,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use crate::committer::{Committer, Reader};
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
+use crate::frame::Kind;
 use crate::log::{Line, Log, Shared, Slot};
 use crate::member;
 use crate::options::{Notice, OnDamage, Options};
 use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
-use crate::record::{QueueCursor, Record, SegmentEntry};
+use crate::record::{PutMeta, QueueCursor, Record, SegmentEntry};
 use crate::recovery::{Recovered, quarantine, recover};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
@@ -87,6 +88,7 @@ impl<R: Record> Log<R> {
             all.push(recovered);
         }
         check_recovered(&storages, &all, &state)?;
+        forget_stored_elsewhere(&mut all);
         report_damage(&storages, &all, &options)?;
 
         let mut directories = Vec::new();
@@ -124,6 +126,9 @@ impl<R: Record> Log<R> {
         for (line, recovered) in shared.lines.iter().zip(&all) {
             line.watermark.store(recovered.watermark, Ordering::Release);
         }
+        for (directory, recovered) in directories.iter().zip(&all) {
+            directory.harden(recovered)?;
+        }
         let mut committers = Vec::new();
         for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
             directory.begin(shared.cursor(), recovered)?;
@@ -136,6 +141,7 @@ impl<R: Record> Log<R> {
                 index,
                 directory,
                 pending: Default::default(),
+                stranded: Vec::new(),
                 stale: None,
             });
         }
@@ -163,11 +169,32 @@ fn check_options(
     {
         return refuse("the name of a queue has at most 1024 bytes, a path at most 65535");
     }
-    if options.segment_bytes < 4 * FIRST_FRAME || options.reserve_bytes > options.segment_bytes / 2
+    if options.segment_bytes < 4 * FIRST_FRAME
+        || options.reserve_bytes < options.group_bytes.saturating_add(FIRST_FRAME)
     {
-        return refuse("a segment has at least 32768 bytes and the reserve is at most half of it");
+        return refuse("a segment has at least 32768 bytes and the reserve is larger than a group");
     }
     Ok(())
+}
+
+/// A put whose sync failed in one directory may have been sent again and stored in another.
+fn forget_stored_elsewhere(all: &mut [Recovered]) {
+    for index in 0..all.len() {
+        let mut tail = std::mem::take(&mut all[index].tail);
+        let mut forgotten = Vec::new();
+        tail.retain(|frame| {
+            let put = (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten();
+            let Some(origin) = put.and_then(|put| put.origin) else { return true };
+            let one = (origin.sender, origin.order());
+            let elsewhere = (0..all.len()).any(|i| i != index && all[i].origins.contains(&one));
+            if elsewhere {
+                forgotten.push(one);
+            }
+            !elsewhere
+        });
+        all[index].origins.retain(|one| !forgotten.contains(one));
+        all[index].tail = tail;
+    }
 }
 
 /// What must be there and is not, and directories that contradict each other.

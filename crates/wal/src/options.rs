@@ -107,7 +107,8 @@ pub struct Options {
     pub window_bytes: usize,
     /// Bytes of one read when events come back from the disk.
     pub read_bytes: usize,
-    /// Room in the last segment that only takes and cursors may use.
+    /// Bytes held back in each directory, so that takes go on and the log opens when the disk is
+    /// full; more than `group_bytes`.
     pub reserve_bytes: u64,
     /// Free bytes below which no segment is made for puts (Flume's `minimumRequiredSpace`).
     pub least_free_bytes: u64,
@@ -131,7 +132,7 @@ impl Default for Options {
             group_bytes: 8 << 20,
             window_bytes: 16 << 20,
             read_bytes: 1 << 20,
-            reserve_bytes: 8 << 20,
+            reserve_bytes: 12 << 20,
             least_free_bytes: 0,
             most_senders: 16_384,
             on_damage: OnDamage::Quarantine,

@@ -51,14 +51,14 @@ pub fn read<R: Record>(
                 in_flight.iter().next().map_or(next, |range| range.start).max(place.expected);
             break;
         };
+        if used >= room && !pieces.is_empty() {
+            break;
+        }
         skip(&mut void, &in_flight, place.expected..number);
         let Some(piece) = place.heads[directory].pop_front() else { break };
         place.expected = place.expected.max(piece.numbers().end);
         used += usize::try_from(piece.count().bytes).unwrap_or(usize::MAX);
         pieces.push(piece);
-        if used >= room {
-            break;
-        }
     }
     Brought { place, pieces, void, damage }
 }

@@ -27,6 +27,19 @@ pub struct TailFrame {
     pub time: u64,
 }
 
+/// A batch by its sender, epoch and sequence.
+pub type Sent = ([u8; 16], (u64, u64));
+
+/// A segment that was walked.
+pub struct Headed {
+    /// Its file.
+    pub file: Arc<dyn StorageFile>,
+    /// Its header.
+    pub header: SegmentHeader,
+    /// Where its last good frame ends, of any kind.
+    pub frames_end: u64,
+}
+
 /// What a directory holds.
 pub struct Recovered {
     /// What its frames add up to.
@@ -37,9 +50,11 @@ pub struct Recovered {
     pub missing: Vec<SegmentEntry>,
     /// Headers that may so far stand in the page cache only: a process that was killed may have
     /// written them without a sync. They are written again, equal, before anything relies on them.
-    pub headers: Vec<(Arc<dyn StorageFile>, SegmentHeader)>,
+    pub headers: Vec<Headed>,
     /// Frames to be written again.
     pub tail: Vec<TailFrame>,
+    /// Senders, epochs and sequences of the puts that were read here.
+    pub origins: Vec<Sent>,
     /// The last frame known to be synced.
     pub watermark: u64,
     /// The last frame that counts.
@@ -79,7 +94,7 @@ pub fn recover(
     let _nothing_to_choose = options;
     let (candidates, mut leftovers, next_number) = candidates(storage, log, directory)?;
     let base = candidates.iter().rposition(|candidate| candidate.opening).unwrap_or(0);
-    let mut frames = Vec::new();
+    let (mut frames, mut headers) = (Vec::new(), Vec::new());
     let mut bad: Vec<Vec<(u64, u64)>> = vec![Vec::new(); candidates.len()];
     let mut watermark = candidates.iter().map(|one| one.header.watermark).max().unwrap_or(0);
     for (index, candidate) in candidates.iter().enumerate().skip(base) {
@@ -89,10 +104,12 @@ pub fn recover(
             void_from = u64::MAX;
         }
         let mut walk = Walk::new(&candidate.file, FIRST_FRAME, candidate.length, WALK_BYTES);
+        let mut frames_end = FIRST_FRAME;
         while let Some(found) = walk.step() {
             match found {
                 Found::Frame(header, meta) => {
                     watermark = watermark.max(header.watermark);
+                    frames_end = header.end();
                     if header.lsn < void_from && header.lsn >= candidate.header.first_lsn {
                         frames.push(Scanned { segment: index, header, meta });
                     }
@@ -100,17 +117,17 @@ pub fn recover(
                 Found::Bad { from, to } => bad[index].push((from, to)),
             }
         }
+        let (file, header) = (candidate.file.file.clone(), candidate.header);
+        headers.push(Headed { file, header, frames_end });
     }
 
     let mut recovered = Recovered {
         state: State::default(),
         segments: BTreeMap::new(),
         missing: Vec::new(),
-        headers: candidates[base.min(candidates.len())..]
-            .iter()
-            .map(|one| (one.file.file.clone(), one.header))
-            .collect(),
+        headers,
         tail: Vec::new(),
+        origins: Vec::new(),
         watermark,
         last_lsn: watermark,
         next_number,
@@ -165,6 +182,9 @@ pub fn recover(
             ));
             continue;
         };
+        if let Some(origin) = put.as_ref().and_then(|put| put.origin.as_ref()) {
+            recovered.origins.push((origin.sender, origin.order()));
+        }
         match body {
             Some(body) => {
                 recovered.tail.push(TailFrame {

@@ -12,12 +12,28 @@ fn one_seed_twice_gives_one_trace() {
     }
 }
 
-#[test]
-fn nothing_acknowledged_is_lost_at_any_crash_point() {
+/// Runs plans with a crash everywhere and says how many crashes there were.
+fn check(plans: impl Iterator<Item = Plan>, least: u64) {
     let mut crashes = 0;
-    for seed in 0..40 {
-        crashes += crash_everywhere(&Plan::new(seed), 1, 1).unwrap_or_else(|why| panic!("{why}"));
+    for plan in plans {
+        crashes += crash_everywhere(&plan, 1, 1).unwrap_or_else(|why| panic!("{why}"));
     }
     println!("{crashes} crashes, nothing lost");
-    assert!(crashes > 2_000, "only {crashes} crashes");
+    assert!(crashes >= least, "only {crashes} crashes");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_at_any_crash_point() {
+    check((0..40).map(Plan::new), 5_000);
+}
+
+#[test]
+fn nothing_is_lost_with_several_directories() {
+    check((100..120).map(|seed| Plan { disks: 2, ..Plan::new(seed) }), 3_000);
+    check((120..130).map(|seed| Plan { disks: 3, queues: 3, ..Plan::new(seed) }), 2_000);
+}
+
+#[test]
+fn nothing_is_lost_in_longer_runs() {
+    check((200..205).map(|seed| Plan { steps: 400, ..Plan::new(seed) }), 1_000);
 }

@@ -1,3 +1,5 @@
 //! The log under crashes, faults and damage.
 
 mod crashes;
+mod faults;
+mod planted;
