@@ -212,9 +212,18 @@ impl Disks {
         })))
     }
 
+    /// Disks that all hold what one of these holds.
+    pub fn copy_of(&self, disk: usize) -> Disks {
+        let copy = self.copy();
+        let one = copy.world().disks[disk].clone();
+        copy.world().disks.fill(one);
+        copy
+    }
+
     /// Puts back what a disk held in a copy: a restore from a backup.
     pub fn restore(&self, disk: usize, from: &Disks) {
-        let old = from.world().disks[disk].clone();
+        let mut old = from.world().disks[disk].clone();
+        old.locks.clear();
         self.world().disks[disk] = old;
     }
 }

@@ -128,6 +128,21 @@ impl Run {
         }
     }
 
+    /// The same disks and promises again, to try another fate; nothing may be open.
+    pub fn copy(&self, sabotage: Option<Sabotage>) -> Run {
+        Run {
+            disks: self.disks.copy(),
+            oracle: self.oracle.clone(),
+            verdict: self.verdict,
+            notices: Arc::default(),
+            on_damage: self.on_damage,
+            plan: Plan { sabotage, ..self.plan.clone() },
+            dice: self.dice.clone(),
+            answers: Arc::default(),
+            senders: self.senders.clone(),
+        }
+    }
+
     /// Opens the log.
     pub fn open(&self) -> Result<Life, OpenError> {
         let unlimited = Count { events: u64::MAX, bytes: u64::MAX };

@@ -377,10 +377,6 @@ impl<R: Record> Committer<R> {
         }
         let freeable = self.directory.freeable(&self.shared.lows());
         if !freeable.is_empty() {
-            if sabotaged!(self.shared.options, CursorAfterRemoval) {
-                self.directory.free(&freeable);
-                self.directory.free(&freeable);
-            }
             if self.write_cursor(&freeable).is_ok() {
                 self.directory.free(&freeable);
             }

@@ -230,6 +230,19 @@ impl Directory {
                 &*self.storage,
             )?;
         }
+        let walked = |number| recovered.headers.iter().any(|one| one.header.number == number);
+        for (number, (entry, held)) in &recovered.segments {
+            // Older ones are known by the end that the cursor says, whatever their header says.
+            if !walked(*number) {
+                held.file
+                    .length()
+                    .and_then(|length| match length > entry.end {
+                        true => held.file.truncate(entry.end).and_then(|()| held.file.sync_data()),
+                        false => Ok(()),
+                    })
+                    .asked("shorten", &segment::name(*number), &*self.storage)?;
+            }
+        }
         self.clear(&recovered.leftovers);
         Ok(())
     }
@@ -413,11 +426,11 @@ impl Directory {
         let current = self.current.as_ref().map(|current| current.file.number);
         let begun = self.looked_at != current;
         self.looked_at = current;
+        let early = if sabotaged!(self.options, RemovedTooEarly) { 3 } else { 0 };
         let done = |entry: &SegmentEntry| {
-            entry
-                .queues
-                .iter()
-                .all(|held| lows.get(&held.queue).is_some_and(|low| held.numbers.end <= *low))
+            entry.queues.iter().all(|held| {
+                lows.get(&held.queue).is_some_and(|low| held.numbers.end <= *low + early)
+            })
         };
         if !begun && self.table.values().next().is_some_and(|oldest| !done(oldest)) {
             return Vec::new();

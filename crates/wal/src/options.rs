@@ -80,16 +80,14 @@ pub enum Sabotage {
     NoDirectorySync,
     /// Bodies are believed without looking at their checksum.
     ChecksumSkipped,
-    /// Segments are removed before the cursor that makes them useless is durable.
-    CursorAfterRemoval,
+    /// Segments are removed while a few of their events are still there.
+    RemovedTooEarly,
     /// Frames claim to be synced while they are being written.
     WatermarkAhead,
     /// A segment is used on after its sync failed.
     SyncAgain,
     /// A segment begins with the state before the last takes were published.
     CursorBeforeData,
-    /// Frames of a dead segment stay valid.
-    DeadFramesCount,
     /// The tail that was kept at a start is not written again.
     TailNotCopied,
     /// A recovery's header is durable before the frames behind it.

@@ -99,10 +99,7 @@ pub fn recover(
     let mut watermark = candidates.iter().map(|one| one.header.watermark).max().unwrap_or(0);
     for (index, candidate) in candidates.iter().enumerate().skip(base) {
         let later = candidates[index + 1..].iter().map(|later| later.header.first_lsn);
-        let mut void_from = later.min().unwrap_or(u64::MAX);
-        if sabotaged!(options, DeadFramesCount) {
-            void_from = u64::MAX;
-        }
+        let void_from = later.min().unwrap_or(u64::MAX);
         let mut walk = Walk::new(&candidate.file, FIRST_FRAME, candidate.length, WALK_BYTES);
         let mut frames_end = FIRST_FRAME;
         while let Some(found) = walk.step() {
