@@ -108,7 +108,7 @@ pub struct Oracle {
 }
 
 /// An event of a queue: queue, put, index.
-type EventId = (u16, u64, u32);
+pub type EventId = (u16, u64, u32);
 
 impl Oracle {
     /// Invents a put.

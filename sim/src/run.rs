@@ -9,7 +9,7 @@ use splashdam_wal::{
 
 use crate::dice::Dice;
 use crate::disk::Disks;
-use crate::oracle::{Batch, Fate, Oracle};
+use crate::oracle::{Batch, EventId, Fate, Oracle};
 
 /// What is to happen.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ type Answers = Arc<Mutex<Vec<Answer>>>;
 
 enum Answer {
     Put(u64, Result<Stored, CommitError>),
-    Take(Vec<(u16, u64, u32)>, Result<(), CommitError>),
+    Take(Vec<EventId>, Result<(), CommitError>),
 }
 
 /// An open log, moved by hand.
@@ -82,7 +82,7 @@ pub struct Life {
     pub committers: Vec<Committer<Batch>>,
     /// Its reader.
     pub reader: Reader<Batch>,
-    leases: Vec<(Vec<(u16, u64, u32)>, Lease<Batch>)>,
+    leases: Vec<(Vec<EventId>, Lease<Batch>)>,
 }
 
 /// A run under way.
@@ -222,7 +222,7 @@ impl Run {
         self.hear()
     }
 
-    fn commit_lease(&mut self, ids: Vec<(u16, u64, u32)>, lease: Lease<Batch>) {
+    fn commit_lease(&mut self, ids: Vec<EventId>, lease: Lease<Batch>) {
         self.oracle.taking(&ids);
         let answers = self.answers.clone();
         lease.commit(Box::new(move |answer| {

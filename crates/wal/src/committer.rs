@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::directory::{Directory, Outgoing};
 use crate::error::CommitError;
@@ -15,6 +15,8 @@ use crate::options::sabotaged;
 use crate::queue::{Chunk, Count, Piece, Place};
 use crate::record::{Body, CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta};
 
+/// Longest wait for company; a quarter of the last group's time if that is less.
+const MOST_PATIENCE: Duration = Duration::from_micros(500);
 /// How often an idle thread looks whether segments can go and whether a full disk has room again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -131,15 +133,28 @@ impl<R: Record> Committer<R> {
         let shared = self.shared.clone();
         let guard = StopOnPanic(&shared);
         let line = &shared.lines[self.index];
+        let (mut last_group, mut patience) = (0, Duration::ZERO);
         loop {
             let inbox = locked(&line.inbox);
-            let idle = inbox.is_empty() && !shared.closing.load(Ordering::Acquire);
-            if idle {
-                drop(line.wake.wait_timeout(inbox, LOOK_EVERY));
-            } else {
-                drop(inbox);
+            let idle =
+                |inbox: &mut Vec<_>| inbox.is_empty() && !shared.closing.load(Ordering::Acquire);
+            let waited = line.wake.wait_timeout_while(inbox, LOOK_EVERY, idle);
+            let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            // Whoever was answered together will mostly be back together: a moment's wait lets
+            // them share the next sync, too. It ends when as many are there as the last time.
+            let fewer = |inbox: &mut Vec<_>| {
+                !inbox.is_empty()
+                    && inbox.len() < last_group
+                    && !shared.closing.load(Ordering::Acquire)
+            };
+            let waited = line.wake.wait_timeout_while(inbox, patience, fewer);
+            let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            last_group = inbox.len();
+            drop(inbox);
+            let start = Instant::now();
+            if self.commit_waiting() {
+                patience = (start.elapsed() / 4).min(MOST_PATIENCE);
             }
-            self.commit_waiting();
             if shared.closing.load(Ordering::Acquire) {
                 break;
             }
@@ -376,10 +391,8 @@ impl<R: Record> Committer<R> {
             return;
         }
         let freeable = self.directory.freeable(&self.shared.lows());
-        if !freeable.is_empty() {
-            if self.write_cursor(&freeable).is_ok() {
-                self.directory.free(&freeable);
-            }
+        if !freeable.is_empty() && self.write_cursor(&freeable).is_ok() {
+            self.directory.free(&freeable);
         }
         self.directory.prepare_ahead(0);
         let line = &self.shared.lines[self.index];

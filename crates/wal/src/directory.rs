@@ -702,6 +702,6 @@ fn header_of(frame: &Outgoing<'_>, segment: u64, offset: u64, lsn: u64, watermar
 /// The zeros behind a frame.
 fn padding(bytes: usize) -> &'static [u8] {
     const ZEROS: [u8; ALIGN as usize] = [0; ALIGN as usize];
-    const { assert!(HEADER_BYTES as u64 % ALIGN == 0) };
+    const { assert!((HEADER_BYTES as u64).is_multiple_of(ALIGN)) };
     &ZEROS[..bytes.next_multiple_of(ALIGN as usize) - bytes]
 }

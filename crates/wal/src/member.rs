@@ -105,7 +105,7 @@ impl Member {
         let file = storage.create(TEMPORARY).asked("create", TEMPORARY, storage)?;
         write_all_at(&*file, &mut [IoSlice::new(&bytes)], 0).asked("write", TEMPORARY, storage)?;
         file.sync_data().asked("sync", TEMPORARY, storage)?;
-        let copy = COPIES[usize::from(self.generation % 2 == 0)];
+        let copy = COPIES[usize::from(self.generation.is_multiple_of(2))];
         storage.rename(TEMPORARY, copy).asked("rename", TEMPORARY, storage)?;
         storage.sync_dir().asked("sync the names in", "", storage)
     }

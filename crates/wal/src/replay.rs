@@ -93,6 +93,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
     fn order_and_repetition_make_no_difference() {
         let origin =
             |sequence| Some(Origin { sender: [1; 16], epoch: 1, sequence, position: vec![] });

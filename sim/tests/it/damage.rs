@@ -173,7 +173,7 @@ fn directories_that_do_not_belong_are_refused() {
     };
     check("an empty sibling", &|run| run.disks.replace(1));
     check("a foreign sibling", &|run| {
-        run.disks.restore(1, &filled(Plan { seed: 99, ..plan.clone() }).disks)
+        run.disks.restore(1, &filled(Plan { seed: 99, ..plan.clone() }).disks);
     });
     check("a copy of the first", &|run| run.disks.restore(1, &run.disks.copy_of(0)));
     check("no member file", &|run| {

@@ -65,6 +65,7 @@ fn puts_come_back() {
 }
 
 #[test]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 fn takes_come_back() {
     for ranges in [vec![], vec![1..2], vec![5..9, 20..1 << 50]] {
         let meta = TakeMeta { queue: 3, ranges };
@@ -73,6 +74,7 @@ fn takes_come_back() {
 }
 
 #[test]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 fn cursors_come_back() {
     let entry = SegmentEntry {
         number: 4,
