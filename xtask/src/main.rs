@@ -6,10 +6,22 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod bench;
+mod check;
+mod docs;
+mod fuzz;
 mod interop;
+mod manifest;
+mod repository;
+mod test;
+mod tidy;
 
 const USAGE: &str = "usage: cargo xtask <command>
 
+  check      format, lints, dependency rules, tidiness, generated documents (--help for more)
+  test       all tests of the workspace (--require-interop: what is missing fails)
+  tidy       layering, sizes, and what each component must have
+  docs       writes docs/components/ and docs/compatibility.md (--check: only compares)
+  fuzz       random input for a parser (--help for more)
   bench      both agents at the same work, ratios into docs/benchmarks.md (--help for more)
   interop    our agent against real Flume, failing where something is missing
 ";
@@ -18,7 +30,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error:?}");
+            eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -29,6 +41,11 @@ fn run() -> Result<()> {
     let command = words.next();
     let rest: Vec<String> = words.collect();
     match command.as_deref() {
+        Some("check") => check::run(&rest),
+        Some("test") => test::run(&rest),
+        Some("tidy") => tidy::run(&rest),
+        Some("docs") => docs::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("interop") => interop::run(&rest),
         None | Some("help" | "--help" | "-h") => {

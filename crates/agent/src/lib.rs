@@ -2,14 +2,20 @@
 //!
 //! Start with [`topology`]: it is the agent. [`checked`] is what it is built from.
 
+pub mod account;
+pub mod admin;
 pub mod channel_slot;
 pub mod checked;
+pub mod health;
+pub mod provider;
 pub mod reader;
+pub mod reload;
 pub mod sink_runner;
 pub mod source_runner;
 pub mod status;
 pub mod supervisor;
 pub mod topology;
+pub mod watch;
 
 pub use checked::Checked;
 pub use reader::{Read, Reader};

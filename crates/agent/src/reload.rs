@@ -81,13 +81,17 @@ async fn apply(
     let reading = reader.clone();
     let read = tokio::task::spawn_blocking(move || reading.read(&loaded.sources)).await;
     let Ok(Read { checked, findings, .. }) = read else {
-        error!("reading the changed configuration panicked: this is a bug of ours; the configuration that runs stays in force");
+        error!(
+            "reading the changed configuration panicked: this is a bug of ours; the configuration that runs stays in force"
+        );
         return None;
     };
     log_findings(&findings, &sources);
     let now_known = Known::of(&findings);
     if !known.covers(&now_known) {
-        error!("the changed configuration has new errors, so nothing of it is applied; mend it and it is read again");
+        error!(
+            "the changed configuration has new errors, so nothing of it is applied; mend it and it is read again"
+        );
         return None;
     }
     let Some(checked) = checked else {

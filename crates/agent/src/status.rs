@@ -64,6 +64,16 @@ impl Board {
         sign
     }
 
+    /// Whether there is anybody, and everybody is at work or has done it.
+    pub fn is_ready(&self) -> bool {
+        let board = self.lock();
+        let up = |status: &Status| {
+            status.phase == Phase::Running
+                || status.phase == Phase::Closed && status.trouble.is_none()
+        };
+        !board.is_empty() && board.values().all(up)
+    }
+
     /// Everybody, by role and name.
     pub fn all(&self) -> Vec<((Role, Arc<str>), Status)> {
         self.lock().iter().map(|(key, status)| (key.clone(), status.clone())).collect()

@@ -134,7 +134,7 @@ impl Topology {
             }
         }
         for (name, running) in &self.groups {
-            let same = new.groups.iter().any(|g| *g == running.checked);
+            let same = new.groups.contains(&running.checked);
             let stays =
                 running.checked.sinks.iter().all(|s| !touched.channels.contains(&s.channel));
             if !(same && stays) {
@@ -142,7 +142,7 @@ impl Topology {
             }
         }
         for (name, running) in &self.sources {
-            let same = new.sources.iter().any(|s| *s == running.checked);
+            let same = new.sources.contains(&running.checked);
             let stays = running.checked.channels.iter().all(|c| !touched.channels.contains(c));
             if !(same && stays) {
                 touched.sources.insert(name.clone());

@@ -4,11 +4,19 @@
 //! any case, by alias or by Flume's class name.
 
 pub mod channels;
+pub mod charset;
 pub mod config_filters;
+pub mod deserializers;
+pub mod interceptors;
 mod java_map;
+pub mod java_regex;
 pub mod jceks;
+pub mod joda;
+pub mod processors;
+pub mod selectors;
 pub mod serializers;
 pub mod sinks;
+pub mod sources;
 mod time_zone;
 
 use splashdam_config::ConfigFilter;
@@ -29,7 +37,14 @@ pub static LISTS: Lists = Lists {
 };
 
 /// The sources, in order of the alphabet, as are all lists here.
-pub static SOURCES: &[Entry<dyn DynSource>] = &[];
+pub static SOURCES: &[Entry<dyn DynSource>] = &[
+    Entry::source::<sources::exec::Exec>(),
+    Entry::source::<sources::netcat::Netcat>(),
+    Entry::source::<sources::seq::Seq>(),
+    Entry::source::<sources::spooldir::SpoolDir>(),
+    Entry::source::<sources::stress::Stress>(),
+    Entry::source::<sources::taildir::Taildir>(),
+];
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
@@ -45,16 +60,34 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
 ];
 
 /// The interceptors.
-pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[];
+pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[
+    Entry::interceptor::<interceptors::Host>(),
+    Entry::interceptor::<interceptors::RegexExtractor>(),
+    Entry::interceptor::<interceptors::RegexFilter>(),
+    Entry::interceptor::<interceptors::RemoveHeader>(),
+    Entry::interceptor::<interceptors::SearchReplace>(),
+    Entry::interceptor::<interceptors::Static>(),
+    Entry::interceptor::<interceptors::Timestamp>(),
+    Entry::interceptor::<interceptors::UuidHeader>(),
+];
 
 /// The channel selectors.
-pub static SELECTORS: &[Entry<dyn Selector>] = &[];
+pub static SELECTORS: &[Entry<dyn Selector>] = &[
+    Entry::selector::<selectors::LoadBalancing>(),
+    Entry::selector::<selectors::Multiplexing>(),
+    Entry::selector::<selectors::Replicating>(),
+];
 
 /// The sink processors.
-pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[];
+pub static PROCESSORS: &[Entry<dyn SinkProcessor>] = &[
+    Entry::processor::<processors::Default>(),
+    Entry::processor::<processors::Failover>(),
+    Entry::processor::<processors::LoadBalance>(),
+];
 
 /// The stream serializers.
 pub static SERIALIZERS: &[Entry<dyn Serializer>] = &[
+    Entry::serializer::<serializers::avro_body::AvroBody>(),
     Entry::serializer::<serializers::avro_event::AvroEvent>(),
     Entry::serializer::<serializers::header_and_text::HeaderAndText>(),
     Entry::serializer::<serializers::text::Text>(),

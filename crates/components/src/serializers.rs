@@ -1,5 +1,6 @@
 //! Stream serializers, one file each, for sinks that write files, and how a sink finds its own.
 
+pub mod avro_body;
 mod avro_container;
 pub mod avro_event;
 pub mod header_and_text;

@@ -2,8 +2,9 @@
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
+use std::sync::Arc;
 
-use crate::{ChannelSet, Event};
+use crate::{ChannelSet, Event, Route};
 
 /// A number of events and the bytes in them (bodies and headers).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,10 +72,24 @@ pub struct Batch {
 
 /// How far an outlet came with a batch that it had to give back, so that putting it again
 /// neither edits it twice nor commits it twice to one channel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) intercepted: bool,
+    /// How many events it had before that.
+    pub(crate) received: usize,
     pub(crate) committed: ChannelSet,
+    /// Where its events go, once some channel has committed. A selector that takes turns would
+    /// send them elsewhere the next time, and what is in `committed` would be lost.
+    pub(crate) routes: Option<Routes>,
+}
+
+/// Where the events of a batch go.
+#[derive(Clone, Debug)]
+pub(crate) enum Routes {
+    /// All one way.
+    One(Route),
+    /// One route for each event.
+    Each(Arc<[Route]>),
 }
 
 impl Batch {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
-use splashdam_config::{Diagnostic, Section};
+use splashdam_config::{Diagnostic, Section, Spanned};
 
 use crate::{Context, OpenError};
 
@@ -60,10 +60,16 @@ pub struct Facts {
     pub process_crash: Option<&'static str>,
     /// What a crash of the machine can lose or repeat here, as a clause.
     pub machine_crash: Option<&'static str>,
-    /// Header names that this part sets, as far as the configuration shows them.
+    /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
+    pub place: Option<String>,
+    /// Header names that this part sets, as far as the configuration shows them; `*` for a source
+    /// that hands on whatever headers its sender gave.
     pub sets_headers: Vec<String>,
     /// Header names that this part needs on every event.
     pub needs_headers: Vec<String>,
+    /// Names that this part takes for channels of its source or sinks of its group, with their
+    /// places. One that is not among [`Context::choices`] is an error.
+    pub chooses: Vec<Spanned<String>>,
 }
 
 /// What an [`Entry`] finds in a section without opening anything.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tracing::{info, warn};
 
+use crate::batch::Routes;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::{
-    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, PutError, PutTxn, Route,
+    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, PutError, PutTxn, Refused, Route,
     Selector, Stop, Trouble,
 };
 
@@ -79,7 +80,8 @@ impl Outlet {
     /// nor committed twice. Not cancel-safe: a dropped future may have committed to some channels.
     pub async fn put(&self, batch: Batch) -> Result<(), PutError> {
         let metrics = &self.0.metrics;
-        let (events, fresh) = (batch.len(), !batch.progress.intercepted);
+        let fresh = !batch.progress.intercepted;
+        let events = if fresh { batch.len() } else { batch.progress.received };
         if fresh {
             metrics.events_received.add(events);
             metrics.batches_received.add(1);
@@ -147,22 +149,26 @@ impl Outlet {
     }
 
     async fn route(&self, mut batch: Batch) -> Result<(), PutError> {
-        // A source whose input and channels are always ready still lets others have the thread.
-        tokio::task::consume_budget().await;
         self.intercept(&mut batch);
         if batch.is_empty() {
             return Ok(());
         }
-        let open = |route: Route| route.required.without(batch.progress.committed);
-        match self.0.common_route(batch.events()) {
-            Some(route) => {
-                let mut required = open(route).iter();
-                match (required.next(), required.next(), route.optional.is_empty()) {
-                    (Some(only), None, true) => self.put_one(only, batch).await,
-                    _ => self.put_whole(batch, route).await,
-                }
+        let routes = self.0.routes(&batch);
+        let unrouted = routes.unrouted(batch.len());
+        let done = match &routes {
+            Routes::One(route) => self.put_one_way(batch, *route).await,
+            Routes::Each(routes) => self.put_parted(batch, routes).await,
+        };
+        match done {
+            Ok(()) => {
+                self.0.metrics.events_unrouted.add(unrouted);
+                Ok(())
             }
-            None => self.put_parted(batch).await,
+            Err(mut error) => {
+                let progress = &mut error.batch.progress;
+                progress.routes = (!progress.committed.is_empty()).then_some(routes);
+                Err(error)
+            }
         }
     }
 
@@ -171,6 +177,7 @@ impl Outlet {
             return;
         }
         let before = batch.len();
+        batch.progress.received = before;
         for interceptor in &self.0.interceptors {
             interceptor.intercept(batch);
         }
@@ -178,41 +185,47 @@ impl Outlet {
         self.0.metrics.events_filtered.add(before - batch.len());
     }
 
-    /// The common case: one channel takes all, so nothing is cloned.
-    async fn put_one(&self, channel: usize, batch: Batch) -> Result<(), PutError> {
-        let to = &self.0.channels[channel];
-        let progress = batch.progress;
-        match PutTxn::begin(&*to.channel, &to.metrics, batch.size()).await {
-            Ok(txn) => txn.commit(batch).await.map_err(|refused| {
-                let mut batch = refused.batch;
-                batch.progress = progress;
-                PutError { batch, failures: vec![refused.error] }
-            }),
-            Err(error) => Err(PutError { batch, failures: vec![error] }),
+    /// All events go one way.
+    async fn put_one_way(&self, batch: Batch, route: Route) -> Result<(), PutError> {
+        let mut required = route.required.without(batch.progress.committed).iter();
+        match (required.next(), required.next(), route.optional.is_empty()) {
+            (None, _, true) => Ok(()),
+            (Some(only), None, true) => self.put_one(only, batch).await,
+            _ => self.put_whole(batch, route).await,
         }
     }
 
+    /// The common case: one channel takes all, so nothing is cloned.
+    async fn put_one(&self, channel: usize, mut batch: Batch) -> Result<(), PutError> {
+        let to = &self.0.channels[channel];
+        let progress = std::mem::take(&mut batch.progress);
+        let refused = match PutTxn::begin(&*to.channel, &to.metrics, batch.size()).await {
+            Ok(txn) => match txn.commit(batch).await {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            },
+            Err(error) => Refused { batch, error },
+        };
+        let mut batch = refused.batch;
+        batch.progress = progress;
+        Err(PutError { batch, failures: vec![refused.error] })
+    }
+
     /// Several channels take all of it.
-    async fn put_whole(&self, batch: Batch, route: Route) -> Result<(), PutError> {
-        if route.required.union(route.optional).is_empty() {
-            self.0.metrics.events_unrouted.add(batch.len());
-            return Ok(());
-        }
+    async fn put_whole(&self, mut batch: Batch, route: Route) -> Result<(), PutError> {
+        let progress = std::mem::take(&mut batch.progress);
         let share = |channel| Share { channel, batch: batch.clone() };
-        let required = route.required.without(batch.progress.committed).iter().map(share).collect();
+        let required = route.required.without(progress.committed).iter().map(share).collect();
         let optional = route.optional.iter().map(share).collect();
+        batch.progress = progress;
         self.put_shares(batch, required, optional).await
     }
 
     /// Events part: each channel gets its own, in order.
-    async fn put_parted(&self, batch: Batch) -> Result<(), PutError> {
+    async fn put_parted(&self, batch: Batch, routes: &[Route]) -> Result<(), PutError> {
         let mut required: Vec<Batch> = vec![Batch::default(); self.0.channels.len()];
         let mut optional = required.clone();
-        for event in batch.events() {
-            let route = self.0.selector.route(event);
-            if route.required.union(route.optional).is_empty() {
-                self.0.metrics.events_unrouted.add(1);
-            }
+        for (event, route) in batch.events().iter().zip(routes) {
             for channel in route.required.without(batch.progress.committed).iter() {
                 required[channel].push(event.clone());
             }
@@ -282,14 +295,23 @@ impl Outlet {
 }
 
 impl Inner {
-    /// The route of all of `events`, when it is one.
-    fn common_route(&self, events: &[Event]) -> Option<Route> {
-        if let Some(route) = self.selector.uniform() {
-            return Some(route);
+    /// Asks the selector once for each event, and not at all for what it routed before.
+    fn routes(&self, batch: &Batch) -> Routes {
+        if let Some(routes) = &batch.progress.routes {
+            return routes.clone();
         }
-        let mut routes = events.iter().map(|event| self.selector.route(event));
-        let first = routes.next()?;
-        routes.all(|route| route == first).then_some(first)
+        if let Some(route) = self.selector.uniform() {
+            return Routes::One(route);
+        }
+        let mut events = batch.events().iter().map(|event| self.selector.route(event));
+        let first = events.next().unwrap_or_default();
+        for (alike, route) in (1..).zip(events.by_ref()) {
+            if route != first {
+                let routes = std::iter::repeat_n(first, alike).chain([route]).chain(events);
+                return Routes::Each(routes.collect());
+            }
+        }
+        Routes::One(first)
     }
 
     fn note_optional_failure(&self, error: &ChannelError) {
@@ -297,6 +319,18 @@ impl Inner {
         let mut trouble = self.optional_trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.happened(Instant::now(), &error.to_string()).is_some() {
             warn!(component = %self.source, %error, "an optional channel refused a batch; its events are not in that channel");
+        }
+    }
+}
+
+impl Routes {
+    /// How many of `events` events go nowhere.
+    fn unrouted(&self, events: usize) -> usize {
+        let nowhere = |route: &Route| route.required.union(route.optional).is_empty();
+        match self {
+            Routes::One(route) if nowhere(route) => events,
+            Routes::One(_) => 0,
+            Routes::Each(routes) => routes.iter().filter(|route| nowhere(route)).count(),
         }
     }
 }

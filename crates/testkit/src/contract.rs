@@ -8,4 +8,4 @@ mod source;
 pub use channel::{ChannelUnderTest, channel};
 pub use pipeline::{interceptor, processor, selector, serializer};
 pub use sink::{open_sink, sink};
-pub use source::{Running, open_source, run_source, source_stops};
+pub use source::{Running, open_source, run_source, run_source_into, source_stops};

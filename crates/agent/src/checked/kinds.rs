@@ -136,20 +136,34 @@ pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>
     if let Some(other) = Kind::ALL.into_iter().find(of_other) {
         return finding.label(format!("this is a {} type", other.word())).help(known(lists, kind));
     }
-    let names = kind.names(lists);
-    let listed =
-        names.iter().flat_map(|(name, more)| std::iter::once(*name).chain(more.iter().copied()));
-    let of_flumes = FLUMES.iter().filter(|(of, ..)| *of == kind).map(|(_, alias, _)| *alias);
-    if let Some(meant) = nearest(written, listed.chain(of_flumes)) {
+    if let Some(meant) = meant(lists, kind, written) {
         return finding.help(format!("did you mean `{meant}`?"));
     }
     let finding = finding.help(known(lists, kind));
+    if written.starts_with("org.apache.flume.") {
+        return finding.label("no class of Flume 1.11");
+    }
     if written.contains('.') {
         return finding.label("taken for a Java class that is no part of Flume").with_note(
             "splashdam runs no Java: it knows Flume's own types, by alias or class name",
         );
     }
     finding
+}
+
+/// The name of this role that `written` is most like.
+fn meant(lists: &Lists, kind: Kind, written: &str) -> Option<&'static str> {
+    let mut names = Vec::new();
+    for (name, more) in kind.names(lists) {
+        names.push(name);
+        names.extend(more);
+    }
+    names.extend(FLUMES.iter().filter(|(of, ..)| *of == kind).map(|(_, alias, _)| *alias));
+    // Quotes and blanks that were pasted with it are reported where they stand.
+    let plain: String = written.chars().filter(char::is_ascii_graphic).collect();
+    let plain = plain.trim_matches(['"', '\'']);
+    let same = |name: &&&str| name.eq_ignore_ascii_case(plain);
+    names.iter().find(same).copied().or_else(|| nearest(plain, names.iter().copied()))
 }
 
 /// The types there are, as a sentence.

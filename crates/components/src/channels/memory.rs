@@ -145,6 +145,7 @@ impl Component for Memory {
         Facts {
             transaction_events: Some(limits.transaction_events),
             capacity_events: Some(limits.events),
+            place: Some(format!("holds up to {} events in memory", limits.events)),
             memory_bytes: Some(limits.bytes as u64),
             durable: false,
             process_crash: Some("everything in the channel is lost"),

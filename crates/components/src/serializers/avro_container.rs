@@ -9,6 +9,10 @@ use std::io::Write;
 use bytes::{BufMut, BytesMut};
 use flate2::Crc;
 use flate2::write::DeflateEncoder;
+use serde::Deserialize;
+use splashdam_config::{Diagnostic, Section};
+use splashdam_core::Context;
+use tracing::warn;
 
 /// How the blocks of a file are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +30,13 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
-    pub(crate) const ALL: [Codec; 5] =
+    const ALL: [Codec; 5] =
         [Codec::Null, Codec::Deflate, Codec::Snappy, Codec::Bzip2, Codec::Zstandard];
+
+    /// The codec of that name, in exactly this writing, as in Avro.
+    fn named(name: &str) -> Option<Codec> {
+        Codec::ALL.into_iter().find(|codec| codec.name() == name)
+    }
 
     /// Its name in the file and in a configuration.
     pub(crate) const fn name(self) -> &'static str {
@@ -67,6 +76,45 @@ impl Codec {
     }
 }
 
+/// What is to be said of the name of a codec that stands in `section`.
+pub(crate) fn check_codec(name: &str, section: &Section) -> Vec<Diagnostic> {
+    if Codec::named(name).is_some() {
+        return Vec::new();
+    }
+    let known = Codec::ALL.map(Codec::name).join("`, `");
+    let message = format!("unknown compressionCodec `{name}`, the files will not be compressed");
+    let finding = Diagnostic::warning("unknown-codec", message);
+    vec![finding.at(section.value_span("compressionCodec")).help(format!("known are `{known}`"))]
+}
+
+/// Bytes of data after which a block ends, within the bounds of Avro.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct SyncInterval(u32);
+
+impl SyncInterval {
+    const BOUNDS: std::ops::RangeInclusive<u32> = 32..=1 << 30;
+
+    pub(crate) const fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for SyncInterval {
+    fn default() -> Self {
+        SyncInterval(2_048_000)
+    }
+}
+
+impl TryFrom<u32> for SyncInterval {
+    type Error = String;
+    fn try_from(bytes: u32) -> Result<Self, String> {
+        let (least, most) = Self::BOUNDS.into_inner();
+        let within = Self::BOUNDS.contains(&bytes).then_some(SyncInterval(bytes));
+        within.ok_or_else(|| format!("{bytes} is not between {least} and {most}"))
+    }
+}
+
 /// Writes container files one after the other.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -78,15 +126,24 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// A writer whose blocks end once they hold `sync_interval_bytes`. Without a codec the file
-    /// names none, as Flume's do when it does not know the one it was told.
-    pub(crate) fn new(
-        codec: Option<Codec>,
-        sync_interval_bytes: usize,
-        sync_marker: [u8; 16],
-    ) -> Self {
-        let block = BytesMut::new();
-        Container { codec, sync_interval_bytes, sync_marker, block, count: 0 }
+    /// A writer with a sync marker of its own. Under a codec that is not known the files are not
+    /// compressed and name none, as Flume's do.
+    pub(crate) fn new(codec: &str, sync_interval: SyncInterval, cx: &Context) -> Self {
+        let known = Codec::named(codec);
+        if known.is_none() {
+            warn!(component = %cx.name, codec, "unknown compressionCodec, the files are not compressed");
+        }
+        let random = cx.random();
+        let mut sync_marker = [0; 16];
+        sync_marker[..8].copy_from_slice(&random.next().to_be_bytes());
+        sync_marker[8..].copy_from_slice(&random.next().to_be_bytes());
+        Container {
+            codec: known,
+            sync_interval_bytes: usize::try_from(sync_interval.bytes()).unwrap_or(usize::MAX),
+            sync_marker,
+            block: BytesMut::new(),
+            count: 0,
+        }
     }
 
     /// Begins a file: whatever an earlier one had left is forgotten.

@@ -12,15 +12,12 @@ use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Component, Context, Event, Facts, OpenError, SerializeError, Serializer, Start,
 };
-use tracing::warn;
 
-use super::avro_container::{Codec, Container, put_bytes, put_long};
+pub use super::avro_container::SyncInterval;
+use super::avro_container::{Codec, Container, check_codec, put_bytes, put_long};
 
 /// The schema as Flume writes it into the file, byte for byte.
 const SCHEMA: &str = r#"{"type":"record","name":"Event","fields":[{"name":"headers","type":{"type":"map","values":"string"}},{"name":"body","type":"bytes"}]}"#;
-
-/// Bounds that Avro sets on the size of a block.
-const SYNC_INTERVAL_BYTES: std::ops::RangeInclusive<u32> = 32..=1 << 30;
 
 /// Keys of the Avro event serializer.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,30 +32,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let sync_interval_bytes = SyncInterval(2_048_000);
+        let sync_interval_bytes = SyncInterval::default();
         Config { sync_interval_bytes, compression_codec: Codec::Null.name().into() }
-    }
-}
-
-/// Bytes after which a block ends, within Avro's bounds.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "u32")]
-pub struct SyncInterval(u32);
-
-impl TryFrom<u32> for SyncInterval {
-    type Error = String;
-    fn try_from(bytes: u32) -> Result<Self, String> {
-        let (least, most) = SYNC_INTERVAL_BYTES.into_inner();
-        let within = (least..=most).contains(&bytes);
-        within
-            .then_some(SyncInterval(bytes))
-            .ok_or_else(|| format!("{bytes} is not between {least} and {most}"))
-    }
-}
-
-impl Config {
-    fn codec(&self) -> Option<Codec> {
-        Codec::ALL.into_iter().find(|codec| codec.name() == self.compression_codec)
     }
 }
 
@@ -77,38 +52,19 @@ impl Component for AvroEvent {
     type Config = Config;
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
-        let codec = config.codec();
-        if codec.is_none() {
-            warn!(component = %cx.name, codec = config.compression_codec, "unknown compressionCodec, the files are not compressed");
-        }
-        let random = cx.random();
-        let mut sync_marker = [0; 16];
-        sync_marker[..8].copy_from_slice(&random.next().to_be_bytes());
-        sync_marker[8..].copy_from_slice(&random.next().to_be_bytes());
-        let interval = usize::try_from(config.sync_interval_bytes.0).unwrap_or(usize::MAX);
-        Ok(AvroEvent { container: Container::new(codec, interval, sync_marker) })
+        let Config { sync_interval_bytes, compression_codec } = config;
+        Ok(AvroEvent { container: Container::new(&compression_codec, sync_interval_bytes, &cx) })
     }
 
     fn facts(config: &Config) -> Facts {
         Facts {
-            memory_bytes: Some(2 * u64::from(config.sync_interval_bytes.0)),
+            memory_bytes: Some(2 * u64::from(config.sync_interval_bytes.bytes())),
             ..Facts::default()
         }
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
-        if config.codec().is_some() {
-            return Vec::new();
-        }
-        let known = Codec::ALL.map(Codec::name).join("`, `");
-        let message = format!(
-            "unknown compressionCodec `{}`, the files will not be compressed",
-            config.compression_codec
-        );
-        let finding = Diagnostic::warning("unknown-codec", message);
-        vec![
-            finding.at(section.value_span("compressionCodec")).help(format!("known are `{known}`")),
-        ]
+        check_codec(&config.compression_codec, section)
     }
 }
 

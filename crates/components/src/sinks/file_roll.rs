@@ -156,6 +156,7 @@ impl Component for FileRoll {
     fn facts(config: &Config) -> Facts {
         Facts {
             batch_events: Some(config.batch_events()),
+            place: Some(format!("writes files into {}", config.directory.display())),
             process_crash: Some(
                 "the batch that is being written may be there in part, and is written again after the restart",
             ),

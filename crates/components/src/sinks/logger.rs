@@ -55,6 +55,7 @@ impl Component for Logger {
 
     fn facts(_config: &Config) -> Facts {
         Facts {
+            place: Some("writes events into the log of the agent".into()),
             process_crash: Some("up to 100 events may be logged again"),
             machine_crash: Some("up to 100 events may be logged again, or be missing in the log"),
             ..Facts::default()

@@ -55,7 +55,11 @@ impl Component for Null {
     }
 
     fn facts(config: &Config) -> Facts {
-        Facts { batch_events: Some(config.batch_events()), ..Facts::default() }
+        Facts {
+            batch_events: Some(config.batch_events()),
+            place: Some("discards events".into()),
+            ..Facts::default()
+        }
     }
 }
 

@@ -48,7 +48,11 @@ pub async fn open_source<S: Component + Source>(keys: &str, cx: Context) -> S {
 
 /// Runs a source into `collector`.
 pub fn run_source<S: Source>(source: S, collector: &Collector) -> Running {
-    let outlet = outlet(collector.clone());
+    run_source_into(source, outlet(collector.clone()))
+}
+
+/// Runs a source into an outlet.
+pub fn run_source_into<S: Source>(source: S, outlet: Outlet) -> Running {
     let (stop_handle, stop) = Stop::new();
     let task = tokio::spawn(Source::run(source, outlet.clone(), stop));
     Running { outlet, stop: stop_handle, task }

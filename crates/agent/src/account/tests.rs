@@ -1,0 +1,152 @@
+use super::*;
+use crate::checked::fakes::checking;
+
+const GOOD: &str = "\
+a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
+a1.sources.r1.type = taildir
+a1.sources.r1.channels = c1
+a1.channels.c1.type = file
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.channel = c1
+";
+
+fn with(lines: &str) -> Account {
+    let checking = checking(&format!("{GOOD}{lines}"));
+    account(&checking.checked.unwrap_or_else(|| panic!("{:?}", checking.findings)))
+}
+
+#[test]
+fn a_flow_is_as_good_as_its_weakest_part() {
+    for (lines, promise) in [
+        ("", Promise::AtLeastOnce),
+        ("a1.channels.c1.type = memory\na1.channels.c1.capacity = 1000", Promise::WhileRunning),
+        ("a1.sources.r1.type = seq\n", Promise::BestEffort),
+        ("a1.sources.r1.selector.optional = c1\n", Promise::BestEffort),
+    ] {
+        let account = with(lines);
+        assert_eq!(account.flows.len(), 1, "{lines}");
+        assert_eq!(account.flows[0].promise, promise, "{lines}");
+    }
+    let account = with("a1.channels.c1.type = memory");
+    let crash = &account.flows[0].process_crash;
+    assert_eq!(crash[0].at, "source r1");
+    assert_eq!(crash[1].says, "everything in the channel is lost, at most 100 events");
+    assert_eq!(account.memory.bytes, 1 << 20);
+    assert_eq!(with("").memory.unknown_channels, ["c1"]);
+}
+
+#[test]
+fn flows_fan_out_and_end_where_nothing_drains() {
+    let account = with(
+        "\
+a1.channels = c1 c2 c3
+a1.sinks = k1 k2 k3
+a1.sources.r1.channels = c1 c2
+a1.channels.c2.type = memory
+a1.channels.c3.type = file
+a1.sinks.k2.type = null
+a1.sinks.k2.channel = c1
+a1.sinks.k3.type = null
+a1.sinks.k3.channel = c3
+a1.sinkgroups = g1
+a1.sinkgroups.g1.sinks = k1 k2
+a1.sinkgroups.g1.processor.type = failover
+",
+    );
+    let ways: Vec<String> = account
+        .flows
+        .iter()
+        .map(|flow| {
+            let name = |station: &Option<Station>| {
+                station.as_ref().map_or("-".to_owned(), |station| station.name.clone())
+            };
+            let sinks: Vec<&str> = flow.sinks.iter().map(|sink| sink.name.as_str()).collect();
+            let (source, group) = (name(&flow.source), name(&flow.group));
+            format!("{source} {} {group} {}", flow.channel.name, sinks.join(","))
+        })
+        .collect();
+    assert_eq!(ways, ["r1 c1 g1 k1,k2", "r1 c2 - ", "- c3 - k3"]);
+    assert_eq!(account.flows[0].selector, Some("replicating"));
+}
+
+#[test]
+fn combinations_are_found_where_they_are_and_only_there() {
+    const SECOND_SINK: &str = "a1.sinks = k1 k2\na1.sinks.k2.channel = c1\n";
+    const SECOND_CHANNEL: &str = "a1.channels = c1 c2\na1.channels.c2.type = file\n";
+    const MEMORY: &str = "a1.channels.c1.type = memory\na1.channels.c1.capacity = 1000\n";
+    for (lines, codes) in [
+        (String::new(), ""),
+        (MEMORY.to_owned(), "volatile-channel"),
+        (format!("{MEMORY}a1.sources.r1.type = seq\na1.sinks.k1.sink.batchSize = 19"), ""),
+        (format!("{MEMORY}a1.sources.r1.type = seq"), "small-batches"),
+        (format!("{MEMORY}a1.channels.c1.capacity = 199"), "tight-channel volatile-channel"),
+        (format!("{MEMORY}a1.channels.c1.capacity = 200"), "volatile-channel"),
+        (format!("{SECOND_SINK}a1.sinks.k2.type = null"), "shared-channel"),
+        (
+            format!("{SECOND_SINK}a1.sinks.k2.type = file_roll\na1.sinks.k2.sink.directory = /b"),
+            "shared-channel",
+        ),
+        (format!("{SECOND_SINK}a1.sinks.k2.type = file_roll"), "shared-channel shared-place"),
+        (format!("{SECOND_CHANNEL}a1.sources.r1.channels = c1 c2"), "no-sink"),
+        (
+            format!(
+                "{SECOND_CHANNEL}{SECOND_SINK}a1.sinks.k2.type = null\na1.sinks.k2.channel = c2\n\
+                 a1.sources.r1.channels = c1 c2\na1.sinkgroups = g\na1.sinkgroups.g.sinks = k1 k2\n\
+                 a1.sinkgroups.g.processor.type = failover\n"
+            ),
+            "scattered-group",
+        ),
+        ("a1.sinks.k1.sink.serializer.appendNewline = false".to_owned(), "no-newline"),
+        ("a1.sinks.k1.sink.serializer.appendNewline = True".to_owned(), ""),
+        ("a1.sinks.k1.sink.directory = /x/%Y".to_owned(), "header-never-set"),
+        (
+            "a1.sinks.k1.sink.directory = /x/%Y\na1.sources.r1.interceptors = i\n\
+             a1.sources.r1.interceptors.i.type = timestamp"
+                .to_owned(),
+            "",
+        ),
+        (
+            "a1.sinks.k1.sink.directory = /x/%Y\na1.sources.r1.interceptors = i\n\
+             a1.sources.r1.interceptors.i.type = timestamp\n\
+             a1.sources.r1.interceptors.i.headerName = t"
+                .to_owned(),
+            "header-never-set",
+        ),
+        (
+            "a1.sources.r1.selector.type = multiplexing\na1.sources.r1.selector.mapping.A = c1"
+                .to_owned(),
+            "header-never-set",
+        ),
+        (
+            "a1.sources.r1.selector.type = multiplexing\na1.sources.r1.selector.mapping.A = c1\n\
+             a1.sources.r1.selector.header = timestamp\na1.sources.r1.selector.default = c1\n\
+             a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = timestamp"
+                .to_owned(),
+            "",
+        ),
+        (
+            "a1.sources = r1 r2\na1.sources.r2.type = taildir\na1.sources.r2.channels = c1"
+                .to_owned(),
+            "shared-place",
+        ),
+        (
+            "a1.sources = r1 r2\na1.sources.r2.type = taildir\na1.sources.r2.channels = c1\n\
+             a1.sources.r2.positionFile = /p2"
+                .to_owned(),
+            "",
+        ),
+        (
+            "a1.channels = c1 c2\na1.channels.c2.type = memory\na1.channels.c2.capacity = 1000\n\
+             a1.sinks.k1.channel = c2"
+                .to_owned(),
+            "no-sink no-source",
+        ),
+    ] {
+        let account = with(&lines);
+        let found: Vec<&str> = account.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(found.join(" "), codes, "{lines}");
+        assert!(account.findings.iter().all(|finding| finding.span.is_some()), "{lines}");
+    }
+}

@@ -1,0 +1,228 @@
+//! The monitoring server: JSON as Flume serves it, Prometheus text, health.
+//!
+//! Flume: `HTTPMetricsServer`, chosen by `-Dflume.monitoring.type=http`. Served: `/metrics` (JSON
+//! with all values as strings; Prometheus text under type `prometheus`), `/metrics/json`,
+//! `/metrics/prometheus`, `/healthz`, `/readyz`, and `/` for people. As in Flume paths of metrics
+//! are matched in any case, TRACE and OPTIONS are answered 403, and other methods are all GET.
+
+mod choice;
+mod json;
+mod process;
+mod prometheus;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use splashdam_core::metrics::Registry;
+use splashdam_core::{Stop, Trouble};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+pub use choice::{Choice, ChoiceError, Form, Monitoring};
+pub use json::java_double;
+
+use crate::health::{Health, Problem, Reading, Verdict};
+use crate::status::Board;
+
+/// Connections at once; more wait in the system's queue.
+const CONNECTIONS: usize = 64;
+/// A connection carries one exchange, which may take this long.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The request's head must come within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head.
+const HEAD_LIMIT_BYTES: usize = 16 << 10;
+/// The most header lines of a request.
+const HEAD_LIMIT_LINES: usize = 64;
+/// How often progress is looked at between requests.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait after a failed accept, such as for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound server that does not serve yet.
+pub struct Admin {
+    listener: TcpListener,
+    form: Form,
+}
+
+/// The address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {at} for monitoring: {cause}; choose another port with -Dflume.monitoring.port"
+)]
+pub struct BindError {
+    at: String,
+    #[source]
+    cause: io::Error,
+}
+
+/// What answers are made of.
+struct Served {
+    registry: Registry,
+    board: Board,
+    health: Mutex<Health>,
+    form: Form,
+}
+
+impl Admin {
+    /// Binds the address that was chosen; without a host all interfaces, as in Flume.
+    pub async fn bind(monitoring: &Monitoring) -> Result<Self, BindError> {
+        let port = monitoring.port;
+        let bound = match &monitoring.host {
+            Some(host) => TcpListener::bind((host.as_str(), port)).await,
+            // Where there is no IPv6, the first one fails.
+            None => match TcpListener::bind(("::", port)).await {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    TcpListener::bind(("0.0.0.0", port)).await
+                }
+                bound => bound,
+            },
+        };
+        let at = || format!("{}:{port}", monitoring.host.as_deref().unwrap_or("*"));
+        let listener = bound.map_err(|cause| BindError { at: at(), cause })?;
+        Ok(Admin { listener, form: monitoring.form })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`.
+    pub async fn serve(self, registry: Registry, board: Board, stop: Stop) {
+        let health = Mutex::default();
+        let served = Arc::new(Served { registry, board, health, form: self.form });
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut trouble = Trouble::new();
+        if let Ok(address) = self.local_addr() {
+            info!(component = "monitoring", %address, "serving metrics");
+        }
+        loop {
+            // A slot first: without one nothing is accepted.
+            let accepted = async {
+                let slot = slots.clone().acquire_owned().await;
+                (slot, self.listener.accept().await)
+            };
+            tokio::select! {
+                () = stop.wait() => return,
+                _ = look.tick() => drop(served.verdict()),
+                (slot, accepted) = accepted => match accepted {
+                    Ok((stream, _)) => {
+                        trouble.ended(Instant::now());
+                        let served = served.clone();
+                        tokio::spawn(async move {
+                            converse(stream, served).await;
+                            drop(slot);
+                        });
+                    }
+                    Err(error) => {
+                        if trouble.happened(Instant::now(), &error.to_string()).is_some() {
+                            warn!(component = "monitoring", %error, "cannot accept a connection");
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// One exchange. Whatever goes wrong here is the client's affair.
+async fn converse(stream: TcpStream, served: Arc<Served>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = served.answer(request.method(), request.uri().path());
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let exchange = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEAD_LIMIT_LINES)
+        .max_buf_size(HEAD_LIMIT_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    drop(tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await);
+}
+
+impl Served {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if method == Method::TRACE || method == Method::OPTIONS {
+            return response(StatusCode::FORBIDDEN, TEXT, "forbidden\n".into());
+        }
+        let json = || response(StatusCode::OK, JSON, json::metrics(&self.registry.all()));
+        let prometheus = || {
+            let text = prometheus::metrics(&self.registry.all(), process::Usage::read().as_ref());
+            response(StatusCode::OK, PROMETHEUS, text)
+        };
+        match path.to_ascii_lowercase().trim_end_matches('/') {
+            "" => response(StatusCode::OK, HTML, PAGE.into()),
+            "/metrics" if self.form == Form::Prometheus => prometheus(),
+            "/metrics" | "/metrics/json" => json(),
+            "/metrics/prometheus" => prometheus(),
+            "/healthz" => report("unhealthy", &self.verdict().unhealthy),
+            "/readyz" => report("not ready", &self.verdict().unready),
+            _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let all = self.registry.all();
+        let readings = all.iter().filter_map(|(key, registered)| {
+            // A component that stopped has nothing more to do.
+            let stopped = registered.counters.life().stopped.value() != 0;
+            let reading = if stopped { None } else { Reading::of(registered) };
+            Some((key.clone(), reading?))
+        });
+        let readings: Vec<_> = readings.collect();
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.observe(Instant::now(), &readings, &self.board.all())
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json;charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const PAGE: &str = "<!DOCTYPE html><title>splashdam</title><h1>splashdam</h1><ul>\
+<li><a href=\"/metrics/json\">metrics as JSON</a>\
+<li><a href=\"/metrics/prometheus\">metrics for Prometheus</a>\
+<li><a href=\"/healthz\">health</a>\
+<li><a href=\"/readyz\">readiness</a></ul>\n";
+
+/// 200 when there is no problem, 503 with the problems otherwise.
+fn report(bad: &'static str, problems: &[Problem]) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        status: &'static str,
+        problems: &'a [Problem],
+    }
+    let (code, status) = match problems {
+        [] => (StatusCode::OK, "ok"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, bad),
+    };
+    let text = serde_json::to_string(&Report { status, problems }).unwrap_or_default();
+    response(code, JSON, text)
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Whole exchanges over a socket.
+
+use splashdam_core::metrics::{Counters, Registered};
+use splashdam_core::{Level, Role, Size, StopHandle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::status::{Phase, Sign};
+
+struct Rig {
+    address: SocketAddr,
+    sign: Sign,
+    _stop: StopHandle,
+}
+
+async fn rig(form: Form) -> Rig {
+    let monitoring = Monitoring { form, port: 0, host: Some("127.0.0.1".into()) };
+    let admin = Admin::bind(&monitoring).await.unwrap();
+    let address = admin.local_addr().unwrap();
+    let registry = Registry::default();
+    let counters = Counters::new(Role::Source);
+    counters.source().events_received.add(5);
+    counters.life().started.set(1_700_000_000_000);
+    registry.register(Role::Source, "r\"1".into(), Registered { counters, level: None });
+    let level = Level {
+        queued: Size { events: 1, bytes: 10 },
+        leased: Size::ZERO,
+        capacity: Size { events: 3, bytes: 100 },
+    };
+    let counters = Counters::new(Role::Channel);
+    let level: splashdam_core::metrics::ReadLevel = Arc::new(move || level);
+    registry.register(Role::Channel, "c1".into(), Registered { counters, level: Some(level) });
+    let board = Board::default();
+    let sign = board.sign(Role::Sink, "k1".into());
+    sign.set(Phase::Running, None);
+    let (handle, stop) = Stop::new();
+    tokio::spawn(admin.serve(registry, board, stop));
+    Rig { address, sign, _stop: handle }
+}
+
+/// The status, the head and the body of the answer to raw bytes.
+async fn exchange(address: SocketAddr, request: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A refusal may come before all is written.
+    drop(stream.write_all(request.as_bytes()).await);
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn metrics_in_flumes_shape() {
+    let rig = rig(Form::Json).await;
+    for path in ["/metrics", "/METRICS", "/metrics/json", "/metrics?x=1"] {
+        let (status, head, body) = get(rig.address, path).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(head.contains("content-type: application/json;charset=utf-8"), "{head}");
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let all = json.as_object().unwrap();
+        let values = all.values().flat_map(|set| set.as_object().unwrap().values());
+        assert!(values.clone().all(serde_json::Value::is_string), "{body}");
+        assert_eq!(json["SOURCE.r\"1"]["EventReceivedCount"], "5");
+        assert_eq!(json["SOURCE.r\"1"]["StartTime"], "1700000000000");
+        assert_eq!(json["SOURCE.r\"1"]["StopTime"], "0");
+        assert_eq!(json["CHANNEL.c1"]["ChannelFillPercentage"], "33.33333333333333");
+        assert_eq!(json["CHANNEL.c1"]["ChannelSize"], "1");
+        assert_eq!(json["CHANNEL.c1"].as_object().unwrap().len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn metrics_for_prometheus() {
+    let rig = rig(Form::Prometheus).await;
+    let (status, head, body) = get(rig.address, "/metrics").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("version=0.0.4"), "{head}");
+    let line = "splashdam_source_events_received_total{component=\"r\\\"1\"} 5\n";
+    assert!(body.contains(line), "{body}");
+    assert!(body.contains("splashdam_channel_capacity_events{component=\"c1\"} 3\n"), "{body}");
+    assert!(body.contains("# TYPE process_cpu_seconds_total counter\n"), "{body}");
+    let mut families: Vec<_> = body.lines().filter(|l| l.starts_with("# TYPE")).collect();
+    let count = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), count, "each family stands once");
+    let (_, _, json) = get(rig.address, "/metrics/json").await;
+    assert!(json.starts_with('{'), "{json}");
+}
+
+#[tokio::test]
+async fn methods_and_paths_as_in_flume() {
+    let rig = rig(Form::Json).await;
+    let check = async |request: &str, want: u16| {
+        let (status, ..) =
+            exchange(rig.address, &format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(status, want, "{request}");
+    };
+    check("GET /", 200).await;
+    check("GET /nothing", 404).await;
+    check("POST /metrics", 200).await;
+    check("HEAD /metrics", 200).await;
+    check("TRACE /metrics", 403).await;
+    check("OPTIONS /", 403).await;
+    let (status, ..) = exchange(rig.address, "\x16\x03\x01 nonsense\r\n\r\n").await;
+    assert_eq!(status, 400);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2 * HEAD_LIMIT_BYTES));
+    let (status, ..) = exchange(rig.address, &long).await;
+    assert!([0, 414, 431].contains(&status), "{status}");
+    let many = "A: b\r\n".repeat(HEAD_LIMIT_LINES + 1);
+    let (status, ..) = exchange(rig.address, &format!("GET / HTTP/1.1\r\n{many}\r\n")).await;
+    assert_eq!(status, 431);
+    check("GET /metrics", 200).await;
+}
+
+#[tokio::test]
+async fn health_tells_what_is_wrong() {
+    let rig = rig(Form::Json).await;
+    for path in ["/healthz", "/readyz"] {
+        let (status, _, body) = get(rig.address, path).await;
+        assert_eq!((status, body.as_str()), (200, "{\"status\":\"ok\",\"problems\":[]}"));
+    }
+    rig.sign.set(Phase::Waiting, Some("connection refused"));
+    for path in ["/healthz", "/readyz"] {
+        let (status, _, body) = get(rig.address, path).await;
+        assert_eq!(status, 503);
+        assert!(body.contains("\"component\":\"sink k1\""), "{body}");
+        assert!(body.contains("connection refused"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let rig = rig(Form::Json).await;
+    let monitoring =
+        Monitoring { form: Form::Json, port: rig.address.port(), host: Some("127.0.0.1".into()) };
+    let error = Admin::bind(&monitoring).await.err().unwrap().to_string();
+    assert!(error.contains(&rig.address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_else_out_and_is_sent_away() {
+    let rig = rig(Form::Json).await;
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        silent.push(TcpStream::connect(rig.address).await.unwrap());
+    }
+    // All slots are taken by clients that say nothing; the clock is stopped only now, so that
+    // the server's timers run out as soon as nothing else is to do.
+    tokio::time::pause();
+    let (status, ..) = get(rig.address, "/").await;
+    assert_eq!(status, 200);
+    let mut left = Vec::new();
+    let end = silent[0].read_to_end(&mut left).await;
+    assert!(end.is_err() || left.is_empty() || left.starts_with(b"HTTP/1.1 408"), "{left:?}");
+}

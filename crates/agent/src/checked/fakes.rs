@@ -1,0 +1,208 @@
+//! A small list of components that do nothing, for tests of what is said about agents.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Deserialize;
+use splashdam_config::{Plan, Source as Text, Sources, Spanned};
+use splashdam_core::{
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, DeliverError, Delivered, Entry,
+    Event, Facts, Interceptor, Level, Lists, OpenError, Outlet, Put, Route, Selector, Sink, SinkId,
+    SinkProcessor, Size, Source, SourceError, Stop, Take, Went,
+};
+
+use super::{Checking, check};
+
+/// Lists that hold the components of this module.
+pub(crate) static LISTS: Lists = Lists {
+    sources: &[Entry::source::<Tail>(), Entry::source::<Seq>()],
+    channels: &[Entry::channel::<Memory>(), Entry::channel::<File>()],
+    sinks: &[Entry::sink::<Null>(), Entry::sink::<Roll>()],
+    interceptors: &[Entry::interceptor::<Timestamp>()],
+    selectors: &[Entry::selector::<Multiplexing>(), Entry::selector::<Replicating>()],
+    processors: &[
+        Entry::processor::<Default_>(),
+        Entry::processor::<Failover>(),
+        Entry::processor::<LoadBalance>(),
+    ],
+    serializers: &[],
+    config_filters: &[],
+};
+
+/// Reads agent `a1` out of `text`, and checks it against [`LISTS`]. What the plan says comes first.
+pub(crate) fn checking(text: &str) -> Checking {
+    let sources: Sources = std::iter::once(Text::new("flume.conf", text)).collect();
+    let none = |_: &splashdam_config::plan::FilterPlan| Err("no filters here".to_owned());
+    let reading = Plan::read("a1", &sources, &splashdam_config::NoLookups, &none);
+    let mut findings = reading.findings;
+    let Some(plan) = reading.plan else {
+        return Checking { checked: None, findings, fatal: reading.fatal };
+    };
+    let mut checking = check(&plan, &LISTS);
+    findings.append(&mut checking.findings);
+    Checking { findings, ..checking }
+}
+
+macro_rules! component {
+    ($name:ident, $config:ident, $kind:literal, $class:literal, |$c:ident| $facts:expr) => {
+        pub(crate) struct $name;
+
+        impl Component for $name {
+            const TYPE: &'static str = $kind;
+            const ALIASES: &'static [&'static str] = &[$class];
+            type Config = $config;
+            async fn open(_: $config, _: Context) -> Result<Self, OpenError> {
+                Ok($name)
+            }
+            fn facts($c: &$config) -> Facts {
+                $facts
+            }
+        }
+    };
+}
+
+macro_rules! config {
+    ($name:ident { $($key:literal $field:ident: $type:ty = $default:expr,)* }) => {
+        #[derive(Deserialize)]
+        #[serde(default)]
+        #[allow(dead_code, reason = "fields are read by serde alone")]
+        pub(crate) struct $name { $(#[serde(rename = $key)] $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+config!(TailConfig {
+    "batchSize" batch_size: usize = 100,
+    "positionFile" position_file: String = String::new(),
+});
+component!(Tail, TailConfig, "taildir", "org.apache.flume.source.taildir.TaildirSource", |c| {
+    Facts {
+        batch_events: Some(c.batch_size),
+        acknowledged: Some("after the commit"),
+        process_crash: Some("lines since the last position are read again"),
+        ..Facts::default()
+    }
+});
+config!(SeqConfig { "batchSize" batch_size: usize = 1, "totalEvents" total: u64 = 0, });
+component!(Seq, SeqConfig, "seq", "org.apache.flume.source.SequenceGeneratorSource", |c| Facts {
+    batch_events: Some(c.batch_size),
+    ..Facts::default()
+});
+config!(MemoryConfig {
+    "capacity" capacity: usize = 100,
+    "transactionCapacity" transaction_capacity: usize = 100,
+    "keep-alive" keep_alive: u64 = 3,
+});
+component!(Memory, MemoryConfig, "memory", "org.apache.flume.channel.MemoryChannel", |c| Facts {
+    capacity_events: Some(c.capacity),
+    transaction_events: Some(c.transaction_capacity),
+    memory_bytes: Some(1 << 20),
+    process_crash: Some("everything in the channel is lost"),
+    machine_crash: Some("everything in the channel is lost"),
+    ..Facts::default()
+});
+config!(FileConfig { "dataDirs" data_dirs: String = String::new(), });
+component!(File, FileConfig, "file", "org.apache.flume.channel.file.FileChannel", |_c| Facts {
+    capacity_events: Some(1_000_000),
+    transaction_events: Some(10_000),
+    durable: true,
+    ..Facts::default()
+});
+config!(NullConfig { "batchSize" batch_size: usize = 100, });
+component!(Null, NullConfig, "null", "org.apache.flume.sink.NullSink", |c| Facts {
+    batch_events: Some(c.batch_size),
+    ..Facts::default()
+});
+config!(RollConfig {
+    "sink.directory" directory: String = String::new(),
+    "sink.batchSize" batch_size: usize = 100,
+});
+component!(Roll, RollConfig, "file_roll", "org.apache.flume.sink.RollingFileSink", |c| Facts {
+    batch_events: Some(c.batch_size),
+    needs_headers: c.directory.contains("%Y").then(|| "timestamp".into()).into_iter().collect(),
+    ..Facts::default()
+});
+config!(TimestampConfig { "headerName" header: String = "timestamp".into(), });
+component!(Timestamp, TimestampConfig, "timestamp", "a.T$Builder", |c| Facts {
+    sets_headers: vec![c.header.clone()],
+    ..Facts::default()
+});
+config!(MultiplexingConfig {
+    "header" header: String = "flume.selector.header".into(),
+    "default" default: Vec<Spanned<String>> = Vec::new(),
+    "mapping" mapping: BTreeMap<String, Vec<Spanned<String>>> = BTreeMap::new(),
+});
+component!(Multiplexing, MultiplexingConfig, "multiplexing", "a.M", |c| Facts {
+    needs_headers: vec![c.header.clone()],
+    chooses: c.mapping.values().flatten().chain(&c.default).cloned().collect(),
+    ..Facts::default()
+});
+config!(ReplicatingConfig { "optional" optional: Vec<Spanned<String>> = Vec::new(), });
+component!(Replicating, ReplicatingConfig, "replicating", "a.R", |c| Facts {
+    chooses: c.optional.clone(),
+    ..Facts::default()
+});
+config!(NoKeys { "no" no: String = String::new(), });
+component!(Default_, NoKeys, "default", "org.apache.flume.sink.DefaultSinkProcessor", |_c| {
+    Facts::default()
+});
+config!(FailoverConfig { "priority" priority: BTreeMap<String, u32> = BTreeMap::new(), });
+component!(Failover, FailoverConfig, "failover", "a.F", |c| Facts {
+    chooses: c.priority.keys().cloned().map(Spanned::from).collect(),
+    ..Facts::default()
+});
+component!(LoadBalance, NoKeys, "load_balance", "a.L", |_c| Facts::default());
+
+macro_rules! idle {
+    ($($source:ident)*; $($channel:ident)*; $($sink:ident)*; $($selector:ident)*; $($processor:ident)*) => {
+        $(impl Source for $source {
+            async fn run(self, _: Outlet, _: Stop) -> Result<(), SourceError> {
+                Ok(())
+            }
+        })*
+        $(impl Channel for $channel {
+            fn begin_put(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+                unreachable!("nothing opens it")
+            }
+            fn begin_take(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+                unreachable!("nothing opens it")
+            }
+            fn level(&self) -> Level {
+                Level::default()
+            }
+            fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+                Box::pin(async { Ok(()) })
+            }
+        })*
+        $(impl Sink for $sink {
+            fn limit(&self) -> Size {
+                Size::default()
+            }
+            async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+                Ok(Delivered::all(batch))
+            }
+        })*
+        $(impl Selector for $selector {
+            fn route(&self, _: &Event) -> Route {
+                Route::default()
+            }
+        })*
+        $(impl SinkProcessor for $processor {
+            fn pick(&mut self, _: Instant, _: &[SinkId]) -> Option<SinkId> {
+                None
+            }
+            fn settle(&mut self, _: Instant, _: SinkId, _: Went) {}
+        })*
+    };
+}
+
+idle!(Tail Seq; Memory File; Null Roll; Multiplexing Replicating; Default_ Failover LoadBalance);
+
+impl Interceptor for Timestamp {
+    fn intercept(&self, _: &mut Batch) {}
+}

@@ -1,0 +1,41 @@
+//! The sources, one file each.
+
+pub mod exec;
+pub mod netcat;
+pub mod seq;
+pub mod spooldir;
+pub mod stress;
+pub mod taildir;
+
+use splashdam_core::{PutError, SourceError, Stop};
+
+/// What a source answers when its channels refuse a batch and it gives up: after a request to stop
+/// that is a proper end, as nobody was told that the batch was taken; else it is an early one.
+pub(crate) fn gave_up(error: PutError, stop: &Stop) -> Result<(), SourceError> {
+    if stop.requested() { Ok(()) } else { Err(SourceError::new(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use splashdam_config::Section;
+    use splashdam_core::find;
+
+    #[test]
+    fn examples_are_read_without_a_finding() {
+        let examples = [
+            ("exec", include_str!("../../../examples/exec.conf")),
+            ("netcat", include_str!("../../../examples/netcat.conf")),
+            ("seq", include_str!("../../../examples/seq.conf")),
+            ("spooldir", include_str!("../../../examples/spooldir.conf")),
+            ("stress", include_str!("../../../examples/stress.conf")),
+        ];
+        for (name, text) in examples {
+            let keys = text.lines().filter_map(|line| line.strip_prefix("a1.sources.r1."));
+            let section = Section::parse(&keys.collect::<Vec<_>>().join("\n"));
+            let entry = find(crate::SOURCES, section.get("type").unwrap()).unwrap();
+            let looked = entry.look(&section);
+            assert!(looked.findings.is_empty(), "{name}: {:?}", looked.findings);
+            assert_eq!((entry.name, looked.facts.is_some()), (name, true));
+        }
+    }
+}

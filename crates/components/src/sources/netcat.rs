@@ -1,0 +1,179 @@
+//! Source `netcat`: lines over TCP, one event each, answered `OK` or `FAILED`.
+//!
+//! Flume's class: `org.apache.flume.source.NetcatSource`. Lines end at LF, a CR before it stays in
+//! the body, an empty line is an event, text after the last LF is dropped. Bodies are UTF-8 whatever
+//! `encoding` was read; malformed input becomes U+FFFD, as in Java.
+//!
+//! Flume puts each line in a transaction of its own. Here lines that arrive together share one, of
+//! up to 100 lines or what the channel takes; each is answered all the same, in order, and when the
+//! channel refuses, `FAILED` goes out for each line of that transaction. Connections are limited by
+//! `maxConnections`; while a channel makes a line wait, its connection is not read.
+
+mod connection;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use splashdam_core::{
+    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::charset::Charset;
+use connection::Service;
+
+/// How long accepting pauses after it failed, for want of file descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Keys of the netcat source.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Host name or address to listen on; `0.0.0.0` is every IPv4 address of this machine.
+    pub bind: String,
+    /// TCP port to listen on; 0 lets the system choose a free one.
+    pub port: u16,
+    /// Characters in a line at the most, line end included, as Java counts them. A client that
+    /// sends a longer one is told so and disconnected.
+    #[serde(rename = "max-line-length", default = "max_line_length")]
+    pub max_line_length: NonZeroU32,
+    /// Whether each line that the channels took is answered with `OK`. Refused lines are answered
+    /// with `FAILED: ` and the reason in any case.
+    #[serde(rename = "ack-every-event", default = "ack_every_event")]
+    pub ack_every_event: bool,
+    /// The charset that clients send, by its Java name.
+    #[serde(default)]
+    pub encoding: Charset,
+    /// Connections at one time; further ones wait to be accepted. Not a key of Flume, which has no
+    /// limit.
+    #[serde(rename = "maxConnections", default = "max_connections")]
+    pub max_connections: NonZeroUsize,
+}
+
+fn max_line_length() -> NonZeroU32 {
+    const { NonZeroU32::new(512).unwrap() }
+}
+
+fn ack_every_event() -> bool {
+    true
+}
+
+fn max_connections() -> NonZeroUsize {
+    const { NonZeroUsize::new(10_000).unwrap() }
+}
+
+/// The source.
+pub struct Netcat {
+    config: Config,
+    cx: Context,
+    listener: TcpListener,
+}
+
+impl Netcat {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Component for Netcat {
+    const TYPE: &'static str = "netcat";
+    const ALIASES: &'static [&'static str] = &["org.apache.flume.source.NetcatSource"];
+    type Config = Config;
+
+    async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
+        let Config { bind, port, .. } = &config;
+        let listener = TcpListener::bind((bind.as_str(), *port)).await.map_err(|error| {
+            OpenError::unavailable(format!(
+                "cannot listen on {bind}:{port}: {error}; {}",
+                remedy(error.kind())
+            ))
+        })?;
+        if let Ok(address) = listener.local_addr() {
+            info!(component = %cx.title(), %address, "listening for lines");
+        }
+        Ok(Netcat { config, cx, listener })
+    }
+
+    fn facts(config: &Config) -> Facts {
+        let connection =
+            u64::from(config.max_line_length.get()) * 4 + connection::READ_BYTES as u64;
+        Facts {
+            place: Some(format!("listens on {}:{}", config.bind, config.port)),
+            memory_bytes: Some(connection.saturating_mul(config.max_connections.get() as u64)),
+            acknowledged: config.ack_every_event.then_some(
+                "after the channels have committed the line, by an `OK` line to the client",
+            ),
+            process_crash: Some(
+                "lines not answered yet are lost unless the client sends them again",
+            ),
+            machine_crash: Some(
+                "lines not answered yet are lost unless the client sends them again",
+            ),
+            ..Facts::default()
+        }
+    }
+}
+
+fn remedy(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match kind {
+        AddrInUse => "stop what listens there (`ss -ltnp` tells) or choose another port",
+        AddrNotAvailable => "`bind` must be an address of this machine, or 0.0.0.0 for all of them",
+        PermissionDenied => "choose a port above 1023 or allow the agent to bind low ports",
+        _ => "check `bind` and `port`",
+    }
+}
+
+impl Source for Netcat {
+    async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
+        let Netcat { config, cx, listener } = self;
+        let most = config.max_connections.get();
+        let service = Arc::new(Service::new(&config, cx.name.clone(), out, stop.clone()));
+        let mut connections = JoinSet::new();
+        let (mut accepting, mut crowd) = (Trouble::new(), Trouble::new());
+        loop {
+            let full = connections.len() >= most;
+            if full && crowd.happened(cx.world.instant(), "full").is_some() {
+                warn!(component = %cx.title(), most, "as many connections as maxConnections allows; further ones wait");
+            }
+            let accepted = tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept(), if !full => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    accepting.ended(cx.world.instant());
+                    if connections.len() < most / 2 {
+                        crowd.ended(cx.world.instant());
+                    }
+                    connections.spawn(service.clone().serve(stream));
+                }
+                Err(error) => {
+                    service.out.metrics().processing_failures.add(1);
+                    if accepting.happened(cx.world.instant(), &error.to_string()).is_some() {
+                        warn!(component = %cx.title(), %error, "cannot accept a connection; trying on. If file descriptors ran out, raise the limit (`ulimit -n`) or lower maxConnections");
+                    }
+                    // Connections that end give their descriptors back meanwhile.
+                    stop.or(sleep(ACCEPT_PAUSE)).await;
+                }
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

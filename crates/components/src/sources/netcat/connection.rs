@@ -1,0 +1,281 @@
+//! One netcat connection: read, cut into lines, put, answer.
+
+use std::borrow::Cow;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use splashdam_core::{Batch, ChannelError, Event, Outlet, PutError, Size, Stop, Trouble};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
+use tracing::{debug, info, warn};
+
+use super::Config;
+use crate::charset::{Charset, OnMalformed};
+
+/// Bytes that are read at once.
+pub(super) const READ_BYTES: usize = 16 * 1024;
+/// Lines in one transaction at the most, however many arrived together.
+const GROUP_LINES: usize = 100;
+
+/// What all connections share.
+pub(super) struct Service {
+    pub(super) out: Outlet,
+    name: Arc<str>,
+    stop: Stop,
+    charset: Charset,
+    max_chars: usize,
+    acks: bool,
+    /// Lines in one transaction; becomes smaller when a channel says that it takes no more.
+    group: AtomicUsize,
+    trouble: Mutex<Trouble>,
+}
+
+/// What the bytes at hand begin with.
+#[derive(Debug, PartialEq, Eq)]
+enum Cut {
+    /// A line that ends there; the next begins behind its line end.
+    Line(usize),
+    /// A line longer than allowed.
+    TooLong,
+    /// Part of a line.
+    Part,
+}
+
+/// Whole lines at the start of some bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// Each without its line end.
+    lines: Vec<Range<usize>>,
+    /// Where the last one and its line end are over.
+    end: usize,
+    /// Whether the line after them is longer than allowed.
+    too_long: bool,
+}
+
+/// Counts a connection as open while it lives.
+struct Counted<'a>(&'a Outlet);
+
+impl<'a> Counted<'a> {
+    fn new(out: &'a Outlet) -> Self {
+        out.metrics().open_connections.add(1);
+        Counted(out)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.metrics().open_connections.add(-1);
+    }
+}
+
+impl Service {
+    pub(super) fn new(config: &Config, name: Arc<str>, out: Outlet, stop: Stop) -> Self {
+        Service {
+            out,
+            name,
+            stop,
+            charset: config.encoding,
+            max_chars: config.max_line_length.get() as usize,
+            acks: config.ack_every_event,
+            group: AtomicUsize::new(GROUP_LINES),
+            trouble: Mutex::new(Trouble::new()),
+        }
+    }
+
+    /// Serves a client until it closes, sends too long a line, or a stop is asked for.
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let _open = Counted::new(&self.out);
+        if let Err(error) = self.converse(stream).await {
+            debug!(component = %self.name, %error, "a client is gone");
+        }
+    }
+
+    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut buffer = BytesMut::new();
+        let mut charset = None;
+        // Bytes at the start of the buffer that are known to hold no line end.
+        let mut searched = 0;
+        loop {
+            let Some(read) = self.stop.or(fill(&stream, &mut buffer)).await else { return Ok(()) };
+            if read? == 0 {
+                return Ok(());
+            }
+            let charset = match charset {
+                Some(charset) => charset,
+                None if buffer.len() < self.charset.unit_bytes() => continue,
+                None => {
+                    let (resolved, mark) = self.charset.resolve(&buffer);
+                    buffer.advance(mark);
+                    *charset.insert(resolved)
+                }
+            };
+            let too_long = self.take_lines(&mut stream, &mut buffer, charset, searched).await?;
+            if too_long {
+                self.out.metrics().read_failures.add(1);
+                let most = self.max_chars;
+                let answer = format!(
+                    "FAILED: Event exceeds the maximum length ({most} chars, including newline)\n"
+                );
+                return self.answer(&mut stream, answer.as_bytes()).await;
+            }
+            if self.stop.requested() {
+                return Ok(());
+            }
+            searched = buffer.len() - buffer.len() % charset.unit_bytes();
+            if buffer.is_empty() {
+                // Most clients are idle most of the time, and then cost no buffer.
+                buffer = BytesMut::new();
+            }
+        }
+    }
+
+    /// Puts and answers all whole lines of `buffer`; true when the one after them is too long.
+    async fn take_lines(
+        &self,
+        stream: &mut TcpStream,
+        buffer: &mut BytesMut,
+        charset: Charset,
+        mut searched: usize,
+    ) -> io::Result<bool> {
+        loop {
+            let found = lines(charset, buffer, searched, self.max_chars);
+            let count = found.lines.len();
+            if count > 0 {
+                // One copy, so that events do not hold on to the whole of the read buffer.
+                let text = Bytes::copy_from_slice(&buffer[..found.end]);
+                let batch = found.lines.into_iter().map(|line| event(charset, &text, line));
+                let batch = batch.collect();
+                buffer.advance(found.end);
+                searched = 0;
+                let answers = self.put(batch).await;
+                self.answer(stream, &answers).await?;
+            }
+            if found.too_long || count < GROUP_LINES || self.stop.requested() {
+                return Ok(found.too_long);
+            }
+        }
+    }
+
+    /// Puts lines in as few transactions as the channels allow; the answers for all of them.
+    async fn put(&self, mut lines: Batch) -> Vec<u8> {
+        let mut answers = Vec::new();
+        while !lines.is_empty() {
+            let group = lines.split_front(Size::events(self.group.load(Relaxed)));
+            let count = group.len();
+            // Interceptors edit what is put; what is put anew in smaller groups is the original.
+            let original = if count > 1 { group.clone() } else { Batch::default() };
+            // A busy client must not keep a worker to itself.
+            consume_budget().await;
+            match self.out.put(group).await {
+                Ok(()) => {
+                    self.settled();
+                    if self.acks {
+                        answers.extend_from_slice(&b"OK\n".repeat(count));
+                    }
+                }
+                Err(error) if count > 1 && !error.retryable() => {
+                    self.group.fetch_min(largest_group(&error).clamp(1, count - 1), Relaxed);
+                    let rest = std::mem::replace(&mut lines, original);
+                    lines.append(rest);
+                }
+                Err(error) => {
+                    self.refused(&error);
+                    let reason = error.to_string().replace(['\r', '\n'], " ");
+                    answers
+                        .extend_from_slice(format!("FAILED: {reason}\n").repeat(count).as_bytes());
+                }
+            }
+        }
+        answers
+    }
+
+    /// Sends answers. A client that does not read them is not read either; a stop leaves it
+    /// behind, but not before a write was tried: what was put should be answered.
+    async fn answer(&self, stream: &mut TcpStream, answers: &[u8]) -> io::Result<()> {
+        tokio::select! {
+            biased;
+            written = stream.write_all(answers) => written,
+            () = self.stop.wait() => Ok(()),
+        }
+    }
+
+    fn refused(&self, error: &PutError) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.happened(Instant::now(), &error.to_string()).is_some() {
+            warn!(component = %self.name, %error, "channels refuse lines; clients are answered FAILED");
+        }
+    }
+
+    fn settled(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lasted) = trouble.ended(Instant::now()) {
+            info!(component = %self.name, ?lasted, "channels take lines again");
+        }
+    }
+}
+
+/// The smallest transaction that any of the refusing channels takes.
+fn largest_group(error: &PutError) -> usize {
+    let capacities = error.failures.iter().filter_map(|failure| match failure {
+        ChannelError::TooLarge { capacity, .. } => Some(*capacity),
+        _ => None,
+    });
+    capacities.min().unwrap_or(1)
+}
+
+/// Waits for bytes before it makes room for them. 0 is the end of the stream. Cancel-safe.
+async fn fill(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        buffer.reserve(READ_BYTES);
+        match stream.try_read_buf(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// Whole lines at the start of `bytes`, as many as go into one transaction. The first `searched`
+/// bytes are known to hold no line end.
+fn lines(charset: Charset, bytes: &[u8], searched: usize, max_chars: usize) -> Found {
+    let mut found = Found::default();
+    while found.lines.len() < GROUP_LINES {
+        let searched = searched.saturating_sub(found.end);
+        match cut(charset, &bytes[found.end..], searched, max_chars) {
+            Cut::Line(length) => {
+                found.lines.push(found.end..found.end + length);
+                found.end += length + charset.unit_bytes();
+            }
+            Cut::TooLong => {
+                found.too_long = true;
+                break;
+            }
+            Cut::Part => break,
+        }
+    }
+    found
+}
+
+fn cut(charset: Charset, bytes: &[u8], searched: usize, max_chars: usize) -> Cut {
+    let line_end = charset.find(&bytes[searched..], b'\n').map(|at| searched + at);
+    let line = &bytes[..line_end.unwrap_or(bytes.len())];
+    // The line end counts as well, so `max_chars` without one are too many.
+    if charset.prefix(line, max_chars, OnMalformed::Replace).is_some() {
+        return Cut::TooLong;
+    }
+    line_end.map_or(Cut::Part, Cut::Line)
+}
+
+/// The event of one line: a slice of `text` where that is UTF-8.
+fn event(charset: Charset, text: &Bytes, line: Range<usize>) -> Event {
+    // Replacing never fails.
+    match charset.decode(&text[line.clone()], OnMalformed::Replace).unwrap_or_default() {
+        Cow::Borrowed(_) => Event::new(text.slice(line)),
+        Cow::Owned(decoded) => Event::new(decoded),
+    }
+}

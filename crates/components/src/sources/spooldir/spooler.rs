@@ -1,0 +1,459 @@
+//! The reading of a spooling directory, step by step, without any waiting. It blocks.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
+use rustix::io::Errno;
+use splashdam_core::metrics::SourceMetrics;
+use splashdam_core::{Batch, Context, Event, Headers, Random, World};
+use tracing::{error, info, warn};
+
+use super::finish::{Finish, Unfinished};
+use super::progress::{Progress, SYNC_EVERY, sync_dir};
+use super::scan::{Candidate, Print, Rules};
+use super::{Config, ConsumeOrder, DeletePolicy, TrackingPolicy};
+use crate::charset::{Charset, OnMalformed};
+use crate::deserializers::{Choice, Deserializer, Input, ReadError};
+
+const LOCK: &str = ".splashdam.lock";
+/// Files that are remembered as set aside.
+const MOST_ASIDE: usize = 10_000;
+/// Time until a file that the system refused is tried again, and after which one that changed is
+/// taken for complete.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Everything that reading needs and remembers.
+pub(super) struct Spooler {
+    title: String,
+    rules: Rules,
+    finish: Finish,
+    choice: Choice,
+    charset: Charset,
+    on_malformed: OnMalformed,
+    file_header: Option<String>,
+    basename_header: Option<String>,
+    batch_events: usize,
+    tracker_dir: PathBuf,
+    random: Random,
+    world: Arc<dyn World>,
+    metrics: Arc<SourceMetrics>,
+    /// Files of the last look at the directory, the next one last.
+    listing: Vec<Candidate>,
+    listed: Option<Instant>,
+    listing_lasts: Option<Duration>,
+    aside: HashMap<PathBuf, Aside>,
+    current: Option<Current>,
+    /// Directories in which files were finished since the last sync.
+    unsynced: BTreeSet<PathBuf>,
+    unsynced_since: Option<Instant>,
+    /// The position behind what was delivered and is not yet written down.
+    delivered: Option<u64>,
+    /// Held as long as this lives.
+    _lock: File,
+}
+
+/// The file that is being read.
+struct Current {
+    relative: PathBuf,
+    print: Print,
+    deserializer: Box<dyn Deserializer>,
+    progress: Progress,
+    headers: Headers,
+    /// Whether nothing of it was read yet, now or before.
+    fresh: bool,
+}
+
+/// A file that is left alone.
+struct Aside {
+    print: Print,
+    until: Until,
+    said: String,
+    /// Whether it was seen to change while it was read.
+    restless: bool,
+}
+
+/// When a file that is set aside is looked at again, unless it changes before.
+enum Until {
+    Changed,
+    Gone(PathBuf),
+    Later(Instant),
+}
+
+/// What came of a step.
+pub(super) enum Step {
+    /// To be put; then [`Spooler::delivered`].
+    Batch(Batch),
+    /// There is nothing to read.
+    Idle,
+}
+
+impl Spooler {
+    /// Looks at the directories and locks the tracker's. The error says what to do.
+    pub(super) fn open(config: &Config, choice: Choice, cx: &Context) -> Result<Spooler, String> {
+        let spool_dir: PathBuf = config.spool_dir.components().collect();
+        let config = Config { spool_dir, ..config.clone() };
+        let root = &config.spool_dir;
+        match fs::metadata(root) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(format!("spoolDir {} is not a directory", root.display())),
+            Err(error) => {
+                let root = root.display();
+                return Err(format!(
+                    "spoolDir {root} cannot be used: {error}; create it or correct the path"
+                ));
+            }
+        }
+        let finish = match (config.delete_policy, config.tracking_policy) {
+            (DeletePolicy::Immediate, _) => Finish::Delete,
+            (DeletePolicy::Never, TrackingPolicy::Rename) => Finish::Rename,
+            (DeletePolicy::Never, TrackingPolicy::TrackerDir) => Finish::Note,
+        };
+        if finish != Finish::Note
+            && let Err(error) = access(root, Access::WRITE_OK | Access::EXEC_OK)
+        {
+            return Err(format!(
+                "spoolDir {} cannot be written to: {error}; finished files could not be renamed or deleted. \
+                 Allow it, or set trackingPolicy = tracker_dir and trackerDir to a directory elsewhere",
+                root.display()
+            ));
+        }
+        let tracker_dir = root.join(&config.tracker_dir);
+        let lock = prepare_tracker_dir(&tracker_dir)?;
+        let tracks = config.tracking_policy == TrackingPolicy::TrackerDir;
+        let random_order = config.consume_order == ConsumeOrder::Random;
+        Ok(Spooler {
+            title: cx.title(),
+            rules: Rules::new(&config, &tracker_dir, tracks),
+            finish,
+            choice,
+            charset: config.input_charset,
+            on_malformed: config.decode_error_policy,
+            file_header: config.file_header.then_some(config.file_header_key),
+            basename_header: config.basename_header.then_some(config.basename_header_key),
+            batch_events: config.batch_size.get() as usize,
+            tracker_dir,
+            random: cx.random(),
+            world: cx.world.clone(),
+            metrics: cx.counters.source(),
+            listing: Vec::new(),
+            listed: None,
+            listing_lasts: (!random_order).then(|| Duration::from_millis(config.poll_delay)),
+            aside: HashMap::new(),
+            current: None,
+            unsynced: BTreeSet::new(),
+            unsynced_since: None,
+            delivered: None,
+            _lock: lock,
+        })
+    }
+
+    /// The batch of the last step is safe in the channels.
+    pub(super) fn delivered(&mut self) {
+        self.delivered = self.current.as_ref().map(|current| current.deserializer.position());
+    }
+
+    /// Writes down what was delivered. Should it fail it can be tried again.
+    fn settle(&mut self) -> Result<(), String> {
+        let now = self.world.instant();
+        if let (Some(position), Some(current)) = (self.delivered, &mut self.current) {
+            current.progress.commit(position, now).map_err(|error| {
+                let dir = self.tracker_dir.display();
+                format!("progress cannot be written to {dir}: {error}; make room there or allow it. Reading waits, so that nothing is read twice")
+            })?;
+        }
+        self.delivered = None;
+        Ok(())
+    }
+
+    /// Writes down what was delivered, so that a crash of the machine does not undo it either.
+    pub(super) fn settle_for_good(&mut self) -> Result<(), String> {
+        self.settle()?;
+        let synced = self.current.as_mut().map_or(Ok(()), |current| current.progress.sync());
+        synced.map_err(|error| self.tracker_trouble(&error))?;
+        self.sync_names()
+    }
+
+    /// Makes durable that files are finished.
+    fn sync_names(&mut self) -> Result<(), String> {
+        while let Some(dir) = self.unsynced.first() {
+            match sync_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("directory {} cannot be synced: {error}", dir.display()));
+                }
+                _ => self.unsynced.pop_first(),
+            };
+        }
+        self.unsynced_since = None;
+        Ok(())
+    }
+
+    /// Writes down what was delivered and reads on: in the file at hand, or in the next one. An
+    /// error is one that keeps all files from being read; the step can be tried again.
+    pub(super) fn step(&mut self) -> Result<Step, String> {
+        self.settle()?;
+        loop {
+            let now = self.world.instant();
+            let unsynced = self.unsynced_since.map(|since| now.saturating_duration_since(since));
+            if unsynced.is_some_and(|lasts| lasts >= SYNC_EVERY) {
+                self.sync_names()?;
+            }
+            let Some(current) = &mut self.current else {
+                if self.open_next()? {
+                    continue;
+                }
+                self.sync_names()?;
+                return Ok(Step::Idle);
+            };
+            match current.deserializer.read(self.batch_events) {
+                Err(error) => {
+                    let until = match &error {
+                        ReadError::Io { .. } => self.later(),
+                        ReadError::Malformed { .. } => Until::Changed,
+                    };
+                    self.set_current_aside(&error.to_string(), until)?;
+                }
+                Ok(mut batch) => {
+                    if batch.is_empty() && current.fresh {
+                        batch.push(Event::default());
+                    }
+                    current.fresh = false;
+                    if batch.is_empty() {
+                        self.finish_current()?;
+                        continue;
+                    }
+                    if !current.headers.is_empty() {
+                        batch.edit(|event| event.headers = current.headers.clone());
+                    }
+                    return Ok(Step::Batch(batch));
+                }
+            }
+        }
+    }
+
+    fn finish_current(&mut self) -> Result<(), String> {
+        let Some(current) = &self.current else { return Ok(()) };
+        let aside = self.aside.get(&current.relative);
+        if aside.is_some_and(|aside| aside.restless) && !self.quiet(&current.print) {
+            let until = self.later();
+            return self.set_current_aside(&Unfinished::Changed.to_string(), until);
+        }
+        match self.finish.apply(&self.rules, &current.relative, &current.print) {
+            Ok(dir) => {
+                info!(component = %self.title, file = %current.relative.display(), "a file is finished");
+                let long = current.progress.outlives_the_machine();
+                self.unsynced.insert(dir);
+                self.unsynced_since.get_or_insert(self.world.instant());
+                // Its progress goes now, so a long file would be read again from its start. Short
+                // ones are many, and synced together.
+                let synced = if long { self.sync_names() } else { Ok(()) };
+                self.forget_current()?;
+                synced
+            }
+            Err(Unfinished::Gone) => {
+                let file = current.relative.display();
+                warn!(component = %self.title, %file, "a file {}; what was read of it is delivered", Unfinished::Gone);
+                self.metrics.read_failures.add(1);
+                self.forget_current()
+            }
+            Err(unfinished) => {
+                let until = match &unfinished {
+                    Unfinished::Exists(target) => Until::Gone(target.clone()),
+                    _ => self.later(),
+                };
+                let restless = matches!(unfinished, Unfinished::Changed);
+                let relative = current.relative.clone();
+                self.set_current_aside(&unfinished.to_string(), until)?;
+                if let Some(aside) = self.aside.get_mut(&relative) {
+                    aside.restless |= restless;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a file was left alone for long enough to be taken for complete.
+    fn quiet(&self, print: &Print) -> bool {
+        let modified = print.modified.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let now = u64::try_from(self.world.now_millis()).unwrap_or(0);
+        let age = modified.map(|at| Duration::from_millis(now).saturating_sub(at));
+        age.is_none_or(|age| age >= RETRY)
+    }
+
+    fn forget_current(&mut self) -> Result<(), String> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        self.aside.remove(&current.relative);
+        current.progress.finish().map_err(|error| self.tracker_trouble(&error))
+    }
+
+    fn set_current_aside(&mut self, why: &str, until: Until) -> Result<(), String> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        self.set_aside(current.relative, current.print, why, until);
+        current.progress.set_aside().map_err(|error| self.tracker_trouble(&error))
+    }
+
+    /// Leaves a file alone, and says so once.
+    fn set_aside(&mut self, relative: PathBuf, print: Print, why: &str, until: Until) {
+        self.metrics.read_failures.add(1);
+        if self.aside.get(&relative).is_none_or(|aside| aside.said != why) {
+            let file = self.rules.root.join(&relative);
+            error!(component = %self.title, file = %file.display(), "a file {why}; it is set aside, the others go on");
+        }
+        if self.aside.len() >= MOST_ASIDE {
+            let root = &self.rules.root;
+            self.aside.retain(|relative, _| root.join(relative).exists());
+            if self.aside.len() >= MOST_ASIDE {
+                self.aside.clear();
+            }
+        }
+        let restless = self.aside.get(&relative).is_some_and(|aside| aside.restless);
+        self.aside.insert(relative, Aside { print, until, said: why.to_owned(), restless });
+    }
+
+    fn later(&self) -> Until {
+        Until::Later(self.world.instant() + RETRY)
+    }
+
+    fn tracker_trouble(&self, error: &io::Error) -> String {
+        let dir = self.tracker_dir.display();
+        format!("progress cannot be changed in {dir}: {error}; make room there or allow it")
+    }
+
+    /// Opens the next file; false when there is none.
+    fn open_next(&mut self) -> Result<bool, String> {
+        let now = self.world.instant();
+        let stale = match (self.listed, self.listing_lasts) {
+            (Some(listed), Some(lasts)) => now.saturating_duration_since(listed) >= lasts,
+            (listed, _) => listed.is_none(),
+        };
+        if stale || self.listing.is_empty() {
+            self.list(now)?;
+        }
+        while let Some(candidate) = self.listing.pop() {
+            let relative = candidate.relative;
+            match self.open_file(&relative) {
+                Ok(Some(current)) => {
+                    self.current = Some(current);
+                    return Ok(true);
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let why = format!("cannot be opened: {error}");
+                    let until = self.later();
+                    self.set_aside(relative, candidate.print, &why, until);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn list(&mut self, now: Instant) -> Result<(), String> {
+        let mut links = Vec::new();
+        let aside = &self.aside;
+        let mut skip = |candidate: &Candidate, link: bool| match aside.get(&candidate.relative) {
+            Some(aside) if aside.print == candidate.print => match &aside.until {
+                Until::Changed => true,
+                Until::Gone(target) => target.exists(),
+                Until::Later(due) => now < *due,
+            },
+            _ => {
+                if link && links.len() < MOST_ASIDE {
+                    links.push(candidate.clone());
+                }
+                link
+            }
+        };
+        let listed = self.rules.candidates(&self.random, &mut skip);
+        for Candidate { relative, print } in links {
+            let why = "is a symbolic link, which is not followed; set followSymlinks = true if nobody but trusted users can put files here";
+            self.set_aside(relative, print, why, Until::Changed);
+        }
+        self.listing = listed.map_err(|error| {
+            format!("spoolDir {} cannot be listed: {error}", self.rules.root.display())
+        })?;
+        self.listed = Some(now);
+        Ok(())
+    }
+
+    /// `None` for something that is no file after all.
+    fn open_file(&self, relative: &Path) -> io::Result<Option<Current>> {
+        let path = self.rules.root.join(relative);
+        // Something that blocks may have taken its place since it was listed, or a link.
+        let mut flags = OFlags::NONBLOCK;
+        if !self.rules.follow_links {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let flags = flags.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let named = path.to_string_lossy().into_owned();
+        let progress = Progress::find(&self.tracker_dir, named, &metadata, &self.random)?;
+        let deserializer = self.choice.open(Input {
+            file,
+            position: progress.resumed().unwrap_or(0),
+            charset: self.charset,
+            on_malformed: self.on_malformed,
+        })?;
+        Ok(Some(Current {
+            relative: relative.to_owned(),
+            print: Print::of(&metadata),
+            deserializer,
+            fresh: progress.resumed().is_none(),
+            progress,
+            headers: self.headers(&path)?,
+        }))
+    }
+
+    fn headers(&self, path: &Path) -> io::Result<Headers> {
+        let mut headers = Headers::default();
+        if let Some(key) = &self.file_header {
+            let absolute = std::path::absolute(path)?;
+            headers.insert(key.as_str(), absolute.to_string_lossy().into_owned());
+        }
+        if let (Some(key), Some(name)) = (&self.basename_header, path.file_name()) {
+            headers.insert(key.as_str(), name.to_string_lossy().into_owned());
+        }
+        Ok(headers)
+    }
+}
+
+/// Makes the tracker directory if need be, one level only, and locks it.
+fn prepare_tracker_dir(dir: &Path) -> Result<File, String> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        format!(
+            "trackerDir {} cannot be used: {error}; set it to a directory, absolute or below spoolDir, that the agent may write to",
+            dir.display()
+        )
+    };
+    match fs::create_dir(dir) {
+        Ok(()) => dir.parent().map_or(Ok(()), sync_dir).map_err(|error| wrong(&error))?,
+        Err(_) if dir.is_dir() => {}
+        Err(error) => return Err(wrong(&error)),
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let lock = options.open(dir.join(LOCK)).map_err(|error| wrong(&error))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(Errno::WOULDBLOCK) => Err(format!(
+            "trackerDir {} is in use by another source or agent; give each its own trackerDir, and each directory one source",
+            dir.display()
+        )),
+        Err(error) => {
+            warn!(
+                "trackerDir {} cannot be locked: {error}; see to it that no other agent uses it",
+                dir.display()
+            );
+            Ok(lock)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Batches on their way from the thread that reads to the task that puts, and the blocks of
+//! memory that their events are slices of.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use splashdam_core::{Batch, Event};
+use tokio::sync::mpsc;
+
+use super::positions::Change;
+use super::tailed::BLOCK_BYTES;
+
+/// Bytes of bodies at which a batch is full, whatever `batchSize` says.
+pub(super) const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Events and bytes that are worth a wake-up.
+const SEND_EVENTS: usize = 1000;
+const SEND_BYTES: usize = 1024 * 1024;
+/// Blocks remembered for use again.
+const MOST_BLOCKS: usize = 16;
+
+/// A batch, and what is true once it is committed.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) batch: Batch,
+    pub(super) changes: Vec<Change>,
+}
+
+/// Nobody takes batches any more.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+/// Fills batches and sends them.
+#[derive(Debug)]
+pub(super) struct Filler {
+    to: mpsc::Sender<Vec<Turn>>,
+    batch_size: usize,
+    events: Vec<Event>,
+    bytes: usize,
+    changes: Vec<Change>,
+    /// Batches that go together, so that small ones do not cost a wake-up each.
+    turns: Vec<Turn>,
+    turns_events: usize,
+    turns_bytes: usize,
+}
+
+impl Filler {
+    pub(super) fn new(to: mpsc::Sender<Vec<Turn>>, batch_size: usize) -> Self {
+        Filler {
+            to,
+            batch_size,
+            events: Vec::new(),
+            bytes: 0,
+            changes: Vec::new(),
+            turns: Vec::new(),
+            turns_events: 0,
+            turns_bytes: 0,
+        }
+    }
+
+    /// Adds an event; `true` when the batch is full.
+    pub(super) fn push(&mut self, event: Event) -> bool {
+        if self.events.is_empty() {
+            self.events.reserve(self.batch_size.min(4096));
+        }
+        self.bytes += event.body.len();
+        self.events.push(event);
+        self.events.len() >= self.batch_size || self.bytes >= BATCH_BYTES
+    }
+
+    /// Notes what is true once all events pushed before are committed.
+    pub(super) fn note(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Ends the batch, and sends it when there is enough to send.
+    pub(super) fn seal(&mut self) -> Result<(), Ended> {
+        if self.events.is_empty() && self.changes.is_empty() {
+            return Ok(());
+        }
+        self.turns_events += self.events.len();
+        self.turns_bytes += std::mem::take(&mut self.bytes);
+        let batch = Batch::from(std::mem::take(&mut self.events));
+        self.turns.push(Turn { batch, changes: std::mem::take(&mut self.changes) });
+        if self.turns_events >= SEND_EVENTS || self.turns_bytes >= SEND_BYTES {
+            return self.send();
+        }
+        Ok(())
+    }
+
+    /// Sends all there is. Blocks while others wait already.
+    pub(super) fn send(&mut self) -> Result<(), Ended> {
+        if !self.events.is_empty() || !self.changes.is_empty() {
+            self.seal()?;
+        }
+        if self.turns.is_empty() {
+            return Ok(());
+        }
+        (self.turns_events, self.turns_bytes) = (0, 0);
+        self.to.blocking_send(std::mem::take(&mut self.turns)).map_err(|_| Ended)
+    }
+}
+
+/// Memory to read into. A block comes back when the last event that is a slice of it is gone.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    free: Vec<Vec<u8>>,
+    lent: VecDeque<Bytes>,
+}
+
+impl Blocks {
+    /// An empty block with room for `bytes` at least.
+    pub(super) fn take(&mut self, bytes: usize) -> Vec<u8> {
+        // Room beside the block for what is read again to be recognised.
+        const ROOM: usize = BLOCK_BYTES + super::print::TAIL_BYTES;
+        if bytes > ROOM {
+            return Vec::with_capacity(bytes);
+        }
+        while self.lent.front().is_some_and(Bytes::is_unique) {
+            if let Some(block) = self.lent.pop_front() {
+                self.give_back(Vec::from(block));
+            }
+        }
+        self.free.pop().unwrap_or_else(|| Vec::with_capacity(ROOM))
+    }
+
+    /// A block that is not needed after all.
+    pub(super) fn give_back(&mut self, mut block: Vec<u8>) {
+        if block.capacity() >= BLOCK_BYTES
+            && block.capacity() < 2 * BLOCK_BYTES
+            && self.free.len() < 4
+        {
+            block.clear();
+            self.free.push(block);
+        }
+    }
+
+    /// Turns what was read into bytes to slice. Only the first `used` of them will be: where that
+    /// is a small part of the block they are copied, so that a short line does not hold a block.
+    pub(super) fn freeze(&mut self, block: Vec<u8>, used: usize) -> Bytes {
+        if used < block.capacity() / 4 {
+            let copy = Bytes::copy_from_slice(&block[..used]);
+            self.give_back(block);
+            return copy;
+        }
+        let bytes = Bytes::from(block);
+        if bytes.len() <= 2 * BLOCK_BYTES && self.lent.len() < MOST_BLOCKS {
+            let mut kept = bytes.clone();
+            // Kept short, as coming back copies what is kept of it.
+            kept.truncate(1);
+            self.lent.push_back(kept);
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_used_again_once_its_slices_are_gone() {
+        let mut blocks = Blocks::default();
+        let mut block = blocks.take(BLOCK_BYTES);
+        block.resize(block.capacity() - 1, 7);
+        let place = block.as_ptr();
+        let frozen = blocks.freeze(block, BLOCK_BYTES);
+        let slice = frozen.slice(10..20);
+        drop(frozen);
+        let other = blocks.take(BLOCK_BYTES);
+        assert_ne!(other.as_ptr(), place);
+        assert_eq!(slice, [7; 10].as_slice());
+        drop(slice);
+        let again = blocks.take(BLOCK_BYTES);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn a_small_part_of_a_block_is_copied() {
+        let mut blocks = Blocks::default();
+        let mut block = blocks.take(BLOCK_BYTES);
+        block.resize(100, 7);
+        let place = block.as_ptr();
+        let copy = blocks.freeze(block, 50);
+        assert_eq!(copy.len(), 50);
+        let again = blocks.take(BLOCK_BYTES);
+        assert_eq!(again.as_ptr(), place);
+    }
+}

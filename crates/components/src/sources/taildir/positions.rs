@@ -1,0 +1,440 @@
+//! Positions: what the channels have committed of each file, and the files that remember it.
+//!
+//! `positionFile` is Flume's, byte for byte, so that Flume can go on from it; its loader takes no
+//! further members. What else is known of a file stands beside it in `<positionFile>.splashdam`,
+//! which names the content of the position file that it belongs to: when Flume has written the
+//! position file since, Flume's positions hold. Both are written aside, synced and renamed, this
+//! one first; `<positionFile>.lock` is locked as long as the source lives.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use splashdam_core::{Context, OpenError};
+use tracing::{info, warn};
+
+use super::lines::At;
+use super::print::Print;
+
+/// A number that a file keeps while the source knows it.
+pub(super) type Key = u64;
+
+/// What is known of a file at a position. What Flume did not write down is `None`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    #[serde(rename = "file", serialize_with = "lossy", deserialize_with = "shared")]
+    pub(super) path: Arc<Path>,
+    pub(super) inode: u64,
+    pub(super) device: Option<u64>,
+    /// When the file was made, in nanoseconds since 1970.
+    pub(super) birth: Option<u64>,
+    /// Bytes delivered.
+    #[serde(rename = "pos")]
+    pub(super) position: u64,
+    /// Of the first bytes before the position.
+    pub(super) head: Option<Print>,
+    /// Of the last bytes before the position.
+    pub(super) tail: Option<Print>,
+    #[serde(default)]
+    pub(super) at: At,
+}
+
+/// A name that is not UTF-8 is written as near as may be: files are told apart by other means.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    path.to_string_lossy().serialize(serializer)
+}
+
+fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Path>, D::Error> {
+    Ok(PathBuf::deserialize(deserializer)?.into())
+}
+
+/// A step forward, true as soon as everything put before it is committed.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Set(Key, Entry),
+    Forget(Key),
+}
+
+/// What an earlier run left.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    pub(super) entries: Vec<(Key, Entry)>,
+    /// When the position file was written: what was born later is not in it.
+    pub(super) written: Option<SystemTime>,
+}
+
+/// The committed positions. Whoever reads files learns from here where to go on, and from
+/// nowhere else.
+#[derive(Debug)]
+pub(super) struct Positions {
+    file: PathBuf,
+    /// Keeps everybody else away.
+    _lock: File,
+    entries: Mutex<Entries>,
+    /// Held while the files are written; the hash of the position file's content.
+    written: Mutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    map: BTreeMap<Key, Entry>,
+    changed: bool,
+}
+
+/// A line of Flume's file. Members in this order, as Flume writes them.
+#[derive(Serialize, Deserialize)]
+struct FlumeEntry {
+    inode: u64,
+    pos: u64,
+    file: String,
+}
+
+/// The file beside Flume's.
+#[derive(Serialize, Deserialize)]
+struct Side {
+    /// Hash of the position file that was written after this.
+    of: u64,
+    /// Hash of the position file before, which is still there when a crash came in between.
+    after: u64,
+    files: Vec<Entry>,
+}
+
+impl Positions {
+    /// Locks `file` and reads what an earlier run left there.
+    pub(super) fn open(file: &Path, cx: &Context) -> Result<(Self, Saved), OpenError> {
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let cannot = |what: &str, error: &dyn std::fmt::Display| {
+            OpenError::unavailable(format!("position file {}: {what}: {error}", file.display()))
+        };
+        let directory = directory(&file);
+        fs::create_dir_all(directory).map_err(|e| cannot("its directory cannot be made", &e))?;
+        let lock = lock(&file, cx)?;
+        let (saved, hash) = load(&file, cx)?;
+        // Found out now rather than after the first lines.
+        let probe = beside(&file, "tmp");
+        File::create(&probe)
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|e| cannot("its directory cannot be written", &e))?;
+        let map = saved.entries.iter().cloned().collect();
+        let entries = Mutex::new(Entries { map, changed: false });
+        Ok((Positions { file, _lock: lock, entries, written: Mutex::new(hash) }, saved))
+    }
+
+    /// Takes over what has been committed.
+    pub(super) fn apply(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut entries = self.entries();
+        entries.changed = true;
+        for change in changes {
+            match change {
+                Change::Set(key, entry) => drop(entries.map.insert(key, entry)),
+                Change::Forget(key) => drop(entries.map.remove(&key)),
+            }
+        }
+    }
+
+    /// Writes them down, if they changed. Blocks.
+    pub(super) fn save(&self) -> io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let files: Vec<Entry> = {
+            let mut entries = self.entries();
+            if !std::mem::take(&mut entries.changed) {
+                return Ok(());
+            }
+            entries.map.values().cloned().collect()
+        };
+        let done = write_both(&self.file, *written, files);
+        match done {
+            Ok(hash) => *written = hash,
+            Err(_) => self.entries().changed = true,
+        }
+        done.map(drop)
+    }
+
+    /// The position file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn lock(file: &Path, cx: &Context) -> Result<File, OpenError> {
+    let path = beside(file, "lock");
+    let failed = |error: &dyn std::fmt::Display| {
+        OpenError::unavailable(format!("{} cannot be locked: {error}", path.display()))
+    };
+    let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let lock = lock.map_err(|e| failed(&e))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            return Err(OpenError::unavailable(format!(
+                "position file {} is in use by {}; give each source a positionFile of its own",
+                file.display(),
+                if holder.is_empty() { "another source" } else { holder.trim_end() },
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(&error)),
+    }
+    // Only for the message above, so nothing depends on its being written.
+    let holder = format!("agent {}, {}, process {}\n", cx.agent, cx.title(), std::process::id());
+    let _noted = lock.set_len(0).and_then(|()| (&lock).write_all(holder.as_bytes())).is_ok();
+    Ok(lock)
+}
+
+fn load(file: &Path, cx: &Context) -> Result<(Saved, u64), OpenError> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            info!(component = %cx.name, file = %file.display(), "there is no position file yet; files count as new");
+            return Ok((Saved::default(), Print::EMPTY.hash));
+        }
+        Err(error) => {
+            let message = format!("position file {} cannot be read: {error}", file.display());
+            return Err(OpenError::unavailable(message));
+        }
+    };
+    let hash = Print::of(&text).hash;
+    let written = fs::metadata(file).and_then(|m| m.modified()).ok();
+    let side = fs::read(beside(file, "splashdam")).ok();
+    let side: Option<Side> = side.and_then(|text| serde_json::from_slice(&text).ok());
+    let entries = match (serde_json::from_slice::<Vec<FlumeEntry>>(&text), side) {
+        (Ok(_), Some(side)) if side.of == hash || side.after == hash => side.files,
+        (Ok(flume), side) => {
+            info!(component = %cx.name, file = %file.display(), "going on from positions that Flume wrote");
+            with_side(flume, side.map(|side| side.files).unwrap_or_default())
+        }
+        (Err(error), Some(side)) => {
+            warn!(component = %cx.name, file = %file.display(), %error, "the position file is damaged; going on from the copy in <positionFile>.splashdam, which may repeat lines if Flume ran last");
+            side.files
+        }
+        (Err(_), None) if text.trim_ascii().is_empty() => {
+            warn!(component = %cx.name, file = %file.display(), "the position file is empty, as Flume leaves it when no file matched or when it was killed while writing; files count as new: put back a copy of it if they were read before");
+            Vec::new()
+        }
+        (Err(error), None) => {
+            return Err(OpenError::unavailable(format!(
+                "position file {} is damaged ({error}): put back a copy of it, or remove it to \
+                 count all files as new (read from their start, or with skipToEnd from their end)",
+                file.display()
+            )));
+        }
+    };
+    Ok((Saved { entries: (1..).zip(entries).collect(), written }, hash))
+}
+
+/// Flume's positions, with what was known of the same files before Flume went on.
+fn with_side(flume: Vec<FlumeEntry>, known: Vec<Entry>) -> Vec<Entry> {
+    let join = |FlumeEntry { inode, pos, file }| {
+        let same = |e: &&Entry| e.inode == inode && e.path.to_string_lossy() == *file;
+        let known = known.iter().find(same);
+        let unmoved = known.filter(|e| e.position == pos);
+        Entry {
+            path: Path::new(&file).into(),
+            inode,
+            device: known.and_then(|e| e.device),
+            birth: known.and_then(|e| e.birth),
+            position: pos,
+            head: known.and_then(|e| e.head).filter(|h| h.len as u64 <= pos),
+            tail: unmoved.and_then(|e| e.tail),
+            at: unmoved.map(|e| e.at).unwrap_or_default(),
+        }
+    };
+    flume.into_iter().map(join).collect()
+}
+
+fn write_both(file: &Path, after: u64, files: Vec<Entry>) -> io::Result<u64> {
+    let flume = flume_text(&files)?;
+    let of = Print::of(flume.as_bytes()).hash;
+    let side = serde_json::to_vec(&Side { of, after, files })?;
+    write_aside(&beside(file, "splashdam"), &side)?;
+    write_aside(file, flume.as_bytes())?;
+    Ok(of)
+}
+
+/// The array as Flume's Gson writes it, which escapes what HTML might mistake.
+fn flume_text(files: &[Entry]) -> io::Result<String> {
+    let entry = |e: &Entry| FlumeEntry {
+        inode: e.inode,
+        pos: e.position,
+        file: e.path.to_string_lossy().into_owned(),
+    };
+    let text = serde_json::to_string(&files.iter().map(entry).collect::<Vec<_>>())?;
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' | '>' | '&' | '=' | '\'' | '\u{2028}' | '\u{2029}' => {
+                safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => safe.push(c),
+        }
+    }
+    Ok(safe)
+}
+
+/// Replaces `path` so that a crash leaves the old content or the new.
+fn write_aside(path: &Path, content: &[u8]) -> io::Result<()> {
+    let aside = beside(path, "tmp");
+    let mut file = File::create(&aside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&aside, path)?;
+    File::open(directory(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use splashdam_core::Role;
+    use splashdam_testkit::fakes::context;
+
+    fn entry(path: &str, inode: u64, position: u64) -> Entry {
+        Entry {
+            path: Path::new(path).into(),
+            inode,
+            device: Some(5),
+            birth: Some(7),
+            position,
+            head: Some(Print::of(b"head")),
+            tail: Some(Print::of(b"tail")),
+            at: At::Within,
+        }
+    }
+
+    fn open(file: &Path) -> Result<(Positions, Saved), String> {
+        Positions::open(file, &context(Role::Source)).map_err(|e| e.to_string())
+    }
+
+    fn plain(saved: Saved) -> Vec<Entry> {
+        saved.entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    #[test]
+    fn what_was_saved_is_read_again_and_flume_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("deep/er/p.json");
+        let (positions, saved) = open(&file).unwrap();
+        assert!(saved.entries.is_empty());
+        let entries = [entry("/l/a=b&'<1>.log", 11, 4), entry("/l/\"q\"", 12, 9)];
+        for (key, entry) in (1..).zip(&entries) {
+            positions.apply(vec![Change::Set(key, entry.clone())]);
+        }
+        positions.apply(vec![Change::Set(3, entry("/l/gone", 1, 1)), Change::Forget(3)]);
+        positions.save().unwrap();
+        drop(positions);
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            r#"[{"inode":11,"pos":4,"file":"/l/a\u003db\u0026\u0027\u003c1\u003e.log"},{"inode":12,"pos":9,"file":"/l/\"q\""}]"#
+        );
+        let (positions, saved) = open(&file).unwrap();
+        assert!(saved.written.is_some());
+        assert_eq!(plain(saved), entries);
+        // Nothing changed, so nothing is written.
+        fs::remove_file(&file).unwrap();
+        positions.save().unwrap();
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn flumes_positions_hold_when_flume_wrote_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p");
+        let (positions, _) = open(&file).unwrap();
+        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))]);
+        positions.save().unwrap();
+        drop(positions);
+        fs::write(
+            &file,
+            r#"[{"pos":9,"file":"\/l\/a","inode":11},{"inode":3,"pos":1,"file":"/l/b"}]"#,
+        )
+        .unwrap();
+        let (_positions, saved) = open(&file).unwrap();
+        let went_on = Entry { position: 9, tail: None, at: At::Start, ..entry("/l/a", 11, 4) };
+        let bare = Entry { device: None, birth: None, head: None, ..entry("/l/b", 3, 1) };
+        assert_eq!(plain(saved), [went_on, Entry { tail: None, at: At::Start, ..bare }]);
+    }
+
+    #[test]
+    fn a_crash_between_the_two_files_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p");
+        let (positions, _) = open(&file).unwrap();
+        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))]);
+        positions.save().unwrap();
+        let before = fs::read(&file).unwrap();
+        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 8))]);
+        positions.save().unwrap();
+        drop(positions);
+        fs::write(&file, before).unwrap();
+        assert_eq!(plain(open(&file).unwrap().1), [entry("/l/a", 11, 8)]);
+    }
+
+    #[test]
+    fn damage_is_named_or_made_good() {
+        let check = |content: &str, side: bool, want: Result<usize, &str>| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("p");
+            if side {
+                let (positions, _) = open(&file).unwrap();
+                positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))]);
+                positions.save().unwrap();
+            }
+            fs::write(&file, content).unwrap();
+            match (open(&file), want) {
+                (Ok((_, saved)), Ok(entries)) => assert_eq!(saved.entries.len(), entries),
+                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                (got, _) => panic!("{content:?}: {:?}", got.map(|(_, saved)| saved)),
+            }
+        };
+        check("[]", false, Ok(0));
+        check("", false, Ok(0));
+        check("", true, Ok(1));
+        check("[{\"inode\":11,\"po", true, Ok(1));
+        check("[{\"inode\":11,\"po", false, Err("put back a copy of it, or remove it"));
+        check("[{\"inode\":11,\"pos\":4}]", false, Err("missing field `file`"));
+        check("\0\0\0\0", false, Err("is damaged"));
+        check("{}", false, Err("is damaged"));
+    }
+
+    #[test]
+    fn a_second_user_is_refused_while_the_first_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p");
+        let first = open(&file).unwrap();
+        let refused = open(&file).map(drop).unwrap_err();
+        assert!(refused.contains("in use by agent a1, source x1, process"), "{refused}");
+        drop(first);
+        assert!(open(&file).is_ok());
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_said_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_the_way = dir.path().join("file");
+        fs::write(&in_the_way, "").unwrap();
+        let message = open(&in_the_way.join("p")).map(drop).unwrap_err();
+        assert!(message.contains("its directory cannot be made"), "{message}");
+    }
+}

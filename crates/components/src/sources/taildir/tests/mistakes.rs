@@ -1,0 +1,25 @@
+use splashdam_config::Section;
+use splashdam_core::Component;
+
+use super::super::{Config, Taildir};
+
+#[test]
+fn mistakes_are_found() {
+    let check = |keys: &str, want: &str| {
+        let section = Section::parse(keys);
+        let mut reading = section.read::<Config>();
+        if let Some(config) = &reading.value {
+            reading.findings.extend(Taildir::check(config, &section));
+        }
+        let messages: Vec<_> = reading.findings.iter().map(|f| f.message.as_str()).collect();
+        assert!(messages.iter().any(|m| m.contains(want)), "{keys}: {messages:?}");
+    };
+    check("", "needs the key `filegroups`");
+    check("filegroups.g = /x/y", "no file group is listed");
+    check("filegroups = g\nfilegroups.g = /x/(", "the pattern `(` cannot be used");
+    check("filegroups = g\nfilegroups.g = /x/y\nfilegroups.h = /x/z", "`h` is not listed");
+    check("filegroups = g\nfilegroups.g = /x/y\nheaders.h.k = v", "`h` is not listed");
+    check("filegroups = g\nfilegroups.g = /x/y\nmaxBatchCount = 0", "means no limit");
+    check("filegroups = g\nfilegroups.g = /x/y\nlongLines = cut", "longLines");
+    check("filegroups = g\nfilegroups.g = /x/y\nbatchSize = 0", "batchSize");
+}

@@ -1,0 +1,149 @@
+use super::*;
+
+/// A line as a shell would split it, blanks only, and what it is understood as.
+fn parsed(line: &str) -> Command {
+    let words = line.split(' ').filter(|word| !word.is_empty()).map(OsString::from);
+    let surroundings =
+        Surroundings { flume_java_opts: Some("-Xmx1g -Dfrom.env=1 -Dboth=env".to_owned()) };
+    parse(words, &surroundings)
+}
+
+fn agent_of(line: &str) -> AgentArgs {
+    match parsed(line) {
+        Command::Agent(args) => *args,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn agent_takes_what_flume_takes() {
+    for line in [
+        "splashdam agent -n a1 -f x.conf",
+        "splashdam agent --name a1 --conf-file x.conf",
+        "splashdam agent --name=a1 --conf-file=x.conf",
+        "splashdam agent -name a1 -conf-file x.conf",
+        "splashdam agent -f x.conf -Xmx1g -n a1 -c conf",
+        "splashdam node -n a1 -f x.conf",
+        "flume-ng agent -n a1 -f x.conf",
+        "/opt/flume/bin/flume-ng agent -n a1 -c conf -f x.conf --plugins-path p -C a:b",
+        "flume-ng node --conf conf -n a1 -f x.conf -javaagent:x.jar -J-Xss1m",
+    ] {
+        let args = agent_of(line);
+        assert_eq!(args.origin.name, "a1", "{line}");
+        assert_eq!(args.origin.files, [PathBuf::from("x.conf")], "{line}");
+        assert!(args.reload, "{line}");
+        assert_eq!(args.grace, Duration::from_secs(10), "{line}");
+        assert_eq!(args.poll_interval, None, "{line}");
+    }
+}
+
+#[test]
+fn every_option_of_flumes_agent_is_understood() {
+    let args = agent_of(
+        "splashdam agent -n a1 -f a -f b -u http://x/c -u file:///d -c conf -prov a.B -user me \
+         -pwd -Dnot=this -a c.D -b backup -i 5 --no-reload-conf -p /zk --grace-time 7 \
+         --log-format json -Dk=v -D l=w -Dempty",
+    );
+    let origin = &args.origin;
+    assert_eq!(origin.files.len(), 2);
+    assert_eq!(origin.uris, ["http://x/c", "file:///d"]);
+    assert_eq!(origin.conf_dir, Some("conf".into()));
+    assert_eq!(origin.backup, Some("backup".into()));
+    assert_eq!(origin.user.as_deref(), Some("me"));
+    assert_eq!(origin.password, Some(Secret("-Dnot=this".into())));
+    assert!(!format!("{args:?}").contains("-Dnot"), "the password is not shown");
+    assert_eq!(args.poll_interval, Some(Duration::from_secs(5)));
+    assert_eq!(args.grace, Duration::from_secs(7));
+    assert!(!args.reload);
+    let properties: Vec<_> = origin.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(properties, ["empty=", "flume.log.format=json", "k=v", "l=w"]);
+    assert_eq!(origin.notes.len(), 3, "{:?}", origin.notes);
+    assert_eq!(origin.settings().password.as_deref(), Some("-Dnot=this"));
+}
+
+#[test]
+fn what_means_nothing_here_is_said_once() {
+    for (line, notes) in [
+        ("splashdam agent -n a1 -f x", 0),
+        ("splashdam agent -n a1 -f x -Xmx1g -agentlib:x -C cp", 3),
+        // `FLUME_JAVA_OPTS` is the script's, and has one such option.
+        ("flume-ng agent -n a1 -f x", 1),
+        ("flume-ng node -n a1 -f x", 2),
+    ] {
+        let notes_given = agent_of(line).origin.notes;
+        assert_eq!(notes_given.len(), notes, "{line}: {notes_given:?}");
+    }
+    let properties = agent_of("flume-ng agent -n a1 -f x -Dboth=line").origin.properties;
+    assert_eq!(properties["from.env"], "1");
+    assert_eq!(properties["both"], "line");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_a_status() {
+    for (line, status, says) in [
+        ("splashdam", USAGE, "Usage"),
+        ("splashdam agent -f x", USAGE, "--name"),
+        ("splashdam agent -n a1", USAGE, "no configuration is named"),
+        ("splashdam agent -n a1 -prov a.B", USAGE, "no configuration is named"),
+        ("splashdam agent -n a1 -z zk:2181", USAGE, "ZooKeeper"),
+        ("splashdam agent -n a1 -f x -i soon", USAGE, "soon"),
+        ("splashdam agent -n a1 -f x --wrong", USAGE, "--wrong"),
+        ("splashdam agent -n a1 -f x -D", USAGE, "-D"),
+        ("splashdam check", USAGE, "no configuration is named"),
+        ("splashdam graph -f x --format png", USAGE, "png"),
+        ("splashdam avro-client -H h -p 1 -h", FAILED, "not in this version"),
+        ("splashdam tool FCINTEGRITYTOOL -l d", FAILED, "not in this version"),
+        ("flume-ng", FAILED, "no command"),
+        ("flume-ng password", FAILED, "unknown or unspecified command 'password'"),
+        ("flume-ng tool fcintegritytool", FAILED, "not in this version"),
+    ] {
+        match parsed(line) {
+            Command::Refuse(text, got) => {
+                assert_eq!(got, status, "{line}: {text}");
+                assert!(text.contains(says), "{line}: {text}");
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_printed() {
+    for (line, says) in [
+        ("splashdam --help", "completions"),
+        ("splashdam help agent", "--no-reload-conf"),
+        ("splashdam agent --help", "--poll-interval"),
+        ("splashdam version", "splashdam "),
+        ("splashdam completions bash", "complete"),
+        ("splashdam completions fish", "complete"),
+        ("splashdam man", ".TH splashdam"),
+        ("flume-ng help", "flume-ng <command>"),
+        ("flume-ng version", "Flume 1.11.0\nsplashdam "),
+        (
+            "flume-ng agent -d -n a1 -f it's.conf -Dx=y",
+            "splashdam agent -n a1 -f 'it'\\''s.conf' -Dboth=env -Dfrom.env=1 -Dx=y\n",
+        ),
+    ] {
+        match parsed(line) {
+            Command::Print(text) => assert!(text.contains(says), "{line}: {text}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn check_and_graph_need_no_name() {
+    match parsed("splashdam check -f x --format json --strict -Da=b") {
+        Command::Check(args) => {
+            assert_eq!(args.format, ReportFormat::Json);
+            assert!(args.strict && args.origin.name.is_empty());
+            assert_eq!(args.origin.properties["a"], "b");
+        }
+        other => panic!("{other:?}"),
+    }
+    match parsed("splashdam graph -n a1 -u file:x --format mermaid") {
+        Command::Graph(args) => assert_eq!(args.format, Drawing::Mermaid),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(parsed("splashdam man pages"), Command::Man(dir) if dir == *"pages"));
+}

@@ -1,0 +1,201 @@
+//! `splashdam agent`: check the plan, build, wait for a signal, drain.
+
+use std::io::{self, IsTerminal, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use splashdam_agent::admin::{Admin, Choice};
+use splashdam_agent::provider::Provider;
+use splashdam_agent::reload::{self, Known};
+use splashdam_agent::watch::{Changes, POLL, POLL_REMOTE};
+use splashdam_agent::{Board, Checked, Read, Reader, Surroundings, Topology};
+use splashdam_core::Facts;
+use splashdam_core::Stop;
+use splashdam_core::metrics::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::cli::{AgentArgs, FAILED};
+use crate::logging;
+use crate::world::Machine;
+
+/// How long the word that the agent is ready may be waited for before it says who is not.
+const READY_LATE: Duration = Duration::from_secs(5);
+/// Exit status of a process that a second signal ended: 128 and the number of SIGTERM.
+const CUT_SHORT: i32 = 143;
+
+/// Runs an agent until a signal ends it; answers the exit status.
+pub(crate) fn run(args: AgentArgs) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let machine = Arc::new(Machine::new(args.origin.properties.clone()));
+    let property = |name: &str| args.origin.properties.get(name).cloned();
+    logging::Settings::read(property, std::env::var("RUST_LOG").ok())?
+        .start()
+        .context("logging was started already")?;
+    for note in &args.origin.notes {
+        warn!("{note}");
+    }
+    let choice = Choice::read(property)?;
+    if let Some(warning) = &choice.warning {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(agent(args, choice, machine, begun));
+    // What still blocks, such as a read from a dead network disk, is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn agent(
+    args: AgentArgs,
+    choice: Choice,
+    machine: Arc<Machine>,
+    begun: Instant,
+) -> Result<ExitCode> {
+    let (stop_handle, stop) = Stop::new();
+    tokio::spawn(until_signalled(stop_handle)?);
+    let mut provider = Provider::new(&args.origin.settings())?;
+    let loaded = provider.load().await?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    let reader = Reader {
+        agent: Arc::from(args.origin.name.as_str()),
+        lists: &splashdam_components::LISTS,
+        lookups: machine.clone(),
+        world: machine.clone(),
+    };
+    let (sources, reading) = (loaded.sources.clone(), reader.clone());
+    let read = tokio::task::spawn_blocking(move || reading.read(&loaded.sources));
+    let Read { checked, findings, fatal, agents } = read.await?;
+    reload::log_findings(&findings, &sources);
+    info!("Post-validation flume configuration contains configuration for agents: {agents:?}");
+    if fatal {
+        error!(
+            "a fatal error in the configuration keeps the agent from starting; `splashdam check` shows it at its place"
+        );
+        return Ok(ExitCode::from(FAILED));
+    }
+
+    let around = Surroundings {
+        world: machine,
+        registry: Registry::default(),
+        board: Board::default(),
+        grace: args.grace,
+    };
+    let (admin_stop, admin_stopped) = Stop::new();
+    if let Some(monitoring) = &choice.monitoring {
+        let admin = Admin::bind(monitoring).await?;
+        tokio::spawn(admin.serve(around.registry.clone(), around.board.clone(), admin_stopped));
+    }
+    let mut topology = Topology::new(reader.agent.clone(), around.clone());
+    match checked {
+        Some(checked) => {
+            let summary = summary(&checked);
+            topology.apply(checked).await;
+            tokio::spawn(announce(reader.agent.clone(), around.board, summary, begun));
+        }
+        None => warn!(
+            "no configuration found for this host: {}; the agent idles until its configuration changes",
+            reader.agent
+        ),
+    }
+    if args.reload {
+        let usual = if provider.is_remote() { POLL_REMOTE } else { POLL };
+        let changes = Changes::new(args.poll_interval.unwrap_or(usual), &provider.files())?;
+        let known = Known::of(&findings);
+        reload::follow(&mut topology, &reader, &mut provider, changes, known, &stop).await;
+    } else {
+        stop.wait().await;
+    }
+    info!(
+        "stopping: sources first, then sinks deliver what the channels hold, for at most {:?}",
+        args.grace
+    );
+    topology.stop().await;
+    admin_stop.stop();
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for a stop at the first SIGTERM or SIGINT and ends the process at the second.
+fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let mut asked = false;
+        loop {
+            let name = tokio::select! {
+                Some(()) = terminate.recv() => "SIGTERM",
+                Some(()) = interrupt.recv() => "SIGINT",
+                else => return,
+            };
+            if asked {
+                error!("{name} again: ending at once; what memory channels hold is lost");
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "to end at once is what was asked for"
+                )]
+                std::process::exit(CUT_SHORT);
+            }
+            info!("{name}: stopping; a second signal ends at once");
+            asked = true;
+            stop.stop();
+        }
+    })
+}
+
+/// One line for each source, channel and sink: what it is and where to look.
+fn summary(checked: &Checked) -> Vec<String> {
+    let line = |role: &str, name: &str, kind: &str, facts: &Facts, to: String| {
+        let place = facts.place.as_deref().map(|p| format!(": {p}")).unwrap_or_default();
+        format!("{role} {name} ({kind}){place}{to}")
+    };
+    let mut lines = Vec::new();
+    for source in &checked.sources {
+        let to = source.channels.join(", ");
+        let part = &source.part;
+        lines.push(line("source", &source.name, part.entry.name, &part.facts, format!(" → {to}")));
+    }
+    for channel in &checked.channels {
+        let part = &channel.part;
+        lines.push(line("channel", &channel.name, part.entry.name, &part.facts, String::new()));
+    }
+    for (_, sink) in checked.sinks() {
+        let part = &sink.part;
+        let from = format!("{} → sink", sink.channel);
+        lines.push(line(&from, &sink.name, part.entry.name, &part.facts, String::new()));
+    }
+    lines
+}
+
+/// Says once that everybody is at work, and where to look.
+async fn announce(agent: Arc<str>, board: Board, summary: Vec<String>, begun: Instant) {
+    let mut late = false;
+    while !board.is_ready() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        if !late && begun.elapsed() > READY_LATE {
+            late = true;
+            for ((role, name), status) in board.all() {
+                let trouble = status.trouble.as_deref().unwrap_or("no trouble known");
+                info!(component = %format!("{} {name}", role.word()), phase = status.phase.word(), trouble, "not ready yet");
+            }
+        }
+        if late {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let took = begun.elapsed();
+    info!("agent {agent} is running, ready after {} ms", took.as_millis());
+    if !io::stderr().is_terminal() {
+        summary.iter().for_each(|line| info!("{line}"));
+        return;
+    }
+    let mut text = format!("\nagent {agent} is running:\n");
+    summary.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    text.push_str("Ctrl-C delivers what the channels hold and ends.\n\n");
+    // A terminal that has gone away needs no word.
+    drop(io::stderr().write_all(text.as_bytes()));
+}

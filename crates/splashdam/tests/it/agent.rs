@@ -1,0 +1,328 @@
+//! Agents as processes: what is appended arrives, a stop drains, a change applies, a crash of the
+//! configuration changes nothing.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An agent named `a1` at work in a directory of its own; killed when dropped.
+struct Agent {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    fn start(dir: &Path, config: &str, options: &[&str]) -> Agent {
+        let file = dir.join("flume.conf");
+        fs::write(&file, config).unwrap();
+        let log = dir.join(format!("agent-{}.log", fs::read_dir(dir).unwrap().count()));
+        let child = Command::new(env!("CARGO_BIN_EXE_splashdam"))
+            .args(["agent", "-n", "a1", "-f"])
+            .arg(&file)
+            .args(options)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Agent { child, log }
+    }
+
+    fn ready(dir: &Path, config: &str, options: &[&str]) -> Agent {
+        let agent = Agent::start(dir, config, options);
+        agent.says("is running", 1);
+        agent
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log holds `text` `times` times.
+    fn says(&self, text: &str, times: usize) {
+        let what = || format!("{text:?} {times} times in the log:\n{}", self.log());
+        until(|| self.log().matches(text).count() >= times, what);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "still there:\n{}", self.log());
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        let status = self.ended();
+        assert!(status.success(), "{status}:\n{}", self.log());
+        self.log()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn until(mut holds: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {}", what());
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// All lines of all files in `dir`, in the order of the files' names.
+fn lines(dir: &Path) -> Vec<String> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort_by_key(|path| {
+        path.to_string_lossy().rsplit('-').next().map(|n| n.parse::<u64>().ok())
+    });
+    files
+        .iter()
+        .flat_map(|f| fs::read_to_string(f).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+fn directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["in", "out", "out2"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    dir
+}
+
+/// `$` stands for the directory.
+fn in_dir(dir: &TempDir, config: &str) -> String {
+    config.replace('$', dir.path().to_str().unwrap())
+}
+
+const TAIL: &str = "
+a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
+a1.sources.r1.type = TAILDIR
+a1.sources.r1.channels = c1
+a1.sources.r1.filegroups = g
+a1.sources.r1.filegroups.g = $/in/.*log
+a1.sources.r1.positionFile = $/position.json
+a1.channels.c1.type = memory
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.channel = c1
+a1.sinks.k1.sink.directory = $/out
+a1.sinks.k1.sink.rollInterval = 0
+";
+
+const COUNT: &str = "
+a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
+a1.sources.r1.type = seq
+a1.sources.r1.batchSize = 10
+a1.sources.r1.channels = c1
+a1.channels.c1.type = memory
+a1.sinks.k1.channel = c1
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.sink.directory = $/out
+a1.sinks.k1.sink.rollInterval = 0
+";
+
+#[test]
+fn what_is_appended_appears_within_a_second_and_the_next_run_goes_on() {
+    let dir = directory();
+    let (config, out) = (in_dir(&dir, TAIL), dir.path().join("out"));
+    let path = dir.path().join("in/app.log");
+    let mut input = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let mut written = 0;
+    for run in 0..3 {
+        // What comes while nobody is there waits for the next run.
+        if run > 0 {
+            writeln!(input, "{written}").unwrap();
+            written += 1;
+        }
+        let agent = Agent::ready(dir.path(), &config, &[]);
+        for _ in 0..5 {
+            let appended = Instant::now();
+            writeln!(input, "{written}").unwrap();
+            written += 1;
+            until(|| lines(&out).len() >= written, || format!("{written} lines"));
+            let took = appended.elapsed();
+            assert!(took < Duration::from_secs(1), "a line took {took:?}");
+        }
+        for _ in 0..200 {
+            writeln!(input, "{written}").unwrap();
+            written += 1;
+        }
+        until(|| lines(&out).len() >= written, || format!("{written} lines"));
+        agent.stop();
+        assert_eq!(lines(&out).len(), written, "run {run}");
+    }
+    let mut all = lines(&out);
+    all.sort_by_key(|n| n.parse::<usize>().unwrap());
+    assert_eq!(all, numbers(written));
+}
+
+#[test]
+fn a_stop_delivers_what_the_channel_holds() {
+    let dir = directory();
+    let agent = Agent::ready(dir.path(), &in_dir(&dir, COUNT), &[]);
+    let out = dir.path().join("out");
+    until(|| lines(&out).len() > 1000, || "a thousand lines".into());
+    let log = agent.stop();
+    let all = lines(&out);
+    assert_eq!(all, numbers(all.len()), "a gap or a repeat");
+    assert_eq!(all.len() % 10, 0, "batches of ten are whole");
+    assert!(!log.contains("which are lost"), "{log}");
+}
+
+#[test]
+fn a_stop_ends_with_the_grace_time_and_says_what_is_lost() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
+    let agent = Agent::start(dir.path(), &config, &["--grace-time", "1"]);
+    agent.says("nowhere", 1);
+    let start = Instant::now();
+    let log = agent.stop();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(log.contains("closes with events in it, which are lost"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
+    let mut agent = Agent::start(dir.path(), &config, &["--grace-time", "60"]);
+    agent.says("nowhere", 1);
+    agent.signal(Signal::TERM);
+    agent.says("stopping; a second signal", 1);
+    agent.signal(Signal::TERM);
+    let start = Instant::now();
+    assert_eq!(agent.ended().code(), Some(143));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_hundred_changes_of_a_sink_lose_nothing_and_disturb_nobody() {
+    let dir = directory();
+    let config = |turn: usize| {
+        let changed = format!("{COUNT}a1.sinks.k1.sink.batchSize = {}\n", 1 + turn % 90);
+        let other = COUNT.replace("c1", "c2").replace("k1", "k2").replace("r1", "r2");
+        let other = other.replace("/out", "/out2");
+        let own =
+            |line: &&str| line.contains(".r2.") || line.contains(".c2.") || line.contains(".k2.");
+        let other: Vec<&str> = other.lines().filter(own).collect();
+        let both = changed
+            .replace("sources = r1", "sources = r1 r2")
+            .replace("channels = c1\na1.sinks =", "channels = c1 c2\na1.sinks =")
+            .replace("sinks = k1", "sinks = k1 k2");
+        in_dir(&dir, &format!("{both}{}\n", other.join("\n")))
+    };
+    let agent = Agent::ready(dir.path(), &config(0), &[]);
+    let (out, out2) = (dir.path().join("out"), dir.path().join("out2"));
+    for turn in 1..=100 {
+        let before = fs::metadata(newest(&out)).unwrap().len();
+        let next = dir.path().join("flume.conf.next");
+        fs::write(&next, config(turn)).unwrap();
+        fs::rename(&next, dir.path().join("flume.conf")).unwrap();
+        agent.signal(Signal::HUP);
+        agent.says("the changed configuration is in force", turn);
+        if turn % 10 == 0 {
+            let grows = || fs::metadata(newest(&out)).unwrap().len() != before;
+            until(grows, || "events after a change".into());
+        }
+    }
+    let log = agent.stop();
+    for (dir, starts) in [(&out, 101), (&out2, 1)] {
+        let mut all = lines(dir);
+        let distinct: BTreeSet<usize> = all.iter().map(|n| n.parse().unwrap()).collect();
+        assert_eq!(distinct.len(), all.len(), "an event came twice");
+        assert_eq!(distinct.last().map(|n| n + 1), Some(all.len()), "an event is missing");
+        all.clear();
+        let sink = if starts == 1 { "k2" } else { "k1" };
+        assert_eq!(log.matches(&format!("Starting Sink {sink}")).count(), starts);
+    }
+    for unchanged in ["Source r1", "Source r2", "Channel c1", "Channel c2"] {
+        assert_eq!(log.matches(&format!("Starting {unchanged}")).count(), 1, "{unchanged}");
+    }
+    println!(
+        "100 changes: {} and {} events, none lost, none repeated",
+        lines(&out).len(),
+        lines(&out2).len()
+    );
+}
+
+fn newest(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    files.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok()).unwrap()
+}
+
+#[test]
+fn a_broken_change_changes_nothing_and_the_next_good_one_applies() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT);
+    let agent = Agent::ready(dir.path(), &config, &[]);
+    let change = |text: &str| {
+        fs::write(dir.path().join("flume.conf"), text).unwrap();
+        agent.signal(Signal::HUP);
+    };
+    change(&config.replace("type = file_roll", "type = file_rol"));
+    agent.says("nothing of it is applied", 1);
+    let out = dir.path().join("out");
+    let before = lines(&out).len();
+    until(|| lines(&out).len() > before, || "events under the old configuration".into());
+    change(&config.replace("batchSize = 10", "batchSize = 20"));
+    agent.says("the changed configuration is in force", 1);
+    agent.says("Starting Source r1", 2);
+    let log = agent.stop();
+    assert_eq!(log.matches("Starting Sink k1").count(), 1, "{log}");
+}
+
+#[test]
+fn what_cannot_run_says_so() {
+    let dir = directory();
+    let check = |config: &str, says: &str| {
+        let mut agent = Agent::start(dir.path(), config, &[]);
+        let status = agent.ended();
+        assert_eq!(status.code(), Some(1), "{says}");
+        assert!(agent.log().contains(says), "{says:?} in\n{}", agent.log());
+    };
+    let good = in_dir(&dir, COUNT);
+    check(&good.replace("type = seq", "type = com.example.Mine"), "com.example.Mine");
+    check(&format!("{good}a1.sinks.k1.x = \\u00zz\n"), "flume.conf:13");
+
+    // An agent that nobody configured idles, as in Flume, until somebody does.
+    let agent = Agent::start(dir.path(), "b2.sources = r1\n", &[]);
+    agent.says("the agent idles", 1);
+    fs::write(dir.path().join("flume.conf"), &good).unwrap();
+    agent.signal(Signal::HUP);
+    agent.says("the changed configuration is in force", 1);
+    until(|| !lines(&dir.path().join("out")).is_empty(), || "events".into());
+    agent.stop();
+}

@@ -1,0 +1,130 @@
+//! `splashdam check` and `graph` over the examples: the broken ones get the findings that help,
+//! the others none that count.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Broken examples there must be at least.
+const BROKEN: usize = 30;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}
+
+/// File names that end in `.conf`, by the alphabet.
+fn files(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).expect("the examples are there");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned())
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "conf"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn splashdam(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_splashdam"))
+        .args(arguments)
+        .current_dir(dir)
+        .env_clear()
+        .output()
+        .expect("the program starts")
+}
+
+/// What was printed, and the exit status.
+fn told(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&output.stderr), "", "nothing panics, nothing is said elsewhere");
+    format!("{}exit {}\n", text(&output.stdout), output.status.code().unwrap_or(-1))
+}
+
+#[test]
+fn broken_examples_get_findings_that_help() {
+    let dir = examples().join("broken");
+    let names = files(&dir);
+    assert!(names.len() >= BROKEN, "only {} broken examples", names.len());
+    for name in names {
+        let output = splashdam(&dir, &["check", "--name", "a1", "--conf-file", &name]);
+        insta::assert_snapshot!(name.trim_end_matches(".conf"), told(&output));
+    }
+}
+
+#[test]
+fn each_broken_example_has_a_finding_in_json_at_a_place() {
+    let dir = examples().join("broken");
+    for name in files(&dir) {
+        let output =
+            splashdam(&dir, &["check", "-n", "a1", "-f", &name, "--format", "json", "--strict"]);
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("the report is JSON");
+        assert_eq!(output.status.code(), Some(1), "{name}: {report}");
+        assert_eq!(report["agent"], "a1", "{name}");
+        assert_eq!(report["files"][0], name.as_str());
+        let findings = report["findings"].as_array().expect("findings are a list");
+        let placed = findings.iter().filter(|finding| finding["line"].is_u64());
+        assert!(placed.count() > 0, "{name}: {report}");
+        let errors = findings.iter().filter(|finding| finding["severity"] == "error").count();
+        assert_eq!(report["errors"], errors, "{name}");
+    }
+}
+
+#[test]
+fn examples_pass() {
+    for name in files(&examples()) {
+        // Without a name the only agent of a file is meant.
+        let output = splashdam(&examples(), &["check", "-f", &name]);
+        assert!(output.status.success(), "{name}:\n{}", told(&output));
+        for format in ["text", "dot", "mermaid"] {
+            let output = splashdam(&examples(), &["graph", "-f", &name, "--format", format]);
+            assert!(output.status.success(), "{name}:\n{}", told(&output));
+            assert!(output.stdout.len() > 10, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_a_finding() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let at = dir.path();
+    let check = |arguments: &[&str]| {
+        let output = splashdam(at, arguments);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, text) = check(&["check", "-n", "a1", "-f", "missing.conf"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("missing.conf"), "{text}");
+    std::fs::write(at.join("noise.conf"), [0u8, 255, 10, 13, 27, 61, 200, 58]).expect("room");
+    let (status, text) = check(&["check", "-n", "a1", "-f", "noise.conf"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    std::fs::write(at.join("two.conf"), "a.sources = r\nb.sources = r\n").expect("room");
+    let (status, text) = check(&["check", "-f", "two.conf"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("say which with --name: a, b"), "{text}");
+    assert_eq!(check(&["check"]).0, Some(2));
+    assert_eq!(check(&["graph", "-n", "a1", "-f", "noise.conf"]).0, Some(1));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_named_flume_ng_speaks_like_the_script() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let link = dir.path().join("flume-ng");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_splashdam"), &link).expect("it can be linked");
+    let run = |arguments: &[&str], options: &str| {
+        let output = Command::new(&link)
+            .args(arguments)
+            .env("FLUME_JAVA_OPTS", options)
+            .current_dir(dir.path())
+            .output()
+            .expect("the program starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, text) = run(&["version"], "");
+    assert_eq!(status, Some(0));
+    assert!(text.starts_with("Flume 1.11.0\n"), "{text}");
+    let (status, text) = run(&["agent", "-d", "-n", "a1", "-c", ".", "-f", "a b"], "-Dx=1 -Xmx1g");
+    assert_eq!(status, Some(0));
+    assert!(text.starts_with("splashdam agent -n a1 -c . -f 'a b' -Dx=1\n# -Xmx1g"), "{text}");
+    assert_eq!(run(&["password"], "").0, Some(1));
+}

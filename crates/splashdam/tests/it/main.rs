@@ -1,0 +1,4 @@
+//! The program as a whole.
+
+mod agent;
+mod check;

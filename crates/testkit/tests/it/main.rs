@@ -1,0 +1,3 @@
+//! What of `core` needs fakes to be tested.
+
+mod outlet;

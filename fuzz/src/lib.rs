@@ -1,0 +1,4 @@
+//! What must hold for any input, one function per target. The same functions run over the seeds as
+//! ordinary tests.
+
+pub mod config;
