@@ -510,7 +510,7 @@ impl<R: Record> Reader<R> {
             if let Err(error) = crate::recovery::quarantine(storage, &*segment.file, damage) {
                 // The copy is for people; that it could not be made must not hold up the rest.
                 let (place, why) = (storage.place(), error.to_string());
-                (options.notice)(crate::options::Notice::NotRemoved { place, why });
+                (options.notice)(crate::options::Notice::Untidy { place, why });
             }
         }
         true

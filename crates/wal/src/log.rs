@@ -68,6 +68,7 @@ impl<R> Slot<R> {
 
 /// The way to one committer.
 pub(crate) struct Line<R> {
+    /// Bounded by the room that puts hold and by the leases that are open.
     pub(crate) inbox: Mutex<Vec<Request<R>>>,
     pub(crate) wake: Condvar,
     pub(crate) load: AtomicU64,

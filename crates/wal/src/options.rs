@@ -61,8 +61,9 @@ pub enum Notice {
         /// The directory.
         place: String,
     },
-    /// A segment that nobody needs could not be removed; the next start tries again.
-    NotRemoved {
+    /// Something failed that nothing depends on: a file of no use was not removed, the next segment
+    /// not made ahead, damaged bytes not copied. It is tried again, or at the next start.
+    Untidy {
         /// The directory.
         place: String,
         /// What the disk said.

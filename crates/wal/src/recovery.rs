@@ -94,30 +94,7 @@ pub fn recover(
     let _nothing_to_choose = options;
     let (candidates, mut leftovers, next_number) = candidates(storage, log, directory)?;
     let base = candidates.iter().rposition(|candidate| candidate.opening).unwrap_or(0);
-    let (mut frames, mut headers) = (Vec::new(), Vec::new());
-    let mut bad: Vec<Vec<(u64, u64)>> = vec![Vec::new(); candidates.len()];
-    let mut watermark = candidates.iter().map(|one| one.header.watermark).max().unwrap_or(0);
-    for (index, candidate) in candidates.iter().enumerate().skip(base) {
-        let later = candidates[index + 1..].iter().map(|later| later.header.first_lsn);
-        let void_from = later.min().unwrap_or(u64::MAX);
-        let mut walk = Walk::new(&candidate.file, FIRST_FRAME, candidate.length, WALK_BYTES);
-        let mut frames_end = FIRST_FRAME;
-        while let Some(found) = walk.step() {
-            match found {
-                Found::Frame(header, meta) => {
-                    watermark = watermark.max(header.watermark);
-                    frames_end = header.end();
-                    if header.lsn < void_from && header.lsn >= candidate.header.first_lsn {
-                        frames.push(Scanned { segment: index, header, meta });
-                    }
-                }
-                Found::Bad { from, to } => bad[index].push((from, to)),
-            }
-        }
-        let (file, header) = (candidate.file.file.clone(), candidate.header);
-        headers.push(Headed { file, header, frames_end });
-    }
-
+    let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
     let mut recovered = Recovered {
         state: State::default(),
         segments: BTreeMap::new(),
@@ -215,6 +192,21 @@ pub fn recover(
     }
 
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
+    sort_out(&mut recovered, &candidates, base, entries, known, &mut leftovers);
+    recovered.leftovers = leftovers;
+    Ok(recovered)
+}
+
+/// Tells the segments that are there from those that should be and those of no use: the base and
+/// later ones by what was read, the older ones by what the last cursor knew.
+fn sort_out(
+    recovered: &mut Recovered,
+    candidates: &[Candidate],
+    base: usize,
+    entries: Vec<SegmentEntry>,
+    known: Vec<SegmentEntry>,
+    leftovers: &mut Vec<String>,
+) {
     let base_number = candidates.get(base).map_or(0, |base| base.header.number);
     for entry in known.into_iter().filter(|entry| entry.number < base_number) {
         let found = candidates[..base].iter().find(|one| one.header.number == entry.number);
@@ -241,8 +233,44 @@ pub fn recover(
     let missing: Vec<_> =
         recovered.missing.iter().map(|entry| segment::name(entry.number)).collect();
     leftovers.retain(|name| !missing.contains(name));
-    recovered.leftovers = leftovers;
-    Ok(recovered)
+}
+
+/// What walking over the segments from the base on came upon.
+struct Walked {
+    /// Frames that may count.
+    frames: Vec<Scanned>,
+    headers: Vec<Headed>,
+    /// Per candidate from where to where there is no frame.
+    bad: Vec<Vec<(u64, u64)>>,
+    /// The highest in any header.
+    watermark: u64,
+}
+
+fn walk(candidates: &[Candidate], base: usize) -> Walked {
+    let (mut frames, mut headers) = (Vec::new(), Vec::new());
+    let mut bad: Vec<Vec<(u64, u64)>> = vec![Vec::new(); candidates.len()];
+    let mut watermark = candidates.iter().map(|one| one.header.watermark).max().unwrap_or(0);
+    for (index, candidate) in candidates.iter().enumerate().skip(base) {
+        let later = candidates[index + 1..].iter().map(|later| later.header.first_lsn);
+        let void_from = later.min().unwrap_or(u64::MAX);
+        let mut walk = Walk::new(&candidate.file, FIRST_FRAME, candidate.length, WALK_BYTES);
+        let mut frames_end = FIRST_FRAME;
+        while let Some(found) = walk.step() {
+            match found {
+                Found::Frame(header, meta) => {
+                    watermark = watermark.max(header.watermark);
+                    frames_end = header.end();
+                    if header.lsn < void_from && header.lsn >= candidate.header.first_lsn {
+                        frames.push(Scanned { segment: index, header, meta });
+                    }
+                }
+                Found::Bad { from, to } => bad[index].push((from, to)),
+            }
+        }
+        let (file, header) = (candidate.file.file.clone(), candidate.header);
+        headers.push(Headed { file, header, frames_end });
+    }
+    Walked { frames, headers, bad, watermark }
 }
 
 /// The segments with a good header in order of their numbers, the names of the other files, and

@@ -59,7 +59,7 @@ fn put(log: &Log<Words>, queues: &[&str], words: Vec<String>, origin: Option<Ori
     let ids: Vec<_> = queues.iter().map(|name| log.queue(name).expect("a queue")).collect();
     let bytes = words.iter().map(String::len).sum::<usize>() as u64;
     let room = log.reserve(&ids, Count { events: words.len() as u64, bytes }).expect("room");
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(1);
     room.put(Arc::new(Words(words)), origin, Box::new(move |result| _ = answer.send(result)));
     answered.recv().expect("an answer").expect("a commit")
 }
@@ -90,7 +90,7 @@ fn drain(log: &Log<Words>, queue: &str, most: u64) -> Vec<String> {
             continue;
         };
         all.extend(words(&lease));
-        let (answer, answered) = mpsc::channel();
+        let (answer, answered) = mpsc::sync_channel(1);
         lease.commit(Box::new(move |result| _ = answer.send(result)));
         answered.recv().expect("an answer").expect("a commit");
     }
@@ -123,7 +123,7 @@ fn what_was_put_comes_out_in_order_before_and_after_a_start() {
                 continue;
             };
             got.extend(words(&lease));
-            let (answer, answered) = mpsc::channel();
+            let (answer, answered) = mpsc::sync_channel(1);
             lease.commit(Box::new(move |result| _ = answer.send(result)));
             answered.recv().expect("an answer").expect("a commit");
         }
@@ -206,7 +206,7 @@ fn many_sources_and_sinks_lose_and_repeat_nothing() {
                         continue;
                     };
                     let got = words(&lease);
-                    let (answer, answered) = mpsc::channel();
+                    let (answer, answered) = mpsc::sync_channel(1);
                     lease.commit(Box::new(move |result| _ = answer.send(result)));
                     answered.recv().expect("an answer").expect("a commit");
                     taken.lock().expect("no panic").extend(got);
