@@ -48,3 +48,14 @@ fn a_full_disk_refuses_puts_and_loses_nothing() {
     }
     assert!(refused > 100, "the disk was hardly ever full: {refused}");
 }
+
+/// Found by `splashdam-sim`: seeds that once broke a promise.
+#[test]
+fn what_was_found_once_stays_found() {
+    // A header was made shorter on a full disk, both copies in one write, and the power failed.
+    run(Plan { queues: 1, steps: 160, capacity: 150_000, crash_at: Some(97), ..Plan::new(10_191) });
+    // A kill left a header in the page cache; the next start built on it, and the power failed.
+    run(Plan { crash_at: Some(34), ..Plan::new(12) });
+    // The dead frame of one directory came back with an origin that was stored in another.
+    run(Plan { disks: 3, faults: vec![92, 93, 94, 97, 101, 102], ..Plan::new(2_017) });
+}
