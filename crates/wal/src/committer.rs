@@ -1,0 +1,540 @@
+//! One thread a directory: takes all that waits, writes it with one vectored write and one sync,
+//! and only then lets takers see it and answers everybody.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::directory::{Directory, Outgoing};
+use crate::error::CommitError;
+use crate::frame::{Header, Kind, frame_bytes};
+use crate::log::{PutDone, Shared, Stored, TakeDone, locked};
+use crate::options::sabotaged;
+use crate::queue::{Chunk, Count, Piece, Place};
+use crate::record::{Body, CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta};
+
+/// Longest wait for company; a quarter of the last group's time if that is less.
+const MOST_PATIENCE: Duration = Duration::from_micros(500);
+/// How often an idle thread looks whether segments can go and whether a full disk has room again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) enum Request<R> {
+    Put(PutRequest<R>),
+    Take(TakeRequest<R>),
+}
+
+pub(crate) struct PutRequest<R> {
+    pub(crate) record: Arc<R>,
+    pub(crate) body: Body,
+    pub(crate) queues: Vec<u16>,
+    pub(crate) room: Count,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) done: PutDone,
+}
+
+pub(crate) struct TakeRequest<R> {
+    pub(crate) queue: u16,
+    pub(crate) pieces: Vec<Piece<R>>,
+    pub(crate) ranges: Vec<Range<u64>>,
+    pub(crate) done: TakeDone,
+}
+
+impl<R: Record> Request<R> {
+    pub(crate) fn is_put(&self) -> bool {
+        matches!(self, Request::Put(_))
+    }
+
+    /// Bytes of the frame it becomes.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Request::Put(put) => {
+                let origin = put.origin.as_ref().map_or(0, |origin| 34 + origin.position.len());
+                frame_bytes(7 + 10 * put.queues.len() + origin, put.body.bytes)
+            }
+            Request::Take(take) => frame_bytes(6 + 16 * take.ranges.len(), 0),
+        }
+    }
+
+    /// Answers that it did not happen, and undoes what was held for it.
+    pub(crate) fn refuse(self, shared: &Shared<R>, why: CommitError) {
+        match self {
+            Request::Put(put) => {
+                put.release(shared);
+                (put.done)(Err(why));
+            }
+            Request::Take(take) => {
+                let slot = &shared.slots[usize::from(take.queue)];
+                slot.lock().restore(take.pieces);
+                slot.changed();
+                (take.done)(Err(why));
+            }
+        }
+    }
+}
+
+impl<R: Record> PutRequest<R> {
+    fn release(&self, shared: &Shared<R>) {
+        for queue in &self.queues {
+            let slot = &shared.slots[usize::from(*queue)];
+            slot.lock().release(self.room);
+            slot.changed();
+        }
+    }
+}
+
+/// A request that is being written.
+struct Job<R> {
+    request: Request<R>,
+    meta: Vec<u8>,
+    put: Option<PutMeta>,
+}
+
+/// The one writer of a directory.
+pub struct Committer<R: Record> {
+    pub(crate) shared: Arc<Shared<R>>,
+    pub(crate) index: usize,
+    pub(crate) directory: Directory,
+    pub(crate) pending: VecDeque<Request<R>>,
+    /// Numbers of failed puts whose frames a crash may still bring back.
+    pub(crate) stranded: Vec<(u16, Range<u64>)>,
+    pub(crate) stale: Option<CursorMeta>,
+}
+
+impl<R: Record> Committer<R> {
+    /// Commits all that waits, and tidies up. Says whether there was anything.
+    pub fn commit_waiting(&mut self) -> bool {
+        let line = &self.shared.lines[self.index];
+        let waiting = std::mem::take(&mut *locked(&line.inbox));
+        let any = !waiting.is_empty();
+        for request in &waiting {
+            line.load.fetch_sub(request.bytes(), Ordering::AcqRel);
+        }
+        self.pending.extend(waiting);
+        while !self.pending.is_empty() {
+            self.commit_group();
+        }
+        self.tidy();
+        any
+    }
+
+    /// Commits what waits and writes down the state, for the last time.
+    pub fn finish(mut self) {
+        self.commit_waiting();
+        if self.shared.check_open().is_ok() && !self.directory.failed() {
+            // If that fails, the next start reads what this would have summed up.
+            let _unneeded = self.write_cursor(&[]);
+        }
+    }
+
+    /// Waits for work and does it until the log closes.
+    pub(crate) fn run(mut self) {
+        let shared = self.shared.clone();
+        let guard = StopOnPanic(&shared);
+        let line = &shared.lines[self.index];
+        let (mut last_group, mut patience) = (0, Duration::ZERO);
+        loop {
+            let inbox = locked(&line.inbox);
+            let idle =
+                |inbox: &mut Vec<_>| inbox.is_empty() && !shared.closing.load(Ordering::Acquire);
+            let waited = line.wake.wait_timeout_while(inbox, LOOK_EVERY, idle);
+            let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            // Whoever was answered together will mostly be back together: a moment's wait lets
+            // them share the next sync, too. It ends when as many are there as the last time.
+            let fewer = |inbox: &mut Vec<_>| {
+                !inbox.is_empty()
+                    && inbox.len() < last_group
+                    && !shared.closing.load(Ordering::Acquire)
+            };
+            let waited = line.wake.wait_timeout_while(inbox, patience, fewer);
+            let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            last_group = inbox.len();
+            drop(inbox);
+            let start = Instant::now();
+            if self.commit_waiting() {
+                patience = (start.elapsed() / 4).min(MOST_PATIENCE);
+            }
+            if shared.closing.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        self.finish();
+        std::mem::forget(guard);
+    }
+
+    /// Builds frames for as much as fits into one write, and commits them.
+    fn commit_group(&mut self) {
+        let mut jobs: Vec<Job<R>> = Vec::new();
+        let mut bytes = 0;
+        if let Err(why) = self.shared.check_open() {
+            self.refuse_all(&CommitError::Closed(why));
+            return;
+        }
+        while let Some(request) = self.pending.front() {
+            let more = request.bytes();
+            if !jobs.is_empty() && bytes + more > self.shared.options.group_bytes {
+                break;
+            }
+            if let Request::Put(put) = request {
+                if same_sender(&jobs, put) {
+                    break;
+                }
+                if self.stored_before(put) {
+                    if let Some(Request::Put(put)) = self.pending.pop_front() {
+                        put.release(&self.shared);
+                        (put.done)(Ok(Stored::Before));
+                    }
+                    continue;
+                }
+                if !self.directory.admits_put(bytes, more) {
+                    self.refuse_first(CommitError::Full);
+                    continue;
+                }
+            }
+            if !self.directory.fits(bytes + more) {
+                if !jobs.is_empty() {
+                    break;
+                }
+                let cursor = self.opening_cursor();
+                if let Err(error) = self.directory.roll(cursor, more) {
+                    let full = error.is_full();
+                    let why = if full {
+                        CommitError::Full
+                    } else {
+                        CommitError::Failed(error.to_string())
+                    };
+                    self.refuse_first(why);
+                    continue;
+                }
+            }
+            bytes += more;
+            if let Some(request) = self.pending.pop_front() {
+                jobs.push(self.job(request));
+            }
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        if sabotaged!(self.shared.options, CursorBeforeData) {
+            self.stale = Some(self.shared.cursor());
+        }
+        let now = self.shared.options.surroundings.now_millis();
+        let frames: Vec<_> = jobs.iter().map(|job| job.frame(now)).collect();
+        let done = self.directory.append(&frames);
+        drop(frames);
+        match done {
+            Ok(headers) => {
+                self.durable();
+                for (job, header) in jobs.into_iter().zip(headers) {
+                    self.publish(job, &header);
+                }
+            }
+            Err(error) => {
+                let why = CommitError::Failed(error.to_string());
+                let sealed = self.seal();
+                // Backwards, so that the numbers given last are the first to be given again.
+                for job in jobs.into_iter().rev() {
+                    self.withdraw(&job, sealed);
+                    job.request.refuse(&self.shared, why.clone());
+                }
+                self.give_up_if_failed(&error.to_string());
+            }
+        }
+    }
+
+    fn refuse_first(&mut self, why: CommitError) {
+        if let Some(request) = self.pending.pop_front() {
+            request.refuse(&self.shared, why);
+        }
+    }
+
+    fn refuse_all(&mut self, why: &CommitError) {
+        while let Some(request) = self.pending.pop_front() {
+            request.refuse(&self.shared, why.clone());
+        }
+    }
+
+    /// A directory that failed takes no more; a log without any other stops.
+    fn give_up_if_failed(&mut self, why: &str) {
+        if !self.directory.failed() {
+            return;
+        }
+        let shared = self.shared.clone();
+        let line = &shared.lines[self.index];
+        let mut inbox = locked(&line.inbox);
+        line.failed.store(true, Ordering::Release);
+        self.pending.extend(inbox.drain(..));
+        drop(inbox);
+        if shared.lines.iter().all(|line| line.failed.load(Ordering::Acquire)) {
+            shared.stop(why);
+        }
+        self.refuse_all(&CommitError::Closed(why.to_owned()));
+    }
+
+    fn opening_cursor(&mut self) -> CursorMeta {
+        match self.stale.take() {
+            Some(stale) if sabotaged!(self.shared.options, CursorBeforeData) => stale,
+            _ => self.shared.cursor(),
+        }
+    }
+
+    fn stored_before(&self, put: &PutRequest<R>) -> bool {
+        put.origin.as_ref().is_some_and(|origin| {
+            let senders = locked(&self.shared.senders);
+            senders.get(&origin.sender).is_some_and(|last| last.origin.order() >= origin.order())
+        })
+    }
+
+    /// Gives a request its numbers and its meta part.
+    fn job(&self, request: Request<R>) -> Job<R> {
+        match &request {
+            Request::Put(put) => {
+                let events = put.body.events as u64;
+                let number = |queue: &u16| {
+                    (*queue, self.shared.slots[usize::from(*queue)].lock().number(events))
+                };
+                let put = PutMeta {
+                    events: u32::try_from(events).expect("limited where it was encoded"),
+                    queues: put.queues.iter().map(number).collect(),
+                    origin: put.origin.clone(),
+                };
+                Job { meta: put.encode(), put: Some(put), request }
+            }
+            Request::Take(take) => {
+                let meta = TakeMeta { queue: take.queue, ranges: take.ranges.clone() };
+                Job { meta: meta.encode(), put: None, request }
+            }
+        }
+    }
+
+    fn publish(&self, job: Job<R>, header: &Header) {
+        let at = Place { segment: header.segment, offset: header.offset };
+        let end = Place { segment: header.segment, offset: header.end() };
+        match job.request {
+            Request::Put(request) => {
+                let queues = job.put.map(|put| put.queues).unwrap_or_default();
+                for (queue, first) in queues {
+                    let slot = &self.shared.slots[usize::from(queue)];
+                    let chunk = Chunk::Live(request.record.clone());
+                    let events = 0..request.body.events;
+                    let mut held = slot.lock();
+                    held.release(request.room);
+                    held.publish(Piece { first, chunk, events, directory: self.index }, at, end);
+                    let wants = held.wants_reading();
+                    drop(held);
+                    if wants {
+                        self.shared.wake_reader();
+                    }
+                    slot.changed();
+                }
+                if let Some(origin) = request.origin {
+                    self.shared.remember(LastOf { origin, seen: header.time });
+                }
+                (request.done)(Ok(Stored::Now));
+            }
+            Request::Take(request) => {
+                let slot = &self.shared.slots[usize::from(request.queue)];
+                let mut count = Count::default();
+                for one in request.pieces.iter().map(Piece::count) {
+                    count =
+                        Count { events: count.events + one.events, bytes: count.bytes + one.bytes };
+                }
+                slot.lock().take(&request.ranges, count);
+                slot.changed();
+                (request.done)(Ok(()));
+            }
+        }
+    }
+
+    fn withdraw(&mut self, job: &Job<R>, sealed: bool) {
+        let Some(put) = &job.put else { return };
+        for (queue, first) in put.queues.iter().rev() {
+            let numbers = *first..*first + u64::from(put.events);
+            // As long as a crash may bring the frame back, its numbers must not count as gone: the
+            // cursor of another directory would say so, and half of the put would be missed.
+            if sealed || self.shared.lines.len() == 1 {
+                self.shared.slots[usize::from(*queue)].lock().withdraw(numbers);
+            } else {
+                self.stranded.push((*queue, numbers));
+            }
+        }
+    }
+
+    /// Something was synced: the watermark rises, and frames of dead segments are void for good.
+    fn durable(&mut self) {
+        let line = &self.shared.lines[self.index];
+        line.watermark.store(self.directory.watermark(), Ordering::Release);
+        for (queue, numbers) in self.stranded.drain(..) {
+            self.shared.slots[usize::from(queue)].lock().withdraw(numbers);
+        }
+    }
+
+    /// Begins a new segment after a failure, which makes void what the dead one may still hold.
+    fn seal(&mut self) -> bool {
+        while !self.directory.failed() {
+            let cursor = self.shared.cursor();
+            if self.directory.roll(cursor, 0).is_err() {
+                return false;
+            }
+            if self.directory.append(&[]).is_ok() {
+                self.durable();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Frees segments that nobody needs, and makes the next one ready.
+    fn tidy(&mut self) {
+        if self.shared.check_open().is_err() || self.directory.failed() {
+            return;
+        }
+        let freeable = self.directory.freeable(&self.shared.lows());
+        if !freeable.is_empty() && self.write_cursor(&freeable).is_ok() {
+            self.directory.free(&freeable);
+        }
+        self.directory.prepare_ahead(0);
+        let line = &self.shared.lines[self.index];
+        let full = self.directory.full();
+        if line.full.swap(full, Ordering::AcqRel) && !full {
+            for slot in &self.shared.slots {
+                slot.changed();
+            }
+        }
+    }
+
+    /// Writes the state down, without the segments in `freed`.
+    fn write_cursor(&mut self, freed: &[u64]) -> Result<(), ()> {
+        let mut cursor = self.shared.cursor();
+        cursor.segments = self.directory.entries(freed);
+        let mut meta = cursor.encode();
+        if !self.directory.fits(frame_bytes(meta.len(), 0)) {
+            let opening = self.shared.cursor();
+            let least = frame_bytes(meta.len(), 0) + 1024;
+            self.directory.roll(opening, least).map_err(|_| ())?;
+            cursor.segments = self.directory.entries(freed);
+            meta = cursor.encode();
+        }
+        let now = self.shared.options.surroundings.now_millis();
+        match self.directory.append(&[Outgoing::bare(Kind::Cursor, &meta, now)]) {
+            Ok(_) => {
+                self.durable();
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up_if_failed(&error.to_string());
+                Err(())
+            }
+        }
+    }
+}
+
+impl<R: Record> Job<R> {
+    fn frame(&self, time: u64) -> Outgoing<'_> {
+        match &self.request {
+            Request::Put(put) => Outgoing {
+                kind: Kind::Put,
+                meta: &self.meta,
+                body: put.body.slices(&*put.record).collect(),
+                body_bytes: put.body.bytes,
+                body_crc: put.body.crc,
+                time,
+                put: self.put.as_ref(),
+            },
+            Request::Take(_) => Outgoing::bare(Kind::Take, &self.meta, time),
+        }
+    }
+}
+
+/// Whether a batch of the same sender is on its way, so that this one must wait to be compared.
+fn same_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
+    put.origin.as_ref().is_some_and(|origin| {
+        let sender = |job: &Job<R>| {
+            job.put.as_ref().and_then(|put| put.origin.as_ref()).map(|origin| origin.sender)
+        };
+        jobs.iter().any(|job| sender(job) == Some(origin.sender))
+    })
+}
+
+/// A panic is a mistake of ours: the log takes nothing more.
+struct StopOnPanic<'a, R: Record>(&'a Shared<R>);
+
+impl<R: Record> Drop for StopOnPanic<'_, R> {
+    fn drop(&mut self) {
+        self.0.stop("its committer panicked, which is a bug; see the log of errors");
+    }
+}
+
+/// Brings events back from disk for all queues of a log.
+pub struct Reader<R: Record> {
+    pub(crate) shared: Arc<Shared<R>>,
+    pub(crate) storages: Vec<Arc<dyn crate::storage::Storage>>,
+}
+
+impl<R: Record> Reader<R> {
+    /// Reads for each queue that has something to be read and room for it.
+    pub fn read_waiting(&self) -> bool {
+        let mut any = false;
+        for (id, slot) in (0u16..).zip(&self.shared.slots) {
+            let Some(errand) = slot.lock().send_reader() else { continue };
+            any = true;
+            let options = &self.shared.options;
+            let brought = crate::reader::read(id, errand, &self.shared.registries, options);
+            if !self.accept(&brought.damage) {
+                slot.lock().dismiss(brought.place);
+                continue;
+            }
+            let skipped = slot.lock().receive(brought.place, brought.pieces, brought.void);
+            if skipped > 0 {
+                (options.notice)(crate::options::Notice::Skipped { queue: id, events: skipped });
+            }
+            slot.changed();
+        }
+        any
+    }
+
+    /// Sets damage aside, or stops the log. Says whether to go on.
+    fn accept(
+        &self,
+        damage: &[(usize, Arc<crate::segment::SegmentFile>, crate::error::Damage)],
+    ) -> bool {
+        for (directory, segment, damage) in damage {
+            let options = &self.shared.options;
+            (options.notice)(crate::options::Notice::Damaged(damage.clone()));
+            if options.on_damage == crate::options::OnDamage::Halt {
+                self.shared.stop(&damage.to_string());
+                return false;
+            }
+            let storage = &*self.storages[*directory];
+            if let Err(error) = crate::recovery::quarantine(storage, &*segment.file, damage) {
+                // The copy is for people; that it could not be made must not hold up the rest.
+                let (place, why) = (storage.place(), error.to_string());
+                (options.notice)(crate::options::Notice::Untidy { place, why });
+            }
+        }
+        true
+    }
+
+    pub(crate) fn run(self) {
+        let guard = StopOnPanic(&self.shared);
+        loop {
+            let mut wanted = locked(&self.shared.reading.0);
+            while !*wanted {
+                wanted = self
+                    .shared
+                    .reading
+                    .1
+                    .wait(wanted)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+            *wanted = false;
+            drop(wanted);
+            if self.shared.closing.load(Ordering::Acquire) {
+                break;
+            }
+            while self.read_waiting() && !self.shared.closing.load(Ordering::Acquire) {}
+        }
+        std::mem::forget(guard);
+    }
+}

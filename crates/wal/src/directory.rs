@@ -1,0 +1,496 @@
+//! One directory of a log: append, roll, free. Owned by one thread; readers share its [`Registry`].
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::OpenError;
+use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, Seed, frame_bytes};
+use crate::options::{Notice, Options, sabotaged};
+use crate::queue::Place;
+use crate::record::{CursorMeta, PutMeta, SegmentEntry, checksum};
+use crate::recovery::{Recovered, count_put};
+use crate::segment::{self, FIRST_FRAME, SegmentFile, SegmentHeader};
+use crate::storage::{Asked, DiskError, Storage, StorageFile, write_all_at};
+
+mod room;
+
+use room::RESERVE;
+
+/// Failures one after another that stop a directory for good.
+const MOST_FAILURES: u32 = 3;
+
+/// The segments of a directory that may be read.
+#[derive(Default)]
+pub struct Registry(Mutex<BTreeMap<u64, Arc<SegmentFile>>>);
+
+impl Registry {
+    /// The first segment from `number` on.
+    pub fn at_or_after(&self, number: u64) -> Option<Arc<SegmentFile>> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.range(number..).next().map(|(_, file)| file.clone())
+    }
+
+    /// Whether this segment is still there.
+    pub fn has(&self, number: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
+    }
+
+    fn add(&self, file: Arc<SegmentFile>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.number, file);
+    }
+
+    fn drop_one(&self, number: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+}
+
+/// A frame to be written.
+pub struct Outgoing<'a> {
+    /// What it says.
+    pub kind: Kind,
+    /// Its meta part.
+    pub meta: &'a [u8],
+    /// Its body in parts.
+    pub body: Vec<&'a [u8]>,
+    /// Bytes of the body.
+    pub body_bytes: usize,
+    /// CRC-32C of the body.
+    pub body_crc: u32,
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// What the meta part says, if it is a put.
+    pub put: Option<&'a PutMeta>,
+}
+
+impl Outgoing<'_> {
+    /// A frame without a body.
+    pub fn bare(kind: Kind, meta: &[u8], time: u64) -> Outgoing<'_> {
+        Outgoing { kind, meta, body: Vec::new(), body_bytes: 0, body_crc: 0, time, put: None }
+    }
+
+    /// Bytes of the frame.
+    pub fn bytes(&self) -> u64 {
+        frame_bytes(self.meta.len(), self.body_bytes)
+    }
+}
+
+struct Current {
+    file: Arc<SegmentFile>,
+    /// Where the next frame goes.
+    offset: u64,
+    length: u64,
+    /// Header and opening cursor, until they are written together with the first frames.
+    opening: Option<(SegmentHeader, Vec<u8>)>,
+}
+
+struct Spare {
+    number: u64,
+    file: Arc<dyn StorageFile>,
+    length: u64,
+}
+
+/// Who a directory is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The log.
+    pub log: [u8; 16],
+    /// The directory.
+    pub directory: [u8; 16],
+}
+
+/// One directory of a log.
+pub struct Directory {
+    storage: Arc<dyn Storage>,
+    identity: Identity,
+    options: Options,
+    registry: Arc<Registry>,
+    table: BTreeMap<u64, SegmentEntry>,
+    lengths: BTreeMap<u64, u64>,
+    current: Option<Current>,
+    spare: Option<Spare>,
+    /// A file that was a segment and may become one again.
+    retired: Option<(String, Arc<dyn StorageFile>)>,
+    /// Blocks held for takes and for the next start when the disk is full.
+    reserve: Option<(Arc<dyn StorageFile>, u64)>,
+    next_number: u64,
+    next_lsn: u64,
+    watermark: u64,
+    failures: u32,
+    full: bool,
+    /// The current segment when all of the table was looked at last.
+    looked_at: Option<u64>,
+}
+
+impl Directory {
+    /// Takes over what recovery found; nothing is written yet.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        identity: Identity,
+        options: Options,
+        recovered: &Recovered,
+    ) -> Directory {
+        let registry = Arc::new(Registry::default());
+        let mut table = BTreeMap::new();
+        for (number, (entry, file)) in &recovered.segments {
+            registry.add(file.clone());
+            table.insert(*number, entry.clone());
+        }
+        Directory {
+            storage,
+            identity,
+            options,
+            registry,
+            table,
+            lengths: BTreeMap::new(),
+            current: None,
+            spare: None,
+            retired: None,
+            reserve: None,
+            next_number: recovered.next_number,
+            next_lsn: recovered.watermark + 1,
+            watermark: recovered.watermark,
+            failures: 0,
+            full: false,
+            looked_at: None,
+        }
+    }
+
+    /// Begins the segment of this run with the tail that recovery kept: frames first, synced, and
+    /// only then the header that makes them count and the old ones void.
+    pub fn begin(&mut self, cursor: CursorMeta, recovered: &Recovered) -> Result<(), OpenError> {
+        let tail = &recovered.tail;
+        let tail_bytes: u64 =
+            tail.iter().map(|frame| frame_bytes(frame.meta.len(), frame.body.len())).sum();
+        self.find_reserve();
+        let header = match self.roll(cursor.clone(), tail_bytes) {
+            Err(error) if error.is_full() => {
+                self.shorten(recovered)?;
+                self.roll(cursor, tail_bytes)?
+            }
+            other => other?,
+        };
+        let puts: Vec<_> = tail
+            .iter()
+            .map(|frame| (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten())
+            .collect();
+        let frames: Vec<_> = tail
+            .iter()
+            .zip(&puts)
+            .map(|(frame, put)| Outgoing {
+                kind: frame.kind,
+                meta: &frame.meta,
+                body: vec![&frame.body],
+                body_bytes: frame.body.len(),
+                body_crc: checksum(&frame.body),
+                time: frame.time,
+                put: put.as_ref(),
+            })
+            .collect();
+        if sabotaged!(self.options, HeaderFirst) {
+            self.write(&frames, true)?;
+            return Ok(());
+        }
+        self.write(&frames, false)?;
+        let header = SegmentHeader { watermark: self.watermark, ..header };
+        let Some(current) = &self.current else { return Ok(()) };
+        self.write_header(&*current.file.file, &header)?;
+        Ok(())
+    }
+
+    /// Writes again, equal, what may so far stand in the page cache only. Done in all directories
+    /// before any of them writes down what the others hold.
+    pub fn harden(&self, recovered: &Recovered) -> Result<(), OpenError> {
+        for one in &recovered.headers {
+            self.write_header(&*one.file, &one.header)?;
+        }
+        Ok(())
+    }
+
+    /// Writes both copies of a header, and syncs them.
+    fn write_header(
+        &self,
+        file: &dyn StorageFile,
+        header: &SegmentHeader,
+    ) -> Result<(), DiskError> {
+        let copy = header.encode();
+        write_all_at(file, &mut [IoSlice::new(&copy), IoSlice::new(&copy)], 0)
+            .and_then(|()| file.sync_data())
+            .asked("write", &segment::name(header.number), &*self.storage)
+    }
+
+    /// The segments that may be read.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry.clone()
+    }
+
+    /// Where its frames end.
+    pub fn end(&self) -> Place {
+        let current = self.current.as_ref();
+        Place {
+            segment: current.map_or(self.next_number, |current| current.file.number),
+            offset: current.map_or(FIRST_FRAME, |current| current.offset),
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> String {
+        self.storage.place()
+    }
+
+    /// The highest frame known to be synced.
+    pub fn watermark(&self) -> u64 {
+        self.watermark
+    }
+
+    /// Whether it takes no more frames.
+    pub fn failed(&self) -> bool {
+        self.failures >= MOST_FAILURES
+    }
+
+    /// Whether there is no room for another segment.
+    pub fn full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether a segment is open and has room for `bytes` more.
+    pub fn fits(&self, bytes: u64) -> bool {
+        self.current.as_ref().is_some_and(|current| current.offset + bytes <= current.length)
+    }
+
+    /// Ends the current segment and makes ready the next one, with room for `least` bytes of
+    /// frames. Its header and the cursor it opens with are written with the first frames.
+    pub fn roll(&mut self, mut cursor: CursorMeta, least: u64) -> Result<SegmentHeader, DiskError> {
+        self.end_current();
+        cursor.segments = self.table.values().cloned().collect();
+        let meta = cursor.encode();
+        let least = FIRST_FRAME + frame_bytes(meta.len(), 0) + least;
+        let spare = match self.spare.take() {
+            Some(spare) if spare.length >= least => spare,
+            Some(spare) => {
+                // Too small for a frame this large: the file is made longer.
+                if let Some((name, _)) = self.retired.take() {
+                    self.discard(&name);
+                }
+                self.retired = Some((segment::name(spare.number), spare.file));
+                self.prepare(least, false)?
+            }
+            // With a full disk a short segment does: there will be only takes in it.
+            None => match self.prepare(least, false) {
+                Err(error) if error.is_full() => {
+                    if let Some((file, _)) = self.reserve.take() {
+                        self.retired = Some((RESERVE.to_owned(), file));
+                    }
+                    self.full = true;
+                    self.prepare(least, true)?
+                }
+                other => other?,
+            },
+        };
+        let mut salt = [0; 32];
+        self.options.surroundings.random(&mut salt).asked(
+            "read randomness for",
+            "",
+            &*self.storage,
+        )?;
+        self.next_lsn = self.watermark + 1;
+        let header = SegmentHeader {
+            log: self.identity.log,
+            directory: self.identity.directory,
+            number: spare.number,
+            first_lsn: self.next_lsn,
+            salt,
+            begun: self.options.surroundings.now_millis(),
+            watermark: self.watermark,
+            length: spare.length,
+        };
+        let file = Arc::new(SegmentFile::new(spare.number, Seed::of(&salt), spare.file, u64::MAX));
+        self.registry.add(file.clone());
+        self.lengths.insert(spare.number, spare.length);
+        self.table.insert(
+            spare.number,
+            SegmentEntry {
+                number: spare.number,
+                first_lsn: self.next_lsn,
+                last_lsn: self.watermark,
+                end: FIRST_FRAME,
+                ..SegmentEntry::default()
+            },
+        );
+        self.current = Some(Current {
+            file,
+            offset: FIRST_FRAME + frame_bytes(meta.len(), 0),
+            length: spare.length,
+            opening: Some((header, meta)),
+        });
+        Ok(header)
+    }
+
+    /// Writes frames that fit, with one sync. On an error none of them counts, and the segment
+    /// takes no more.
+    pub fn append(&mut self, frames: &[Outgoing<'_>]) -> Result<Vec<Header>, DiskError> {
+        let done = self.write(frames, true);
+        match &done {
+            Ok(_) => self.failures = 0,
+            Err(error) => {
+                self.failures += 1;
+                let (place, why) = (self.storage.place(), error.to_string());
+                let segment = self.current.as_ref().map_or(0, |current| current.file.number);
+                (self.options.notice)(Notice::SegmentDead {
+                    place: place.clone(),
+                    segment,
+                    why: why.clone(),
+                });
+                self.end_current();
+                if self.failed() {
+                    (self.options.notice)(Notice::DirectoryFailed { place, why });
+                }
+            }
+        }
+        done
+    }
+
+    /// What a cursor says of the segments, without those in `freed`.
+    pub fn entries(&self, freed: &[u64]) -> Vec<SegmentEntry> {
+        let current = self.current.as_ref().map(|current| current.file.number);
+        self.table
+            .values()
+            .filter(|entry| Some(entry.number) != current && !freed.contains(&entry.number))
+            .cloned()
+            .collect()
+    }
+
+    /// The closed segments that no queue needs, given each queue's lowest number not taken. Looks
+    /// at the oldest one, and at the others when that can go or a segment was begun since.
+    pub fn freeable(&mut self, lows: &BTreeMap<u16, u64>) -> Vec<u64> {
+        let current = self.current.as_ref().map(|current| current.file.number);
+        let begun = self.looked_at != current;
+        self.looked_at = current;
+        let early = if sabotaged!(self.options, RemovedTooEarly) { 3 } else { 0 };
+        let done = |entry: &SegmentEntry| {
+            entry.queues.iter().all(|held| {
+                lows.get(&held.queue).is_some_and(|low| held.numbers.end <= *low + early)
+            })
+        };
+        if !begun && self.table.values().next().is_some_and(|oldest| !done(oldest)) {
+            return Vec::new();
+        }
+        self.table
+            .values()
+            .filter(|entry| Some(entry.number) != current && done(entry))
+            .map(|entry| entry.number)
+            .collect()
+    }
+
+    /// Closes the current segment where its last synced frame ends.
+    fn end_current(&mut self) {
+        if let Some(current) = self.current.take() {
+            let number = current.file.number;
+            let end = self.table.get(&number).map_or(FIRST_FRAME, |entry| entry.end);
+            current.file.close(end);
+        }
+    }
+
+    fn write(
+        &mut self,
+        frames: &[Outgoing<'_>],
+        with_header: bool,
+    ) -> Result<Vec<Header>, DiskError> {
+        let Some(current) = &mut self.current else {
+            return Err(std::io::Error::other("no segment is open")).asked(
+                "write in",
+                "",
+                &*self.storage,
+            );
+        };
+        let (number, seed) = (current.file.number, current.file.seed);
+        let (mut lsn, mut offset) = (self.next_lsn, current.offset);
+        let mut heads: Vec<Vec<u8>> = Vec::new();
+        let mut start = offset;
+        let opening = current.opening.take();
+        if let Some((header, meta)) = &opening {
+            let cursor = Outgoing::bare(Kind::Cursor, meta, header.begun);
+            if with_header {
+                heads.push(header.encode().repeat(2));
+            }
+            start = if with_header { 0 } else { FIRST_FRAME };
+            let head = header_of(&cursor, number, FIRST_FRAME, lsn, self.watermark);
+            heads.push(head.encode(seed).to_vec());
+            lsn += 1;
+        }
+        let watermark = match sabotaged!(self.options, WatermarkAhead) {
+            true => lsn + frames.len() as u64,
+            false => self.watermark,
+        };
+        let mut headers = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let header = header_of(frame, number, offset, lsn, watermark.min(lsn - 1));
+            heads.push(header.encode(seed).to_vec());
+            offset = header.end();
+            lsn += 1;
+            headers.push(header);
+        }
+        assert!(offset <= current.length, "frames are written only where they fit");
+        let mut slices = Vec::with_capacity(heads.len() * 4);
+        let mut heads = heads.iter();
+        if let Some((_, meta)) = &opening {
+            let opening_heads = if with_header { 2 } else { 1 };
+            slices.extend(heads.by_ref().take(opening_heads).map(|head| IoSlice::new(head)));
+            slices.push(IoSlice::new(meta));
+            slices.push(IoSlice::new(padding(meta.len())));
+        }
+        for (frame, head) in frames.iter().zip(heads) {
+            slices.push(IoSlice::new(head));
+            slices.push(IoSlice::new(frame.meta));
+            slices.extend(frame.body.iter().map(|part| IoSlice::new(part)));
+            slices.push(IoSlice::new(padding(frame.meta.len() + frame.body_bytes)));
+        }
+        let name = segment::name(number);
+        let file = &current.file.file;
+        let mut done =
+            write_all_at(&**file, &mut slices, start).asked("write", &name, &*self.storage);
+        if done.is_ok() && !sabotaged!(self.options, AnswerBeforeSync) {
+            done = file.sync_data().asked("sync", &name, &*self.storage);
+            if done.is_err() && sabotaged!(self.options, SyncAgain) {
+                done = file.sync_data().asked("sync", &name, &*self.storage);
+            }
+        }
+        done?;
+        current.offset = offset;
+        self.next_lsn = lsn;
+        self.watermark = lsn - 1;
+        if let Some(entry) = self.table.get_mut(&number) {
+            entry.last_lsn = lsn - 1;
+            entry.end = offset;
+            for (frame, header) in frames.iter().zip(&headers) {
+                if let Some(put) = frame.put {
+                    count_put(entry, put, header);
+                }
+            }
+        }
+        Ok(headers)
+    }
+}
+
+fn header_of(frame: &Outgoing<'_>, segment: u64, offset: u64, lsn: u64, watermark: u64) -> Header {
+    let bytes = |length: usize| u32::try_from(length).expect("limited where it was encoded");
+    Header {
+        kind: frame.kind,
+        meta_bytes: bytes(frame.meta.len()),
+        meta_crc: checksum(frame.meta),
+        body_bytes: bytes(frame.body_bytes),
+        body_crc: frame.body_crc,
+        segment,
+        offset,
+        lsn,
+        watermark,
+        time: frame.time,
+    }
+}
+
+/// The zeros behind a frame.
+fn padding(bytes: usize) -> &'static [u8] {
+    const ZEROS: [u8; ALIGN as usize] = [0; ALIGN as usize];
+    const { assert!((HEADER_BYTES as u64).is_multiple_of(ALIGN)) };
+    &ZEROS[..bytes.next_multiple_of(ALIGN as usize) - bytes]
+}

@@ -1,0 +1,233 @@
+//! Room in a directory: the spare segment, the reserve for a full disk, and files that go.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::{Directory, Spare};
+use crate::frame::ALIGN;
+use crate::options::{Notice, sabotaged};
+use crate::recovery::Recovered;
+use crate::segment::{self, COPY_BYTES, FIRST_FRAME, SegmentHeader};
+use crate::storage::{Asked, DiskError, StorageFile, write_all_at};
+
+/// The file that holds blocks for a full disk.
+pub(super) const RESERVE: &str = "splashdam.reserve";
+/// Room for takes in a segment that is made short because the disk is full.
+const SHORT_BYTES: u64 = 4096;
+
+impl Directory {
+    /// Takes over the reserve of an earlier start, so that it is at hand if the disk is full.
+    pub(super) fn find_reserve(&mut self) {
+        let names = self.storage.list().unwrap_or_default();
+        if names.iter().any(|name| name == RESERVE) {
+            // Its length is looked at, and made durable, before a put relies on it.
+            self.reserve = self.storage.open(RESERVE).ok().map(|file| (file, 0));
+        }
+    }
+
+    /// Gives back the room behind the last frames, and files of no use: the disk is full, and yet
+    /// there must be a segment for takes.
+    pub(super) fn shorten(&mut self, recovered: &Recovered) -> Result<(), DiskError> {
+        for one in recovered.headers.iter().filter(|one| one.frames_end < one.header.length) {
+            let name = segment::name(one.header.number);
+            let header = SegmentHeader { length: one.frames_end, ..one.header };
+            // One copy after the other: these bytes are new, and a torn write may spoil them.
+            for copy in [0, COPY_BYTES as u64] {
+                write_all_at(&*one.file, &mut [IoSlice::new(&header.encode())], copy)
+                    .and_then(|()| one.file.sync_data())
+                    .asked("write", &name, &*self.storage)?;
+            }
+            one.file.truncate(one.frames_end).and_then(|()| one.file.sync_data()).asked(
+                "shorten",
+                &name,
+                &*self.storage,
+            )?;
+        }
+        let walked = |number| recovered.headers.iter().any(|one| one.header.number == number);
+        for (number, (entry, held)) in &recovered.segments {
+            // Older ones are known by the end that the cursor says, whatever their header says.
+            if !walked(*number) {
+                held.file
+                    .length()
+                    .and_then(|length| match length > entry.end {
+                        true => held.file.truncate(entry.end).and_then(|()| held.file.sync_data()),
+                        false => Ok(()),
+                    })
+                    .asked("shorten", &segment::name(*number), &*self.storage)?;
+            }
+        }
+        self.clear(&recovered.leftovers);
+        Ok(())
+    }
+
+    /// Whether `pending` bytes of frames and then a put of `bytes` may be written: there is room in
+    /// this segment or a prepared one, and the reserve for takes is there.
+    pub fn admits_put(&mut self, pending: u64, bytes: u64) -> bool {
+        let fits = self.fits(pending + bytes);
+        if !self.reserve_covers(bytes) || (self.spare.is_none() && !fits) {
+            self.prepare_ahead(bytes);
+        }
+        self.reserve_covers(bytes) && (fits || self.spare.is_some())
+    }
+
+    /// Whether the reserve could take a put of `bytes` at the next start, with all that goes along.
+    pub(super) fn reserve_covers(&self, bytes: u64) -> bool {
+        let needed = self.reserve_bytes(bytes);
+        self.reserve.as_ref().is_some_and(|(_, length)| *length >= needed)
+    }
+
+    pub(super) fn reserve_bytes(&self, bytes: u64) -> u64 {
+        self.options.reserve_bytes.max(bytes + 2 * FIRST_FRAME + SHORT_BYTES)
+    }
+
+    /// Removes segments, after a cursor that no longer names them is durable.
+    pub fn free(&mut self, numbers: &[u64]) {
+        for &number in numbers {
+            let held = self.registry.at_or_after(number).filter(|held| held.number == number);
+            self.registry.drop_one(number);
+            self.table.remove(&number);
+            let length = self.lengths.remove(&number);
+            match (held, length) {
+                (Some(held), Some(length))
+                    if self.retired.is_none() && length == self.options.segment_bytes =>
+                {
+                    self.retired = Some((segment::name(number), held.file.clone()));
+                }
+                _ => self.discard(&segment::name(number)),
+            }
+        }
+        self.sync_names();
+        self.prepare_ahead(0);
+    }
+
+    /// Removes files that recovery found to be of no use, now that a new segment is durable.
+    pub fn clear(&mut self, leftovers: &[String]) {
+        for name in leftovers {
+            self.discard(name);
+        }
+        if !leftovers.is_empty() {
+            self.sync_names();
+        }
+    }
+
+    /// Makes the next segment ready, so that a roll finds it and a full disk shows early.
+    pub fn prepare_ahead(&mut self, least: u64) {
+        let room = FIRST_FRAME + (64 << 10) + least;
+        let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
+        if (ready && self.reserve_covers(least)) || self.failed() {
+            return;
+        }
+        let before = self.full;
+        match self.prepare_both(room, least) {
+            Ok(()) => self.full = false,
+            Err(error) => {
+                // Whatever the reason, there is no next segment yet: puts wait, takes have the
+                // reserve. A fault of another kind shows again when the segment is needed.
+                self.full = true;
+                if !error.is_full() {
+                    (self.options.notice)(Notice::Untidy {
+                        place: self.storage.place(),
+                        why: error.to_string(),
+                    });
+                }
+            }
+        }
+        if self.full != before {
+            let place = self.storage.place();
+            (self.options.notice)(match self.full {
+                true => Notice::DiskFull { place },
+                false => Notice::DiskRoom { place },
+            });
+        }
+    }
+
+    pub(super) fn prepare_both(&mut self, room: u64, least: u64) -> Result<(), DiskError> {
+        if !self.reserve_covers(least) {
+            let file = self.hold_reserve(self.reserve_bytes(least))?;
+            self.reserve = Some((file, self.reserve_bytes(least)));
+        }
+        if self.spare.is_none() {
+            self.room_for_puts(room)?;
+            self.spare = Some(self.prepare(room, false)?);
+        }
+        Ok(())
+    }
+
+    /// The reserve's file, of an earlier start or a new one.
+    pub(super) fn hold_reserve(&self, bytes: u64) -> Result<Arc<dyn StorageFile>, DiskError> {
+        let storage = &*self.storage;
+        let there = storage.list().asked("list", "", storage)?.iter().any(|name| name == RESERVE);
+        let file = match there {
+            true => storage.open(RESERVE).asked("open", RESERVE, storage)?,
+            false => storage.create(RESERVE).asked("create", RESERVE, storage)?,
+        };
+        file.allocate(bytes).and_then(|()| file.sync_data()).asked("allocate", RESERVE, storage)?;
+        storage.sync_dir().asked("sync the names in", "", storage)?;
+        Ok(file)
+    }
+
+    /// Whether a new file would leave as much space free as was asked for. Takes do not ask.
+    pub(super) fn room_for_puts(&self, bytes: u64) -> Result<(), DiskError> {
+        let (least, storage) = (self.options.least_free_bytes, &*self.storage);
+        if least == 0 || self.retired.is_some() {
+            return Ok(());
+        }
+        let free = storage.free_bytes().asked("look for room in", "", storage)?;
+        if free < least.saturating_add(bytes.max(self.options.segment_bytes)) {
+            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(full).asked("make room in", "", storage);
+        }
+        Ok(())
+    }
+
+    pub(super) fn discard(&self, name: &str) {
+        if let Err(error) = self.storage.remove(name).asked("remove", name, &*self.storage) {
+            let (place, why) = (self.storage.place(), error.to_string());
+            (self.options.notice)(Notice::Untidy { place, why });
+        }
+    }
+
+    pub(super) fn sync_names(&self) {
+        if sabotaged!(self.options, NoDirectorySync) {
+            return;
+        }
+        // Names that come back are leftovers for the next start: no harm but their space.
+        if let Err(error) = self.storage.sync_dir().asked("sync the names in", "", &*self.storage) {
+            let (place, why) = (self.storage.place(), error.to_string());
+            (self.options.notice)(Notice::Untidy { place, why });
+        }
+    }
+
+    /// A file under its own name, of at least `least` bytes, all of that durable.
+    pub(super) fn prepare(&mut self, least: u64, short: bool) -> Result<Spare, DiskError> {
+        let storage = &*self.storage;
+        let number = self.next_number;
+        self.next_number += 1;
+        let name = segment::name(number);
+        let usual = if short { least + SHORT_BYTES } else { self.options.segment_bytes };
+        let length = least.max(usual).next_multiple_of(ALIGN);
+        let file = match self.retired.take() {
+            Some((old, file)) => {
+                storage.rename(&old, &name).asked("rename", &old, storage)?;
+                file
+            }
+            None => storage.create(&name).asked("create", &name, storage)?,
+        };
+        let made = file
+            .allocate(length)
+            .asked("allocate", &name, storage)
+            .and_then(|()| file.sync_data().asked("sync", &name, storage))
+            .and_then(|()| match sabotaged!(self.options, NoDirectorySync) {
+                true => Ok(()),
+                false => storage.sync_dir().asked("sync the names in", "", storage),
+            })
+            .and_then(|()| file.length().asked("look at", &name, storage));
+        match made {
+            Ok(length) => Ok(Spare { number, file, length }),
+            Err(error) => {
+                self.discard(&name);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A transactional queue on segment files, of records that encode themselves.
+//!
+//! [`Log::open`] finds what the directories hold; [`Log::reserve`] and [`Room::put`] put a
+//! [`Record`] into one or several queues; [`Log::lease`] and [`Lease::commit`] take events out.
+//! Nothing here blocks but `open` and `close`: answers come through callbacks, so that an async
+//! caller can wait as it likes. `docs/wal-format.md` draws every byte and argues every crash;
+//! `docs/durability.md` has the rules.
+
+pub mod storage;
+
+pub mod frame;
+pub mod ranges;
+pub mod record;
+pub mod segment;
+
+pub mod member;
+pub mod recovery;
+pub mod replay;
+
+pub mod directory;
+pub mod queue;
+pub mod reader;
+
+mod committer;
+mod error;
+mod log;
+mod open;
+mod options;
+
+pub use committer::{Committer, Reader};
+pub use error::{CommitError, Damage, OpenError};
+pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
+pub use open::{Opened, QueueOptions};
+#[cfg(feature = "sabotage")]
+pub use options::Sabotage;
+pub use options::{Notice, OnDamage, Options};
+pub use queue::{Chunk, Count, Level, Piece};
+pub use record::{Origin, Parts, Record};

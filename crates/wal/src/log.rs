@@ -1,0 +1,384 @@
+//! What a channel uses: room, puts, leases, levels. Everything here returns at once; answers that
+//! need the disk come later, through the callback that was handed in.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::committer::{PutRequest, Request, TakeRequest};
+use crate::directory::Registry;
+use crate::error::CommitError;
+use crate::options::Options;
+use crate::queue::{Count, Level, Piece, Queue};
+use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, Record};
+
+/// Which queue of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(pub(crate) u16);
+
+/// How a put ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is durable.
+    Now,
+    /// The same batch of the same sender had been stored before; nothing was written.
+    Before,
+}
+
+/// Is called once with how a put ended, on a committer's thread; must not block.
+pub type PutDone = Box<dyn FnOnce(Result<Stored, CommitError>) + Send>;
+/// Is called once with how a take ended, on a committer's thread; must not block.
+pub type TakeDone = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
+
+/// Why there is no room.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The queue is at its capacity.
+    Full(QueueId),
+    /// The disks are full.
+    DiskFull,
+    /// The log is closed or stopped, for this reason.
+    Closed(String),
+}
+
+pub(crate) struct Slot<R> {
+    queue: Mutex<Queue<R>>,
+    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl<R> Slot<R> {
+    pub(crate) fn new(queue: Queue<R>) -> Slot<R> {
+        Slot { queue: Mutex::new(queue), listener: OnceLock::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue<R>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changed(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener();
+        }
+    }
+}
+
+/// The way to one committer.
+pub(crate) struct Line<R> {
+    /// Bounded by the room that puts hold and by the leases that are open.
+    pub(crate) inbox: Mutex<Vec<Request<R>>>,
+    pub(crate) wake: Condvar,
+    pub(crate) load: AtomicU64,
+    pub(crate) failed: AtomicBool,
+    pub(crate) full: AtomicBool,
+    pub(crate) watermark: AtomicU64,
+}
+
+impl<R> Default for Line<R> {
+    fn default() -> Line<R> {
+        Line {
+            inbox: Mutex::new(Vec::new()),
+            wake: Condvar::new(),
+            load: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            watermark: AtomicU64::new(0),
+        }
+    }
+}
+
+pub(crate) struct Shared<R> {
+    pub(crate) options: Options,
+    pub(crate) names: Vec<String>,
+    pub(crate) slots: Vec<Slot<R>>,
+    pub(crate) lines: Vec<Line<R>>,
+    pub(crate) registries: Vec<(String, Arc<Registry>)>,
+    pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
+    pub(crate) stopped: Mutex<Option<String>>,
+    pub(crate) closing: AtomicBool,
+    pub(crate) reading: (Mutex<bool>, Condvar),
+    pub(crate) locks: Mutex<Vec<Box<dyn Any + Send + Sync>>>,
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<R: Record> Shared<R> {
+    /// Stops the log for good; the first reason stands.
+    pub(crate) fn stop(&self, why: &str) {
+        locked(&self.stopped).get_or_insert_with(|| why.to_owned());
+        for slot in &self.slots {
+            slot.changed();
+        }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), String> {
+        match &*locked(&self.stopped) {
+            Some(why) => Err(why.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// The state as a cursor says it, without the segments.
+    pub(crate) fn cursor(&self) -> CursorMeta {
+        let queues = (0u16..).zip(&self.slots).map(|(id, slot)| (id, slot.lock().cursor()));
+        let queues = queues.collect();
+        let mut origins: Vec<_> = locked(&self.senders).values().cloned().collect();
+        origins.sort_unstable_by_key(|last| last.origin.sender);
+        let seen = self.lines.iter().map(|line| line.watermark.load(Ordering::Acquire));
+        CursorMeta { queues, origins, watermarks: seen.collect(), segments: Vec::new() }
+    }
+
+    /// Each queue's lowest number that is not taken.
+    pub(crate) fn lows(&self) -> BTreeMap<u16, u64> {
+        (0u16..).zip(&self.slots).map(|(id, slot)| (id, slot.lock().low())).collect()
+    }
+
+    pub(crate) fn wake_reader(&self) {
+        *locked(&self.reading.0) = true;
+        self.reading.1.notify_one();
+    }
+
+    /// Remembers a sender's last batch, and forgets somebody if there are too many.
+    pub(crate) fn remember(&self, last: LastOf) {
+        let mut senders = locked(&self.senders);
+        senders.insert(last.origin.sender, last);
+        if senders.len() > self.options.most_senders {
+            let oldest = senders.values().min_by_key(|last| (last.seen, last.origin.sender));
+            if let Some(oldest) = oldest.map(|last| last.origin.sender) {
+                senders.remove(&oldest);
+            }
+        }
+    }
+
+    /// Hands a request to a committer: that of `wanted` if it works, else the one with least to do.
+    fn post(&self, wanted: Option<usize>, request: Request<R>) {
+        let works = |line: &Line<R>| !line.failed.load(Ordering::Acquire);
+        let chosen = wanted.filter(|index| works(&self.lines[*index])).or_else(|| {
+            let able = self.lines.iter().enumerate().filter(|(_, line)| works(line));
+            able.min_by_key(|(_, line)| {
+                // A full disk comes last, for a put.
+                let full = line.full.load(Ordering::Acquire) && request.is_put();
+                (full, line.load.load(Ordering::Acquire))
+            })
+            .map(|(index, _)| index)
+        });
+        let mut request = Some(request);
+        if let Some(line) = chosen.and_then(|index| self.lines.get(index)) {
+            let mut inbox = locked(&line.inbox);
+            // Asked under the lock that the last look into the inbox takes: a request is either
+            // seen by a committer or refused here.
+            if self.check_open().is_ok()
+                && !self.closing.load(Ordering::Acquire)
+                && !line.failed.load(Ordering::Acquire)
+                && let Some(request) = request.take()
+            {
+                line.load.fetch_add(request.bytes(), Ordering::AcqRel);
+                inbox.push(request);
+                line.wake.notify_one();
+            }
+        }
+        if let Some(request) = request {
+            let why = self.check_open().err().unwrap_or_else(|| "it is closing".into());
+            request.refuse(self, CommitError::Closed(why));
+        }
+    }
+}
+
+/// A log: several queues in one or several directories.
+pub struct Log<R: Record>(pub(crate) Arc<Shared<R>>);
+
+impl<R: Record> Clone for Log<R> {
+    fn clone(&self) -> Self {
+        Log(self.0.clone())
+    }
+}
+
+impl<R: Record> fmt::Debug for Log<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("queues", &self.0.names).finish_non_exhaustive()
+    }
+}
+
+impl<R: Record> Log<R> {
+    /// The queue of this name.
+    pub fn queue(&self, name: &str) -> Option<QueueId> {
+        let index = self.0.names.iter().position(|known| known == name)?;
+        u16::try_from(index).ok().map(QueueId)
+    }
+
+    /// Calls `listener` whenever something about the queue may have changed: events came, room
+    /// came, the log stopped. It must not block. One listener a queue; later ones are not taken.
+    pub fn listen(&self, queue: QueueId, listener: Box<dyn Fn() + Send + Sync>) -> bool {
+        self.0.slots[usize::from(queue.0)].listener.set(listener).is_ok()
+    }
+
+    /// Holds room in all of `queues`, or in none.
+    pub fn reserve(&self, queues: &[QueueId], count: Count) -> Result<Room<R>, Refusal> {
+        self.0.check_open().map_err(Refusal::Closed)?;
+        if self.0.lines.iter().all(|line| line.full.load(Ordering::Acquire)) {
+            return Err(Refusal::DiskFull);
+        }
+        let mut room = Room { log: self.0.clone(), queues: Vec::new(), count };
+        for queue in queues {
+            if room.queues.contains(&queue.0) {
+                continue;
+            }
+            if !self.0.slots[usize::from(queue.0)].lock().reserve(count) {
+                return Err(Refusal::Full(*queue));
+            }
+            room.queues.push(queue.0);
+        }
+        Ok(room)
+    }
+
+    /// Leases up to `most` from the head of a queue; at least one event if any is in memory.
+    /// `None` says that there is nothing yet: the listener is called when there is.
+    pub fn lease(&self, queue: QueueId, most: Count) -> Result<Option<Lease<R>>, CommitError> {
+        self.0.check_open().map_err(CommitError::Closed)?;
+        let mut held = self.0.slots[usize::from(queue.0)].lock();
+        let pieces = held.lease(most);
+        let wants = held.wants_reading();
+        drop(held);
+        if wants {
+            self.0.wake_reader();
+        }
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Lease { log: self.0.clone(), queue: queue.0, pieces }))
+    }
+
+    /// How full a queue is.
+    pub fn level(&self, queue: QueueId) -> Level {
+        self.0.slots[usize::from(queue.0)].lock().level()
+    }
+
+    /// The last batch of a sender that is stored, with the position it had.
+    pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
+        locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())
+    }
+
+    /// Why the log takes nothing more, if so.
+    pub fn stopped(&self) -> Option<String> {
+        self.0.check_open().err()
+    }
+
+    /// Finishes what was posted, writes down the state, ends the threads and lets the directories
+    /// go. Blocks until that is done. Leases that are still open come back at the next start.
+    pub fn close(&self) {
+        self.0.closing.store(true, Ordering::Release);
+        for line in &self.0.lines {
+            let _inbox = locked(&line.inbox);
+            line.wake.notify_one();
+        }
+        self.0.wake_reader();
+        let threads: Vec<_> = locked(&self.0.threads).drain(..).collect();
+        for thread in threads {
+            // A panic has stopped the log and been reported there.
+            let _ended = thread.join();
+        }
+        self.0.stop("it was closed");
+        locked(&self.0.locks).clear();
+    }
+}
+
+/// Room held in some queues. Dropping it gives the room back.
+#[must_use]
+pub struct Room<R: Record> {
+    log: Arc<Shared<R>>,
+    queues: Vec<u16>,
+    count: Count,
+}
+
+impl<R: Record> Room<R> {
+    /// Puts a record into all queues that room is held in, and tells `done` when it is durable.
+    /// It is encoded and checksummed here, on the caller's thread.
+    pub fn put(mut self, record: Arc<R>, origin: Option<Origin>, done: PutDone) {
+        let body = Body::of(&*record).filter(|body| {
+            let bytes = body.bytes - 4 * body.events;
+            body.events as u64 <= self.count.events
+                && bytes as u64 <= self.count.bytes
+                && origin.as_ref().is_none_or(|origin| origin.position.len() <= MOST_POSITION)
+        });
+        let Some(body) = body else {
+            drop(self);
+            return done(Err(CommitError::Unfit));
+        };
+        let queues = std::mem::take(&mut self.queues);
+        let wanted = origin.as_ref().map(|origin| {
+            // A sender keeps to one directory, whose thread sees all of its batches in order.
+            let mix = origin
+                .sender
+                .iter()
+                .fold(0usize, |sum, byte| sum * 31 % 65_521 + usize::from(*byte));
+            mix % self.log.lines.len()
+        });
+        let request = PutRequest { record, body, queues, room: self.count, origin, done };
+        self.log.post(wanted, Request::Put(request));
+    }
+}
+
+impl<R: Record> Drop for Room<R> {
+    fn drop(&mut self) {
+        for queue in &self.queues {
+            let slot = &self.log.slots[usize::from(*queue)];
+            slot.lock().release(self.count);
+            slot.changed();
+        }
+    }
+}
+
+/// Events leased from a queue. Dropping it puts them back in their place.
+#[must_use]
+pub struct Lease<R: Record> {
+    log: Arc<Shared<R>>,
+    queue: u16,
+    pieces: Vec<Piece<R>>,
+}
+
+impl<R: Record> Lease<R> {
+    /// The events, in order.
+    pub fn pieces(&self) -> &[Piece<R>] {
+        &self.pieces
+    }
+
+    /// How many events, and their bytes.
+    pub fn count(&self) -> Count {
+        self.pieces.iter().map(Piece::count).fold(Count::default(), |sum, count| Count {
+            events: sum.events + count.events,
+            bytes: sum.bytes + count.bytes,
+        })
+    }
+
+    /// Takes the events out for good, and tells `done` when that is durable. On an error they are
+    /// back in their place.
+    pub fn commit(mut self, done: TakeDone) {
+        let pieces = std::mem::take(&mut self.pieces);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for numbers in pieces.iter().map(Piece::numbers) {
+            match ranges.last_mut() {
+                Some(last) if last.end == numbers.start => last.end = numbers.end,
+                _ => ranges.push(numbers),
+            }
+        }
+        let wanted = pieces.first().map(|piece| piece.directory);
+        let request = TakeRequest { queue: self.queue, pieces, ranges, done };
+        self.log.post(wanted, Request::Take(request));
+    }
+}
+
+impl<R: Record> Drop for Lease<R> {
+    fn drop(&mut self) {
+        if !self.pieces.is_empty() {
+            let slot = &self.log.slots[usize::from(self.queue)];
+            slot.lock().restore(std::mem::take(&mut self.pieces));
+            slot.changed();
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Who a directory belongs to: the log, its siblings and the names of the queues, in two copies.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::error::OpenError;
+use crate::record::{Input, checksum, put_len16};
+use crate::segment;
+use crate::storage::{Asked, DiskError, Storage, Surroundings, read_full_at, write_all_at};
+
+const MAGIC: &[u8; 8] = b"SPLDMEMB";
+const VERSION: u32 = 1;
+const HEAD_BYTES: usize = 32;
+const MOST_BYTES: usize = 1 << 20;
+const COPIES: [&str; 2] = ["member-a", "member-b"];
+const TEMPORARY: &str = "member.new";
+
+/// What all directories of a log know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Counts the changes; the higher one is right.
+    pub generation: u64,
+    /// The log's identity.
+    pub log: [u8; 16],
+    /// Which of `directories` this one is.
+    pub index: u16,
+    /// Whether every directory has been told of this list.
+    pub complete: bool,
+    /// Identity and path of each directory.
+    pub directories: Vec<([u8; 16], String)>,
+    /// The queues' names in order of their numbers.
+    pub queues: Vec<String>,
+}
+
+impl Member {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.extend_from_slice(&self.log);
+        body.extend_from_slice(&self.index.to_le_bytes());
+        body.extend_from_slice(&u16::from(self.complete).to_le_bytes());
+        put_len16(&mut body, self.directories.len());
+        for (identity, path) in &self.directories {
+            body.extend_from_slice(identity);
+            put_text(&mut body, path);
+        }
+        put_len16(&mut body, self.queues.len());
+        for queue in &self.queues {
+            put_text(&mut body, queue);
+        }
+        let mut out = Vec::with_capacity(HEAD_BYTES + body.len());
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        let crc = crc32c::crc32c_append(checksum(&out), &body);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&body);
+        out
+    }
+
+    /// From bytes: the version found if it is not ours.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Member>, u32> {
+        let Some((head, body)) = bytes.split_at_checked(HEAD_BYTES) else { return Ok(None) };
+        let mut input = Input(&head[8..]);
+        let (Some(version), Some(length), Some(generation), Some(crc)) =
+            (input.u32(), input.u32(), input.u64(), input.u32())
+        else {
+            return Ok(None);
+        };
+        if !head.starts_with(MAGIC)
+            || body.len() != length as usize
+            || head[28..] != [0; 4]
+            || crc32c::crc32c_append(checksum(&head[..24]), body) != crc
+        {
+            return Ok(None);
+        }
+        if version != VERSION {
+            return Err(version);
+        }
+        let mut input = Input(body);
+        let mut read = || {
+            let member = Member {
+                generation,
+                log: *input.take(16)?.first_chunk()?,
+                index: input.u16()?,
+                complete: input.u16()? == 1,
+                directories: input
+                    .list16(|input| Some((*input.take(16)?.first_chunk()?, text(input)?)))?,
+                queues: input.list16(text)?,
+            };
+            (input.0.is_empty() && usize::from(member.index) < member.directories.len())
+                .then_some(member)
+        };
+        Ok(read())
+    }
+
+    /// Writes it over the older copy: aside, synced, renamed, directory synced.
+    fn write(&self, storage: &dyn Storage) -> Result<(), DiskError> {
+        let bytes = self.encode();
+        if storage.list().asked("list", "", storage)?.iter().any(|name| name == TEMPORARY) {
+            storage.remove(TEMPORARY).asked("remove", TEMPORARY, storage)?;
+        }
+        let file = storage.create(TEMPORARY).asked("create", TEMPORARY, storage)?;
+        write_all_at(&*file, &mut [IoSlice::new(&bytes)], 0).asked("write", TEMPORARY, storage)?;
+        file.sync_data().asked("sync", TEMPORARY, storage)?;
+        let copy = COPIES[usize::from(self.generation.is_multiple_of(2))];
+        storage.rename(TEMPORARY, copy).asked("rename", TEMPORARY, storage)?;
+        storage.sync_dir().asked("sync the names in", "", storage)
+    }
+
+    /// The newer good copy, and whether there is anything of a log in the directory at all.
+    fn read(storage: &dyn Storage) -> Result<(Option<Member>, bool), OpenError> {
+        let names = storage.list().asked("list", "", storage)?;
+        let mut newest: Option<Member> = None;
+        for copy in COPIES.into_iter().filter(|copy| names.iter().any(|name| name == copy)) {
+            let file = storage.open(copy).asked("open", copy, storage)?;
+            let length = file.length().asked("look at", copy, storage)?;
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(MOST_BYTES).min(MOST_BYTES)];
+            let read = read_full_at(&*file, &mut bytes, 0).asked("read", copy, storage)?;
+            match Member::decode(&bytes[..read]) {
+                Err(version) => {
+                    return Err(OpenError::Version { place: storage.place(), version, flags: 0 });
+                }
+                Ok(Some(member))
+                    if newest.as_ref().is_none_or(|held| held.generation < member.generation) =>
+                {
+                    newest = Some(member);
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok((newest, names.iter().any(|name| segment::number(name).is_some())))
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_len16(out, text.len());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn text(input: &mut Input<'_>) -> Option<String> {
+    let length = input.u16()?;
+    String::from_utf8(input.take(usize::from(length))?.to_vec()).ok()
+}
+
+/// Finds out that `storages` are all the directories of one log and no others, or makes them one;
+/// gives them back in the log's own order, with what they know. `queues` are added to the known ones.
+pub fn admit(
+    storages: Vec<Arc<dyn Storage>>,
+    queues: &[&str],
+    surroundings: &dyn Surroundings,
+) -> Result<(Member, Vec<Arc<dyn Storage>>), OpenError> {
+    let mut found = Vec::new();
+    for storage in storages {
+        let (member, segments) = Member::read(&*storage)?;
+        if member.is_none() && segments {
+            return Err(OpenError::Membership {
+                place: storage.place(),
+                why: "it holds segments but no readable member file; restore member-a or member-b"
+                    .into(),
+            });
+        }
+        found.push((storage, member));
+    }
+    let reference = found
+        .iter()
+        .filter_map(|(_, member)| member.as_ref())
+        .max_by_key(|member| member.generation);
+    let mut member = match reference {
+        Some(reference) => reference.clone(),
+        None => Member {
+            generation: 0,
+            log: identity(surroundings)?,
+            index: 0,
+            complete: false,
+            directories: Vec::new(),
+            queues: Vec::new(),
+        },
+    };
+    let mut ordered: Vec<Option<Arc<dyn Storage>>> = vec![None; member.directories.len()];
+    let (mut added, mut stale) = (Vec::new(), !member.complete);
+    for (storage, own) in found {
+        let refuse = |why: String| Err(OpenError::Membership { place: storage.place(), why });
+        match own {
+            Some(own) if own.log != member.log => {
+                return refuse(
+                    "it belongs to another log; name the directories of one log only".into(),
+                );
+            }
+            Some(own) => {
+                stale |= own.generation != member.generation;
+                let identity = own.directories[usize::from(own.index)].0;
+                let place = member.directories.iter().position(|(known, _)| *known == identity);
+                match place {
+                    Some(place) if ordered[place].is_none() => ordered[place] = Some(storage),
+                    Some(_) => return refuse("it is a copy of one of its siblings".into()),
+                    None => return refuse("its siblings do not know it".into()),
+                }
+            }
+            None => {
+                let path = storage.place();
+                match member.directories.iter().position(|(_, known)| *known == path) {
+                    Some(place) if !member.complete && ordered[place].is_none() => {
+                        ordered[place] = Some(storage);
+                    }
+                    Some(_) => {
+                        return refuse(
+                            "it is empty, but the log has data in it; is its disk mounted?".into(),
+                        );
+                    }
+                    None => added.push(storage),
+                }
+            }
+        }
+    }
+    if let Some(missing) = ordered.iter().position(Option::is_none) {
+        return Err(OpenError::Membership {
+            place: member.directories[missing].1.clone(),
+            why: "it is part of the log but was not named; name all directories of the log".into(),
+        });
+    }
+    let mut ordered: Vec<_> = ordered.into_iter().flatten().collect();
+    for storage in added {
+        member.directories.push((identity(surroundings)?, storage.place()));
+        ordered.push(storage);
+        stale = true;
+        member.complete = false;
+    }
+    for (place, storage) in ordered.iter().enumerate() {
+        let moved = member.directories[place].1 != storage.place();
+        stale |= moved;
+        member.directories[place].1 = storage.place();
+    }
+    for queue in queues {
+        if !member.queues.iter().any(|known| known == queue) {
+            member.queues.push((*queue).to_owned());
+            stale = true;
+        }
+    }
+    let announce = |member: &mut Member| -> Result<(), OpenError> {
+        member.generation += 1;
+        for (index, storage) in ordered.iter().enumerate() {
+            member.index = u16::try_from(index).unwrap_or(u16::MAX);
+            member.write(&**storage)?;
+        }
+        Ok(())
+    };
+    if stale && !member.complete {
+        announce(&mut member)?;
+        member.complete = true;
+    }
+    if stale {
+        announce(&mut member)?;
+    } else {
+        // The names that were read may so far be in the page cache only.
+        for storage in &ordered {
+            storage.sync_dir().asked("sync the names in", "", &**storage)?;
+        }
+    }
+    Ok((member, ordered))
+}
+
+fn identity(surroundings: &dyn Surroundings) -> Result<[u8; 16], OpenError> {
+    let mut bytes = [0; 16];
+    surroundings.random(&mut bytes).map_err(|error| OpenError::Random(Arc::new(error)))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_comes_back_and_an_altered_one_does_not() {
+        let member = Member {
+            generation: 7,
+            log: [1; 16],
+            index: 1,
+            complete: true,
+            directories: vec![([2; 16], "/a".into()), ([3; 16], "/b".into())],
+            queues: vec!["c1".into(), "c2".into()],
+        };
+        let good = member.encode();
+        assert_eq!(Member::decode(&good), Ok(Some(member)));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            assert_eq!(Member::decode(&bad), Ok(None), "byte {at}");
+            assert_eq!(Member::decode(&good[..at]), Ok(None), "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Opening a log: lock, find out who the directories are, read them all, and only then write.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::committer::{Committer, Reader};
+use crate::directory::{Directory, Identity};
+use crate::error::{Damage, OpenError};
+use crate::frame::Kind;
+use crate::log::{Line, Log, Shared, Slot};
+use crate::member;
+use crate::options::{Notice, OnDamage, Options};
+use crate::queue::{Count, Place, Queue};
+use crate::ranges::Taken;
+use crate::record::{PutMeta, QueueCursor, Record, SegmentEntry};
+use crate::recovery::{Recovered, quarantine, recover};
+use crate::replay::State;
+use crate::segment::FIRST_FRAME;
+use crate::storage::{Asked, Storage};
+
+/// Locked for life, never removed. The second is the name that Flume locks.
+const LOCKS: [&str; 2] = ["splashdam.lock", "in_use.lock"];
+
+/// A queue to be opened.
+#[derive(Clone, Debug)]
+pub struct QueueOptions {
+    /// Its name, which stays with its data.
+    pub name: String,
+    /// The most it holds.
+    pub capacity: Count,
+}
+
+/// An open log whose threads do not run yet; a simulation moves them by hand.
+pub struct Opened<R: Record> {
+    /// The log.
+    pub log: Log<R>,
+    /// The writer of each directory.
+    pub committers: Vec<Committer<R>>,
+    /// The reader of all.
+    pub reader: Reader<R>,
+}
+
+impl<R: Record> Opened<R> {
+    /// Starts the threads.
+    pub fn start(self) -> io::Result<Log<R>> {
+        let Opened { log, committers, reader } = self;
+        let mut threads = Vec::new();
+        for (index, committer) in committers.into_iter().enumerate() {
+            let thread = std::thread::Builder::new().name(format!("wal-commit-{index}"));
+            threads.push(thread.spawn(move || committer.run())?);
+        }
+        let thread = std::thread::Builder::new().name("wal-read".into());
+        threads.push(thread.spawn(move || reader.run())?);
+        *crate::log::locked(&log.0.threads) = threads;
+        log.0.wake_reader();
+        Ok(log)
+    }
+}
+
+impl<R: Record> Log<R> {
+    /// Opens the log that lies in `storages`, or begins one if they are all empty. Queues of
+    /// earlier starts that are not named now are kept as they are.
+    pub fn open(
+        storages: Vec<Arc<dyn Storage>>,
+        queues: &[QueueOptions],
+        options: Options,
+    ) -> Result<Opened<R>, OpenError> {
+        check_options(&storages, queues, &options)?;
+        let mut locks = Vec::new();
+        for storage in &storages {
+            for name in LOCKS {
+                let lock = storage.lock(name).map_err(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock => OpenError::Locked { place: storage.place() },
+                    _ => Err::<(), _>(error).asked("lock", name, &**storage).unwrap_err().into(),
+                })?;
+                locks.push(lock);
+            }
+        }
+        let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
+        let (member, storages) = member::admit(storages, &names, &*options.surroundings)?;
+
+        let mut all = Vec::new();
+        let mut state = State::default();
+        for (storage, (directory, _)) in storages.iter().zip(&member.directories) {
+            let recovered = recover(&**storage, member.log, *directory, &options)?;
+            state.join(&recovered.state);
+            all.push(recovered);
+        }
+        check_recovered(&storages, &all, &state)?;
+        forget_stored_elsewhere(&mut all);
+        report_damage(&storages, &all, &options)?;
+
+        let mut directories = Vec::new();
+        for (index, (storage, recovered)) in storages.iter().zip(&all).enumerate() {
+            let identity = Identity { log: member.log, directory: member.directories[index].0 };
+            directories.push(Directory::new(storage.clone(), identity, options.clone(), recovered));
+        }
+        let registries: Vec<_> =
+            directories.iter().map(|one| (one.place(), one.registry())).collect();
+        let count = member
+            .queues
+            .len()
+            .max(state.queues.keys().map(|id| usize::from(*id) + 1).max().unwrap_or(0));
+        let slots = (0..count).map(|id| {
+            let name = member.queues.get(id);
+            let wanted = queues.iter().find(|queue| Some(&queue.name) == name);
+            let most = Count { events: u64::MAX, bytes: u64::MAX };
+            let capacity = wanted.map_or(most, |queue| queue.capacity);
+            let id = u16::try_from(id).unwrap_or(u16::MAX);
+            Slot::new(queue(id, &all, &state, capacity, options.window_bytes))
+        });
+        let shared = Arc::new(Shared {
+            names: member.queues.clone(),
+            slots: slots.collect(),
+            lines: directories.iter().map(|_| Line::default()).collect(),
+            registries,
+            senders: Mutex::new(state.senders.clone()),
+            stopped: Mutex::new(None),
+            closing: false.into(),
+            reading: (Mutex::new(false), Condvar::new()),
+            locks: Mutex::new(locks),
+            threads: Mutex::new(Vec::new()),
+            options,
+        });
+        for (line, recovered) in shared.lines.iter().zip(&all) {
+            line.watermark.store(recovered.watermark, Ordering::Release);
+        }
+        for (directory, recovered) in directories.iter().zip(&all) {
+            directory.harden(recovered)?;
+        }
+        let mut committers = Vec::new();
+        for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
+            directory.begin(shared.cursor(), recovered)?;
+            directory.clear(&recovered.leftovers);
+            shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
+            directory.prepare_ahead(0);
+            shared.lines[index].full.store(directory.full(), Ordering::Release);
+            committers.push(Committer {
+                shared: shared.clone(),
+                index,
+                directory,
+                pending: Default::default(),
+                stranded: Vec::new(),
+                stale: None,
+            });
+        }
+        // The tail now lies in the new segments: that is where reading ends.
+        let ends: Vec<_> = committers.iter().map(|one| one.directory.end()).collect();
+        for slot in &shared.slots {
+            slot.lock().begin(&ends);
+        }
+        let reader = Reader { shared: shared.clone(), storages };
+        Ok(Opened { log: Log(shared), committers, reader })
+    }
+}
+
+fn check_options(
+    storages: &[Arc<dyn Storage>],
+    queues: &[QueueOptions],
+    options: &Options,
+) -> Result<(), OpenError> {
+    let refuse = |why: &str| Err(OpenError::Options(why.to_owned()));
+    if storages.is_empty() || storages.len() > 1024 || queues.len() > 1024 {
+        return refuse("a log has from 1 to 1024 directories and at most 1024 queues");
+    }
+    if storages.iter().any(|storage| storage.place().len() > usize::from(u16::MAX))
+        || queues.iter().any(|queue| queue.name.len() > 1024)
+    {
+        return refuse("the name of a queue has at most 1024 bytes, a path at most 65535");
+    }
+    if options.segment_bytes < 4 * FIRST_FRAME
+        || options.reserve_bytes < options.group_bytes.saturating_add(FIRST_FRAME)
+    {
+        return refuse("a segment has at least 32768 bytes and the reserve is larger than a group");
+    }
+    Ok(())
+}
+
+/// A put whose sync failed in one directory may have been sent again and stored in another.
+fn forget_stored_elsewhere(all: &mut [Recovered]) {
+    for index in 0..all.len() {
+        let mut tail = std::mem::take(&mut all[index].tail);
+        let mut forgotten = Vec::new();
+        tail.retain(|frame| {
+            let put = (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten();
+            let Some(origin) = put.and_then(|put| put.origin) else { return true };
+            let one = (origin.sender, origin.order());
+            let elsewhere = (0..all.len()).any(|i| i != index && all[i].origins.contains(&one));
+            if elsewhere {
+                forgotten.push(one);
+            }
+            !elsewhere
+        });
+        all[index].origins.retain(|one| !forgotten.contains(one));
+        all[index].tail = tail;
+    }
+}
+
+/// What must be there and is not, and directories that contradict each other.
+fn check_recovered(
+    storages: &[Arc<dyn Storage>],
+    all: &[Recovered],
+    state: &State,
+) -> Result<(), OpenError> {
+    for (index, (storage, recovered)) in storages.iter().zip(all).enumerate() {
+        let needed = |entry: &&SegmentEntry| {
+            entry.queues.iter().any(|held| {
+                let taken = state.queues.get(&held.queue).map(|queue| queue.taken.clone());
+                !taken.unwrap_or_default().missing(held.numbers.clone()).is_empty()
+            })
+        };
+        let segments: Vec<_> = recovered.missing.iter().filter(needed).cloned().collect();
+        if !segments.is_empty() {
+            return Err(OpenError::Missing { place: storage.place(), segments });
+        }
+        let seen_lsn = state.watermarks.get(index).copied().unwrap_or(0);
+        if seen_lsn > recovered.last_lsn {
+            let (place, last_lsn) = (storage.place(), recovered.last_lsn);
+            return Err(OpenError::Older { place, last_lsn, seen_lsn });
+        }
+    }
+    Ok(())
+}
+
+fn report_damage(
+    storages: &[Arc<dyn Storage>],
+    all: &[Recovered],
+    options: &Options,
+) -> Result<(), OpenError> {
+    let damage: Vec<Damage> = all.iter().flat_map(|one| one.damage.iter().cloned()).collect();
+    if !damage.is_empty() && options.on_damage == OnDamage::Halt {
+        return Err(OpenError::Damaged(damage));
+    }
+    for (storage, recovered) in storages.iter().zip(all) {
+        for damage in &recovered.damage {
+            (options.notice)(Notice::Damaged(damage.clone()));
+            if let Some((_, file)) = recovered.segments.get(&damage.segment) {
+                quarantine(&**storage, &*file.file, damage)?;
+            }
+        }
+        if let Some((segment, offset)) = recovered.cut {
+            (options.notice)(Notice::TailCut { place: storage.place(), segment, offset });
+        }
+    }
+    Ok(())
+}
+
+/// A queue out of the state, with an estimate of its bytes and the places where reading starts.
+fn queue<R: Record>(
+    id: u16,
+    all: &[Recovered],
+    state: &State,
+    capacity: Count,
+    window_bytes: usize,
+) -> Queue<R> {
+    let cursor: QueueCursor = state.queues.get(&id).cloned().unwrap_or_default();
+    let mut bytes = 0;
+    let mut starts = Vec::new();
+    for recovered in all {
+        let mut start = Place { segment: recovered.next_number, offset: FIRST_FRAME };
+        for (number, (entry, _)) in recovered.segments.iter().rev() {
+            for held in entry.queues.iter().filter(|held| held.queue == id) {
+                let left = left(&cursor.taken, held.numbers.clone());
+                let whole = held.numbers.end.saturating_sub(held.numbers.start).max(1);
+                let part = u128::from(held.bytes) * u128::from(left) / u128::from(whole);
+                bytes += u64::try_from(part).unwrap_or(u64::MAX);
+                if left > 0 {
+                    start = Place { segment: *number, offset: FIRST_FRAME };
+                }
+            }
+        }
+        bytes += recovered.tail.iter().map(|frame| frame.body.len() as u64).sum::<u64>();
+        starts.push(start);
+    }
+    let ends = starts.clone();
+    Queue::new(cursor, bytes, starts, ends, capacity, window_bytes)
+}
+
+fn left(taken: &Taken, numbers: std::ops::Range<u64>) -> u64 {
+    taken.missing(numbers).iter().map(|range| range.end - range.start).sum()
+}

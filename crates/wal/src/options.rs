@@ -1,0 +1,156 @@
+//! What a caller may choose, and what it is told.
+
+use std::sync::Arc;
+
+use crate::error::Damage;
+use crate::storage::{Surroundings, System};
+
+/// What to do with acknowledged bytes that do not pass their checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Copy them aside, count them, go on with the rest.
+    Quarantine,
+    /// Do not open; if it is already open, stop.
+    Halt,
+}
+
+/// What happened that a person may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Acknowledged bytes were damaged and set aside.
+    Damaged(Damage),
+    /// A queue skips numbers that no segment has: damaged, or of puts that failed.
+    Skipped {
+        /// The queue.
+        queue: u16,
+        /// How many events.
+        events: u64,
+    },
+    /// Frames that were never acknowledged were cut off when opening.
+    TailCut {
+        /// The directory.
+        place: String,
+        /// The segment.
+        segment: u64,
+        /// From where on.
+        offset: u64,
+    },
+    /// A write or sync failed: the segment takes no more frames, the log goes on in another.
+    SegmentDead {
+        /// The directory.
+        place: String,
+        /// The segment.
+        segment: u64,
+        /// What the disk said.
+        why: String,
+    },
+    /// Too many failures one after another: the directory takes no more frames.
+    DirectoryFailed {
+        /// The directory.
+        place: String,
+        /// What the disk said last.
+        why: String,
+    },
+    /// No room for another segment: puts are refused, takes go on.
+    DiskFull {
+        /// The directory.
+        place: String,
+    },
+    /// There is room again.
+    DiskRoom {
+        /// The directory.
+        place: String,
+    },
+    /// Something failed that nothing depends on: a file of no use was not removed, the next segment
+    /// not made ahead, damaged bytes not copied. It is tried again, or at the next start.
+    Untidy {
+        /// The directory.
+        place: String,
+        /// What the disk said.
+        why: String,
+    },
+}
+
+/// Bugs planted on purpose, for the simulation to find.
+#[cfg(feature = "sabotage")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Answers without a sync.
+    AnswerBeforeSync,
+    /// Names of new segments are not synced.
+    NoDirectorySync,
+    /// Bodies are believed without looking at their checksum.
+    ChecksumSkipped,
+    /// Segments are removed while a few of their events are still there.
+    RemovedTooEarly,
+    /// Frames claim to be synced while they are being written.
+    WatermarkAhead,
+    /// A segment is used on after its sync failed.
+    SyncAgain,
+    /// A segment begins with the state before the last takes were published.
+    CursorBeforeData,
+    /// The tail that was kept at a start is not written again.
+    TailNotCopied,
+    /// A recovery's header is durable before the frames behind it.
+    HeaderFirst,
+}
+
+/// How a log behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// Length of a segment file in bytes; one that must hold a larger frame is longer.
+    pub segment_bytes: u64,
+    /// Most bytes of frames that one sync covers, if there is more than one frame.
+    pub group_bytes: u64,
+    /// Most bytes of events that one queue keeps in memory for its takers.
+    pub window_bytes: usize,
+    /// Bytes of one read when events come back from the disk.
+    pub read_bytes: usize,
+    /// Bytes held back in each directory, so that takes go on and the log opens when the disk is
+    /// full; more than `group_bytes`.
+    pub reserve_bytes: u64,
+    /// Free bytes below which no segment is made for puts (Flume's `minimumRequiredSpace`).
+    pub least_free_bytes: u64,
+    /// Most senders remembered; the one unseen for longest is forgotten first.
+    pub most_senders: usize,
+    /// What to do about damage.
+    pub on_damage: OnDamage,
+    /// Clock and randomness.
+    pub surroundings: Arc<dyn Surroundings>,
+    /// Is told what happens, on the thread where it happens; must not block.
+    pub notice: Arc<dyn Fn(Notice) + Send + Sync>,
+    /// A planted bug.
+    #[cfg(feature = "sabotage")]
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_bytes: 64 << 20,
+            group_bytes: 8 << 20,
+            window_bytes: 16 << 20,
+            read_bytes: 1 << 20,
+            reserve_bytes: 12 << 20,
+            least_free_bytes: 0,
+            most_senders: 16_384,
+            on_damage: OnDamage::Quarantine,
+            surroundings: Arc::new(System),
+            notice: Arc::new(|_| {}),
+            #[cfg(feature = "sabotage")]
+            sabotage: None,
+        }
+    }
+}
+
+/// Whether a bug is planted here; never, outside the simulation.
+macro_rules! sabotaged {
+    ($options:expr, $bug:ident) => {{
+        #[cfg(feature = "sabotage")]
+        let planted = $options.sabotage == Some($crate::options::Sabotage::$bug);
+        #[cfg(not(feature = "sabotage"))]
+        let planted = false;
+        planted
+    }};
+}
+pub(crate) use sabotaged;

@@ -1,0 +1,488 @@
+//! Disks that keep what was synced and make no other promise.
+//!
+//! What is fair. Before a sync a write may reach the platter whole, in any of its sectors, in a part
+//! of a sector, or not at all, in any order; the same goes for lengths. A name that was made, changed
+//! or removed is durable only after the directory's sync, each on its own, in any order; a rename is
+//! atomic. A sync that fails has written some of what waited, will not try the rest again, and the
+//! next one says that all is well, while reads still show what was written. Any call may fail once
+//! with EIO. Allocation fails when the disk is full. What is not fair: bytes that were durable change
+//! only if a test flips them, and a sector that is written again with equal bytes keeps them.
+
+use std::any::Any;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use splashdam_wal::storage::{Storage, StorageFile, Surroundings};
+
+use crate::dice::Dice;
+
+mod platter;
+
+use platter::{DiskState, Inode, NameOp, Pending, write_into};
+
+#[derive(Debug)]
+struct World {
+    dice: Dice,
+    disks: Vec<DiskState>,
+    /// Counts the acts that change something.
+    acts: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    /// Acts that fail with EIO.
+    faults: Vec<u64>,
+    /// How many more reads fail with EIO.
+    bad_reads: u32,
+    /// Most bytes of files on a disk.
+    capacity: usize,
+    next_inode: u64,
+    /// Lives so far: files opened in an earlier one are dead.
+    life: u64,
+    now: u64,
+    trace: u64,
+}
+
+/// Some disks, a clock and randomness, all from one seed.
+#[derive(Clone, Debug)]
+pub struct Disks(Arc<Mutex<World>>);
+
+impl Disks {
+    /// `count` empty disks.
+    pub fn new(seed: u64, count: usize) -> Disks {
+        Disks(Arc::new(Mutex::new(World {
+            dice: Dice::new(seed),
+            disks: vec![DiskState::default(); count],
+            acts: 0,
+            crash_at: None,
+            crashed: false,
+            faults: Vec::new(),
+            bad_reads: 0,
+            capacity: usize::MAX,
+            next_inode: 1,
+            life: 1,
+            now: 1_700_000_000_000,
+            trace: 0,
+        })))
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disks as the log sees them.
+    pub fn storages(&self) -> Vec<Arc<dyn Storage>> {
+        let (count, life) = {
+            let world = self.world();
+            (world.disks.len(), world.life)
+        };
+        (0..count)
+            .map(|disk| Arc::new(SimDisk { disks: self.clone(), disk, life }) as Arc<dyn Storage>)
+            .collect()
+    }
+
+    /// Acts so far.
+    pub fn acts(&self) -> u64 {
+        self.world().acts
+    }
+
+    /// A number that differs as soon as two runs do.
+    pub fn trace(&self) -> u64 {
+        self.world().trace
+    }
+
+    /// Lets the power fail at this act.
+    pub fn crash_at(&self, act: Option<u64>) {
+        self.world().crash_at = act;
+    }
+
+    /// Whether the power has failed.
+    pub fn crashed(&self) -> bool {
+        self.world().crashed
+    }
+
+    /// Lets this act fail with EIO.
+    pub fn fail_at(&self, act: u64) {
+        self.world().faults.push(act);
+    }
+
+    /// Lets the next reads fail with EIO.
+    pub fn fail_reads(&self, count: u32) {
+        self.world().bad_reads = count;
+    }
+
+    /// Lets a disk hold at most so many bytes.
+    pub fn limit(&self, capacity: usize) {
+        self.world().capacity = capacity;
+    }
+
+    /// Turns the power on again: what survived is what there is.
+    pub fn restart(&self, power_was_lost: bool) {
+        let mut world = self.world();
+        let world = &mut *world;
+        world.crashed = false;
+        world.crash_at = None;
+        world.faults.clear();
+        world.bad_reads = 0;
+        world.life += 1;
+        for disk in &mut world.disks {
+            disk.locks.clear();
+            if power_was_lost {
+                let mood = world.dice.below(5);
+                disk.lose_names(&mut world.dice, mood);
+                for inode in disk.inodes.values_mut() {
+                    inode.lose(&mut world.dice, mood);
+                }
+            }
+        }
+    }
+
+    /// The names on a disk.
+    pub fn names(&self, disk: usize) -> Vec<String> {
+        self.world().disks[disk].names.keys().cloned().collect()
+    }
+
+    /// The bytes of a file.
+    pub fn bytes(&self, disk: usize, name: &str) -> Vec<u8> {
+        let world = self.world();
+        let disk = &world.disks[disk];
+        disk.names.get(name).map(|inode| disk.inodes[inode].seen.clone()).unwrap_or_default()
+    }
+
+    /// Changes a file at rest.
+    pub fn alter(&self, disk: usize, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut world = self.world();
+        let disk = &mut world.disks[disk];
+        if let Some(inode) = disk.names.get(name).and_then(|inode| disk.inodes.get_mut(inode)) {
+            change(&mut inode.seen);
+            inode.durable = inode.seen.clone();
+            inode.pending.clear();
+        }
+    }
+
+    /// Takes a file away at rest.
+    pub fn remove(&self, disk: usize, name: &str) {
+        let mut world = self.world();
+        let disk = &mut world.disks[disk];
+        disk.names.remove(name);
+        disk.durable_names.remove(name);
+    }
+
+    /// Empties a disk, as if another were mounted in its place.
+    pub fn replace(&self, disk: usize) {
+        self.world().disks[disk] = DiskState::default();
+    }
+
+    /// The same disks again, apart from these: for trying several fates.
+    pub fn copy(&self) -> Disks {
+        let world = self.world();
+        Disks(Arc::new(Mutex::new(World {
+            dice: world.dice.clone(),
+            disks: world.disks.clone(),
+            faults: world.faults.clone(),
+            ..*world
+        })))
+    }
+
+    /// Disks that all hold what one of these holds.
+    pub fn copy_of(&self, disk: usize) -> Disks {
+        let copy = self.copy();
+        let one = copy.world().disks[disk].clone();
+        copy.world().disks.fill(one);
+        copy
+    }
+
+    /// Puts back what a disk held in a copy: a restore from a backup.
+    pub fn restore(&self, disk: usize, from: &Disks) {
+        let mut old = from.world().disks[disk].clone();
+        old.locks.clear();
+        self.world().disks[disk] = old;
+    }
+}
+
+/// What an act must do.
+enum Fate {
+    Happens,
+    Fails,
+    /// It happens as far as unsynced things do, but nobody hears of it.
+    PowerFails,
+}
+
+impl World {
+    fn act(&mut self, life: u64, kind: u64) -> io::Result<Fate> {
+        if self.crashed || self.life != life {
+            return Err(io::Error::other("the power is off"));
+        }
+        self.acts += 1;
+        self.now += 1;
+        self.trace = (self.trace ^ kind).wrapping_mul(0x0100_0000_01b3).rotate_left(5) ^ self.acts;
+        if self.crash_at == Some(self.acts) {
+            self.crashed = true;
+            return Ok(Fate::PowerFails);
+        }
+        if self.faults.contains(&self.acts) {
+            return Ok(Fate::Fails);
+        }
+        Ok(Fate::Happens)
+    }
+
+    fn used(&self, disk: usize) -> usize {
+        let disk = &self.disks[disk];
+        disk.names.values().map(|inode| disk.inodes[inode].seen.len()).sum()
+    }
+}
+
+fn eio() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+fn power_off() -> io::Error {
+    io::Error::other("the power failed")
+}
+
+struct SimDisk {
+    disks: Disks,
+    disk: usize,
+    life: u64,
+}
+
+impl SimDisk {
+    fn rename_op(
+        &self,
+        kind: u64,
+        change: impl FnOnce(&mut World) -> io::Result<NameOp>,
+    ) -> io::Result<()> {
+        let mut world = self.disks.world();
+        let fate = world.act(self.life, kind)?;
+        if matches!(fate, Fate::Fails) {
+            return Err(eio());
+        }
+        let op = change(&mut world)?;
+        let disk = &mut world.disks[self.disk];
+        op.clone().apply(&mut disk.names);
+        disk.pending.push(op);
+        match fate {
+            Fate::PowerFails => Err(power_off()),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, inode: u64) -> Arc<dyn StorageFile> {
+        let (disks, disk, life) = (self.disks.clone(), self.disk, self.life);
+        Arc::new(SimFile { disks, disk, life, inode })
+    }
+}
+
+impl Storage for SimDisk {
+    fn place(&self) -> String {
+        format!("disk-{}", self.disk)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let mut made = 0;
+        self.rename_op(1, |world| {
+            if world.disks[self.disk].names.contains_key(name) {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            made = world.next_inode;
+            world.next_inode += 1;
+            world.disks[self.disk].inodes.insert(made, Inode::default());
+            Ok(NameOp::Link(name.to_owned(), made))
+        })?;
+        Ok(self.file(made))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let world = self.disks.world();
+        let inode = world.disks[self.disk].names.get(name).ok_or(ErrorKind::NotFound)?;
+        Ok(self.file(*inode))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.rename_op(2, |world| {
+            let inode = world.disks[self.disk].names.get(from).ok_or(ErrorKind::NotFound)?;
+            Ok(NameOp::Rename(from.to_owned(), to.to_owned(), *inode))
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.rename_op(3, |world| match world.disks[self.disk].names.contains_key(name) {
+            true => Ok(NameOp::Unlink(name.to_owned())),
+            false => Err(ErrorKind::NotFound.into()),
+        })
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.disks.names(self.disk))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut world = self.disks.world();
+        match world.act(self.life, 4)? {
+            Fate::Happens => {
+                let disk = &mut world.disks[self.disk];
+                disk.pending.clear();
+                disk.durable_names = disk.names.clone();
+                Ok(())
+            }
+            Fate::Fails => Err(eio()),
+            Fate::PowerFails => Err(power_off()),
+        }
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let mut world = self.disks.world();
+        let disk = &mut world.disks[self.disk];
+        if disk.locks.iter().any(|held| held == name) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        disk.locks.push(name.to_owned());
+        let (disks, disk, life, name) = (self.disks.clone(), self.disk, self.life, name.to_owned());
+        Ok(Box::new(SimLock { disks, disk, life, name }))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let world = self.disks.world();
+        Ok(world.capacity.saturating_sub(world.used(self.disk)) as u64)
+    }
+}
+
+struct SimLock {
+    disks: Disks,
+    disk: usize,
+    life: u64,
+    name: String,
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut world = self.disks.world();
+        if world.life == self.life {
+            world.disks[self.disk].locks.retain(|held| *held != self.name);
+        }
+    }
+}
+
+struct SimFile {
+    disks: Disks,
+    disk: usize,
+    life: u64,
+    inode: u64,
+}
+
+impl SimFile {
+    fn inode<'a>(&self, world: &'a mut World) -> io::Result<&'a mut Inode> {
+        world.disks[self.disk].inodes.get_mut(&self.inode).ok_or_else(eio)
+    }
+
+    fn set_length(&self, length: u64, shrink: bool) -> io::Result<()> {
+        let length = usize::try_from(length).map_err(|_| ErrorKind::FileTooLarge)?;
+        let mut world = self.disks.world();
+        let fate = world.act(self.life, 6)?;
+        if matches!(fate, Fate::Fails) {
+            return Err(eio());
+        }
+        let (used, capacity) = (world.used(self.disk), world.capacity);
+        let inode = self.inode(&mut world)?;
+        let more = length.saturating_sub(inode.seen.len());
+        if more > 0 && used + more > capacity {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        if shrink || more > 0 {
+            inode.seen.resize(length, 0);
+            inode.pending.push(Pending::Length(length));
+        }
+        match fate {
+            Fate::PowerFails => Err(power_off()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StorageFile for SimFile {
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut world = self.disks.world();
+        if world.dice.once_in(40) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let fate = world.act(self.life, 5)?;
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if world.dice.once_in(20) || matches!(fate, Fate::Fails) {
+            let some = world.dice.index(bytes.len()) + 1;
+            bytes.truncate(some);
+        }
+        let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
+        let inode = self.inode(&mut world)?;
+        write_into(&mut inode.seen, offset, &bytes);
+        let written = bytes.len();
+        inode.pending.push(Pending::Write { offset, bytes });
+        match fate {
+            Fate::Happens => Ok(written),
+            Fate::Fails => Err(eio()),
+            Fate::PowerFails => Err(power_off()),
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut world = self.disks.world();
+        if world.crashed || world.life != self.life {
+            return Err(power_off());
+        }
+        if world.bad_reads > 0 {
+            world.bad_reads -= 1;
+            return Err(eio());
+        }
+        let inode = self.inode(&mut world)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(inode.seen.len());
+        let length = buffer.len().min(inode.seen.len() - start);
+        buffer[..length].copy_from_slice(&inode.seen[start..start + length]);
+        Ok(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut world = self.disks.world();
+        match world.act(self.life, 7)? {
+            Fate::Happens => {
+                self.inode(&mut world)?.sync();
+                Ok(())
+            }
+            Fate::Fails => {
+                let mut dice = world.dice.clone();
+                let inode = self.inode(&mut world)?;
+                let mood = dice.below(5);
+                for pending in std::mem::take(&mut inode.pending) {
+                    inode.survive(pending, &mut dice, mood);
+                }
+                world.dice = dice;
+                Err(eio())
+            }
+            Fate::PowerFails => Err(power_off()),
+        }
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.set_length(length, true)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.set_length(length, false)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        let mut world = self.disks.world();
+        Ok(self.inode(&mut world)?.seen.len() as u64)
+    }
+}
+
+impl Surroundings for Disks {
+    fn now_millis(&self) -> u64 {
+        self.world().now
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut world = self.world();
+        for chunk in bytes.chunks_mut(8) {
+            let roll = world.dice.roll().to_le_bytes();
+            chunk.copy_from_slice(&roll[..chunk.len()]);
+        }
+        Ok(())
+    }
+}

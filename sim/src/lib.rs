@@ -1,0 +1,8 @@
+//! Proves things about the log on simulated disks, all from one seed: what was acknowledged is
+//! delivered, nothing is invented, transactions are whole and order holds, whatever the disks do
+//! that is fair (see [`disk`]).
+
+pub mod dice;
+pub mod disk;
+pub mod oracle;
+pub mod run;

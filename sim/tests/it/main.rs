@@ -1,0 +1,6 @@
+//! The log under crashes, faults and damage.
+
+mod crashes;
+mod damage;
+mod faults;
+mod planted;
