@@ -388,3 +388,26 @@ fn what_cannot_run_says_so() {
     until(|| !lines(&dir.path().join("out")).is_empty(), || "events".into());
     agent.stop();
 }
+
+#[test]
+fn a_sink_may_be_named_like_a_group() {
+    let dir = directory();
+    let more = "
+a1.sinks.k2.channel = c2
+a1.sinks.k2.type = file_roll
+a1.sinks.k2.sink.directory = $/out2
+a1.channels.c2.type = memory
+a1.sinkgroups = k1
+a1.sinkgroups.k1.sinks = k2
+a1.sinkgroups.k1.processor.type = default
+";
+    let both = COUNT
+        .replace("a1.sinks = k1", "a1.sinks = k1 k2")
+        .replace("channels = c1", "channels = c1 c2");
+    let agent = Agent::ready(dir.path(), &in_dir(&dir, &format!("{both}{more}")), &[]);
+    for out in ["out", "out2"] {
+        let out = dir.path().join(out);
+        until(|| !lines(&out).is_empty(), || "events from both".into());
+    }
+    agent.stop();
+}
