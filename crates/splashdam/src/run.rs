@@ -23,6 +23,9 @@ use crate::world::Machine;
 
 /// How long the word that the agent is ready may be waited for before it says who is not.
 const READY_LATE: Duration = Duration::from_secs(5);
+/// A second signal sooner than this belongs to the first: `timeout` and some supervisors signal
+/// the process and then its group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 /// Exit status of a process that a second signal ended: 128 and the number of SIGTERM.
 const CUT_SHORT: i32 = 143;
 
@@ -133,14 +136,17 @@ fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<O
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        let mut asked = false;
+        let mut asked: Option<Instant> = None;
         loop {
             let name = tokio::select! {
                 Some(()) = terminate.recv() => "SIGTERM",
                 Some(()) = interrupt.recv() => "SIGINT",
                 else => return,
             };
-            if asked {
+            if asked.is_some_and(|at| at.elapsed() < SAME_SIGNAL) {
+                continue;
+            }
+            if asked.is_some() {
                 error!("{name} again: ending at once; what memory channels hold is lost");
                 #[expect(
                     clippy::disallowed_methods,
@@ -149,7 +155,7 @@ fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<O
                 std::process::exit(CUT_SHORT);
             }
             info!("{name}: stopping; a second signal ends at once");
-            asked = true;
+            asked = Some(Instant::now());
             stop.stop();
         }
     })

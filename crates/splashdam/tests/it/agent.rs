@@ -260,6 +260,10 @@ fn a_second_signal_ends_at_once() {
     agent.says("nowhere", 1);
     agent.signal(Signal::TERM);
     agent.says("stopping; a second signal", 1);
+    // One that comes at once is an echo of the first.
+    agent.signal(Signal::TERM);
+    sleep(Duration::from_millis(1100));
+    assert!(agent.child.try_wait().unwrap().is_none(), "{}", agent.log());
     agent.signal(Signal::TERM);
     let start = Instant::now();
     assert_eq!(agent.ended().code(), Some(143));
