@@ -22,6 +22,23 @@ const LOG_TAIL_LINES: usize = 30;
 /// The agent's name in every configuration that this crate starts.
 pub const AGENT: &str = "a1";
 
+/// What a start says on the command line, beside the monitoring port.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// `-n`.
+    pub agent: &'a str,
+    /// `-f`, by its name in the run's directory; it need not exist.
+    pub file: &'a str,
+    /// Seconds between looks for a changed file; `None` is `--no-reload-conf`.
+    pub poll_seconds: Option<u32>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Launch { agent: AGENT, file: "flume.conf", poll_seconds: None }
+    }
+}
+
 /// A running agent. Dropping it kills the process; [`Agent::stop`] is the orderly way.
 #[derive(Debug)]
 pub struct Agent {
@@ -44,12 +61,17 @@ pub struct Usage {
 }
 
 impl Agent {
-    /// Writes `config` into `dir`, starts an agent named `a1` on it and waits until it is ready: components started
-    /// and the monitoring port answering. Its log is `dir/agent.log`. Fails with the log's end when the process ends
-    /// early or is not ready after a minute.
+    /// Writes `config` into `dir` as `flume.conf` and starts an agent named `a1` on it, see [`Agent::launch`].
     pub fn start(make: &Make, dir: &Path, config: &str) -> Result<Agent> {
-        let conf = dir.join("flume.conf");
+        let launch = Launch::default();
+        let conf = dir.join(launch.file);
         fs::write(&conf, config).with_context(|| format!("writing {}", conf.display()))?;
+        Agent::launch(make, dir, launch)
+    }
+
+    /// Starts an agent and waits until it is ready: components started and the monitoring port answering. Its log is
+    /// `dir/agent.log`. Fails with the log's end when the process ends early or is not ready after a minute.
+    pub fn launch(make: &Make, dir: &Path, launch: Launch<'_>) -> Result<Agent> {
         let port = free_port()?;
         let log = dir.join("agent.log");
         let said = File::options().create(true).append(true).open(&log)?;
@@ -59,10 +81,14 @@ impl Agent {
             Make::Flume(peers) => flume(peers, dir, &monitoring)?,
             Make::Splashdam(binary) => splashdam(binary, &monitoring),
         };
+        match launch.poll_seconds {
+            Some(seconds) => command.args(["--poll-interval", &seconds.to_string()]),
+            None => command.arg("--no-reload-conf"),
+        };
         command
-            .args(["-n", AGENT, "--no-reload-conf"])
+            .args(["-n", launch.agent])
             .arg("-f")
-            .arg(&conf)
+            .arg(dir.join(launch.file))
             .env("LC_ALL", "C.UTF-8")
             .current_dir(dir)
             .stdin(Stdio::null())
@@ -230,6 +256,7 @@ fn flume(peers: &Peers, dir: &Path, monitoring: &[String]) -> Result<Command> {
     let mut command = Command::new(&peers.java);
     command
         .args(["-Xmx1g", "-Dfile.encoding=UTF-8"])
+        .args(&peers.java_options)
         .args(["--add-opens", "java.base/java.nio=ALL-UNNAMED"])
         .args(["--add-opens", "java.base/sun.nio.ch=ALL-UNNAMED"])
         .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))

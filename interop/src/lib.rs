@@ -13,7 +13,7 @@ pub mod properties_oracle;
 pub mod scrape;
 pub mod tail_rig;
 
-pub use agent::{Agent, Usage};
+pub use agent::{Agent, Launch, Usage};
 pub use peers::{Make, Missing, Peers};
 pub use scrape::Metrics;
 pub use tail_rig::{TailRig, run_flume_taildir};

@@ -15,6 +15,8 @@ pub struct Peers {
     pub java: PathBuf,
     /// The folder with Flume's jars and all they need.
     pub flume_jars: PathBuf,
+    /// Options for the JVM beside those that Flume needs.
+    pub java_options: Vec<&'static str>,
 }
 
 /// Whose agent a process runs. Both take the same flags and the same configuration.
@@ -44,7 +46,7 @@ impl Peers {
     pub fn available() -> Result<Peers, Missing> {
         let java = java()?;
         let flume_jars = jars::flume()?;
-        Ok(Peers { java, flume_jars })
+        Ok(Peers { java, flume_jars, java_options: Vec::new() })
     }
 }
 
@@ -61,6 +63,16 @@ impl Make {
             None => beside_this_executable(),
         };
         if path.is_file() { Ok(Make::Splashdam(path)) } else { Err(Missing::Binary(path)) }
+    }
+
+    /// The same, but a JVM is told that it will live for seconds only: it compiles little, and starts sooner. Not for
+    /// measuring.
+    #[must_use]
+    pub fn briefly(mut self) -> Make {
+        if let Make::Flume(peers) = &mut self {
+            peers.java_options = vec!["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+        }
+        self
     }
 
     /// What to call it in tables and messages.

@@ -45,4 +45,9 @@ impl SlotFiller {
     pub fn fill(&self, channel: Arc<dyn Channel>) {
         self.0.send_replace(Some(channel));
     }
+
+    /// Takes the closed channel away, so that nobody keeps it alive.
+    pub fn empty(&self) {
+        self.0.send_replace(None);
+    }
 }

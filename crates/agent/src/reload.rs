@@ -52,12 +52,13 @@ pub async fn follow(
 ) {
     let mut trouble = Trouble::new();
     while stop.or(changes.next()).await.is_some() {
-        let polled = provider.poll().await;
+        // A change that is forgotten at the end is none.
+        let Some(polled) = stop.or(provider.poll()).await else { return };
         match polled {
             Ok(None) => {}
             Ok(Some(loaded)) => {
                 trouble.ended(Instant::now());
-                if let Some(now_known) = apply(topology, reader, loaded, &known).await {
+                if let Some(now_known) = apply(topology, reader, loaded, &known, stop).await {
                     known = now_known;
                 }
             }
@@ -76,11 +77,12 @@ async fn apply(
     reader: &Reader,
     loaded: Loaded,
     known: &Known,
+    stop: &Stop,
 ) -> Option<Known> {
     let sources = loaded.sources.clone();
     let reading = reader.clone();
-    let read = tokio::task::spawn_blocking(move || reading.read(&loaded.sources)).await;
-    let Ok(Read { checked, findings, .. }) = read else {
+    let read = tokio::task::spawn_blocking(move || reading.read(&loaded.sources));
+    let Ok(Read { checked, findings, .. }) = stop.or(read).await? else {
         error!(
             "reading the changed configuration panicked: this is a bug of ours; the configuration that runs stays in force"
         );

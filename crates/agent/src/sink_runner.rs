@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_secs(1);
 /// … up to this (Flume: 5 s).
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The wait of a group whose picked sink has nothing to wait for itself.
+const STALLED: Duration = Duration::from_millis(50);
 /// How often a sink may ask for an immediate second try of the same batch.
 const RETRIES: u32 = 3;
 
@@ -75,7 +77,10 @@ pub struct Signals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
     Delivered,
+    /// Nothing came within a tick's time.
     Idle,
+    /// There was nothing to wait for: no channel, or an empty one at the end.
+    Stalled,
     BackedOff,
     Failed,
 }
@@ -94,14 +99,18 @@ impl SinkRunner {
                 break;
             }
         }
-        let mut misses: u32 = 0;
+        let (mut misses, mut draining) = (0_u32, false);
         while !signals.halt.requested() {
+            if signals.drain.requested() && !std::mem::replace(&mut draining, true) {
+                self.workers.iter().for_each(|w| w.member.sign.set(Phase::Draining, None));
+            }
             // A group that always finds work still lets others have the thread.
             tokio::task::consume_budget().await;
             match self.round(&signals).await {
                 Round::Delivered => misses = 0,
-                Round::Idle if signals.drain.requested() && self.drained() => break,
+                Round::Idle | Round::Stalled if draining && self.drained() => break,
                 Round::Idle => misses = 0,
+                Round::Stalled => drop(signals.halt.or(sleep(STALLED)).await),
                 Round::BackedOff | Round::Failed => {
                     misses = misses.saturating_add(1);
                     let wait = self.random.jitter((STEP * misses).min(LONGEST_WAIT));
@@ -114,17 +123,22 @@ impl SinkRunner {
         }
     }
 
-    /// Whether there is nothing left to deliver.
+    /// Whether there is nothing left to deliver, nor anything that may come back.
     fn drained(&self) -> bool {
-        self.workers.iter().all(|worker| {
-            let channel = worker.member.channel.now();
-            channel.is_none_or(|c| c.level().queued.events == 0)
-        })
+        self.workers.iter().all(Worker::is_drained)
     }
 
     /// One batch, offered to one sink after the other until somebody takes it.
     async fn round(&mut self, signals: &Signals) -> Round {
         let mut tried = Vec::new();
+        if signals.drain.requested() {
+            // At the end the turn goes to sinks whose channels still hold something.
+            let ids = (0..self.workers.len()).map(SinkId);
+            tried.extend(ids.filter(|id| self.workers[id.0].is_drained()));
+            if tried.len() == self.workers.len() {
+                return Round::Stalled;
+            }
+        }
         let mut lease = None;
         loop {
             let Some(id) = self.processor.pick(now(), &tried) else { return Round::Failed };
@@ -149,7 +163,7 @@ impl SinkRunner {
 
 const fn went(round: Round) -> Went {
     match round {
-        Round::Delivered | Round::Idle => Went::Delivered,
+        Round::Delivered | Round::Idle | Round::Stalled => Went::Delivered,
         Round::BackedOff => Went::BackedOff,
         Round::Failed => Went::Failed,
     }
@@ -163,6 +177,11 @@ impl Worker {
     fn new(member: Member) -> Self {
         let (title, metrics) = (member.context.title(), member.context.counters.sink());
         Worker { member, title, metrics, sink: None, broken: None, trouble: Trouble::new() }
+    }
+
+    fn is_drained(&self) -> bool {
+        let level = self.member.channel.now().map(|channel| channel.level());
+        level.is_none_or(|level| level.queued.events == 0 && level.leased.events == 0)
     }
 
     /// Takes a batch, or the one in `lease`, and delivers it. A lease that was not delivered
@@ -202,12 +221,9 @@ impl Worker {
     /// Leases a batch; `None` when there was nothing within a tick's time.
     async fn take(&mut self, limit: Size, signals: &Signals) -> Result<Option<TakeTxn>, Round> {
         let Some(open) = self.member.channel.open(&signals.halt).await else {
-            return Err(Round::Idle);
+            return Err(Round::Stalled);
         };
         let draining = signals.drain.requested();
-        if draining && open.channel.level().queued.events == 0 {
-            return Ok(None);
-        }
         let begin = timeout(TICK, TakeTxn::begin(&*open.channel, &open.metrics, limit));
         let begun = tokio::select! {
             biased;

@@ -149,6 +149,10 @@ pub async fn supervise(title: String, mut life: impl Life, stop: Stop, sign: Sig
                     sign.set(Phase::Running, None);
                     let ran = contained(&title, life.run(ready, stop.clone())).await;
                     match ran {
+                        Ok(Err(error)) if stop.requested() => {
+                            warn!(component = %title, %error, "did not stop cleanly");
+                            Happening::Stopped
+                        }
                         _ if stop.requested() => Happening::Stopped,
                         Ok(Ok(())) => Happening::Finished,
                         Ok(Err(error)) => report_failure(&title, &sign, &error.to_string()),

@@ -20,8 +20,8 @@ use crate::channel_slot::{ChannelSlot, SlotFiller};
 use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
 use crate::sink_runner::{Member, Signals, SinkRunner};
 use crate::source_runner::SourceLife;
-use crate::status::Board;
-use crate::supervisor::{Life, supervise};
+use crate::status::{Board, Phase};
+use crate::supervisor::{Life, contained, supervise};
 
 /// What all components of an agent share.
 #[derive(Clone)]
@@ -65,6 +65,24 @@ struct RunningSource {
     task: JoinHandle<()>,
 }
 
+/// When each stage of a stop is over at the latest; they share one grace time.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// Sources have finished what they were putting: a third of the time.
+    sources: Instant,
+    /// Sinks take no further batch: nine tenths.
+    drained: Instant,
+    /// The batch in hand is delivered, channels are closed: all of it.
+    all: Instant,
+}
+
+impl Ending {
+    fn after(grace: Duration) -> Self {
+        let now = Instant::now();
+        Ending { sources: now + grace / 3, drained: now + grace / 10 * 9, all: now + grace }
+    }
+}
+
 /// What a change of configuration touches.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Touched {
@@ -89,9 +107,10 @@ impl Topology {
     /// was started; components open on their own time, which the board shows.
     pub async fn apply(&mut self, checked: Checked) {
         let touched = self.touched(&checked);
-        self.stop_sources(&touched.sources).await;
-        self.stop_groups(&touched).await;
-        self.close_channels(&touched.channels).await;
+        let end = Ending::after(self.around.grace);
+        self.stop_sources(&touched.sources, end).await;
+        self.stop_groups(&touched, end).await;
+        self.close_channels(&touched.channels, end).await;
         let Checked { channels, groups, sources, .. } = checked;
         for channel in channels {
             if !self.channels.contains_key(&channel.name) {
@@ -99,7 +118,7 @@ impl Topology {
             }
         }
         for group in groups {
-            if !self.groups.contains_key(&group.name) {
+            if !self.groups.contains_key(&title(&group)) {
                 self.start_group(group).await;
             }
         }
@@ -110,14 +129,16 @@ impl Topology {
         }
     }
 
-    /// Stops in order, within the grace time.
-    pub async fn stop(mut self) {
+    /// Stops in order, within the grace time, and answers how many events were lost with channels
+    /// that could not be emptied in it.
+    pub async fn stop(mut self) -> usize {
+        let end = Ending::after(self.around.grace);
         let sources = self.sources.keys().cloned().collect();
-        self.stop_sources(&sources).await;
+        self.stop_sources(&sources, end).await;
         let groups = self.groups.keys().cloned().collect();
-        self.end_groups(&groups, true).await;
+        self.end_groups(&groups, true, end).await;
         let channels = self.channels.keys().cloned().collect();
-        self.close_channels(&channels).await;
+        self.close_channels(&channels, end).await
     }
 
     /// What of the running topology has to stop for `new`. Channels that take their new
@@ -215,9 +236,17 @@ impl Topology {
             });
         }
         let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
+        let signs: Vec<_> = members.iter().map(|member| member.sign.clone()).collect();
         let runner = SinkRunner::new(processor, members, group.random());
-        let task = tokio::spawn(runner.run(Signals { drain: drained, halt: halted }));
-        let name = checked.name.clone();
+        let whole = title(&checked);
+        let task = tokio::spawn(async move {
+            // Sinks are contained one by one; this is for what they share.
+            let run = runner.run(Signals { drain: drained, halt: halted });
+            if let Err(panic) = contained(&whole, run).await {
+                signs.iter().for_each(|sign| sign.set(Phase::Closed, Some(&panic)));
+            }
+        });
+        let name = title(&checked);
         self.groups.insert(name, RunningGroup { checked, drain, halt, task });
     }
 
@@ -249,15 +278,14 @@ impl Topology {
         self.sources.insert(name, RunningSource { checked, stop, task });
     }
 
-    async fn stop_sources(&mut self, names: &BTreeSet<Arc<str>>) {
+    async fn stop_sources(&mut self, names: &BTreeSet<Arc<str>>, ending: Ending) {
         let running: Vec<_> = names.iter().filter_map(|n| self.sources.remove_entry(n)).collect();
-        let deadline = Instant::now() + self.around.grace;
         for (name, source) in &running {
             info!("Stopping Source {name}");
             source.stop.stop();
         }
         let ends = running.into_iter().map(async |(name, source)| {
-            end(&format!("source {name}"), source.task, deadline).await;
+            end(&format!("source {name}"), source.task, ending.sources).await;
             (Role::Source, name)
         });
         for (role, name) in join_all(ends).await {
@@ -267,7 +295,7 @@ impl Topology {
 
     /// Stops the groups that changed. What is in a channel that goes away and would be lost with
     /// it is delivered first, as far as the grace time reaches.
-    async fn stop_groups(&mut self, touched: &Touched) {
+    async fn stop_groups(&mut self, touched: &Touched, ending: Ending) {
         let leaving = |name: &Arc<str>| {
             let channel =
                 touched.channels.contains(name).then(|| self.channels.get(name)).flatten();
@@ -278,25 +306,23 @@ impl Topology {
                 let group = self.groups.get(name);
                 group.is_some_and(|g| g.checked.sinks.iter().any(|s| leaving(&s.channel)))
             });
-        self.end_groups(&halt, false).await;
-        self.end_groups(&drain, true).await;
+        self.end_groups(&halt, false, ending).await;
+        self.end_groups(&drain, true, ending).await;
     }
 
-    async fn end_groups(&mut self, names: &BTreeSet<Arc<str>>, drain: bool) {
+    async fn end_groups(&mut self, names: &BTreeSet<Arc<str>>, drain: bool, ending: Ending) {
         let running: Vec<_> = names.iter().filter_map(|n| self.groups.remove_entry(n)).collect();
-        let deadline = Instant::now() + self.around.grace;
         let ends = running.into_iter().map(async |(name, mut group)| {
             for sink in &group.checked.sinks {
                 info!("Stopping Sink {}", sink.name);
             }
             group.drain.stop();
-            if drain && timeout_at(deadline, &mut group.task).await.is_ok() {
+            if drain && timeout_at(ending.drained, &mut group.task).await.is_ok() {
                 return group.checked;
             }
             group.halt.stop();
             // The batch in hand gets a moment of its own, so that it is not delivered twice.
-            let last = deadline.max(Instant::now() + self.around.grace / 10);
-            end(&format!("sink group {name}"), group.task, last).await;
+            end(&name, group.task, ending.all).await;
             group.checked
         });
         for checked in join_all(ends).await {
@@ -306,30 +332,40 @@ impl Topology {
         }
     }
 
-    async fn close_channels(&mut self, names: &BTreeSet<Arc<str>>) {
+    /// Closes channels and answers how many events are lost with them.
+    async fn close_channels(&mut self, names: &BTreeSet<Arc<str>>, ending: Ending) -> usize {
         let running: Vec<_> = names.iter().filter_map(|n| self.channels.remove_entry(n)).collect();
-        let deadline = Instant::now() + self.around.grace;
         let ends = running.into_iter().map(async |(name, channel)| {
             info!("Stopping Channel {name}");
             let title = format!("channel {name}");
+            let mut lost = 0;
             if let Some(open) = channel.slot.now() {
                 let left = open.level();
-                if open.volatile() && left.queued.events > 0 {
-                    warn!(component = %title, events = left.queued.events, bytes = left.queued.bytes, "closes with events in it, which are lost");
+                if open.volatile() {
+                    let bytes = left.queued.bytes + left.leased.bytes;
+                    lost = left.queued.events + left.leased.events;
+                    if lost > 0 {
+                        channel.slot.metrics.events_lost.add(lost);
+                        warn!(component = %title, events = lost, bytes, "closes with events in it, which are lost");
+                    }
                 }
-                match timeout_at(deadline, open.close()).await {
+                let last = ending.all.max(Instant::now() + self.around.grace / 10);
+                match timeout_at(last, open.close()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => warn!(component = %title, %error, "did not close cleanly"),
                     Err(_) => warn!(component = %title, "did not close within the grace time"),
                 }
             }
             channel.stop.stop();
-            end(&title, channel.task, deadline.max(Instant::now())).await;
-            name
+            end(&title, channel.task, ending.all.max(Instant::now() + self.around.grace / 10)).await;
+            (name, lost)
         });
-        for name in join_all(ends).await {
+        let mut all_lost = 0;
+        for (name, lost) in join_all(ends).await {
             self.stopped(Role::Channel, &name);
+            all_lost += lost;
         }
+        all_lost
     }
 
     fn stopped(&self, role: Role, name: &Arc<str>) {
@@ -339,6 +375,12 @@ impl Topology {
             registered.counters.life().stopped.set(self.around.world.now_millis());
         }
     }
+}
+
+/// What a group is known by: a lone sink may have the name of a group.
+fn title(group: &CheckedGroup) -> Arc<str> {
+    let role = if group.is_lone_sink() { Role::Sink } else { Role::SinkGroup };
+    Arc::from(format!("{} {}", role.word(), group.name))
 }
 
 /// Waits for a task until `deadline` and ends it there.
@@ -386,6 +428,7 @@ impl Life for ChannelLife {
     ) -> Result<(), splashdam_core::Cause> {
         self.filler.fill(channel);
         stop.wait().await;
+        self.filler.empty();
         Ok(())
     }
 }

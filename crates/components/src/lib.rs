@@ -99,3 +99,128 @@ pub static CONFIG_FILTERS: &[Entry<dyn ConfigFilter>] = &[
     Entry::config_filter::<config_filters::external::ExternalProcess>(),
     Entry::config_filter::<config_filters::hadoop::HadoopCredentials>(),
 ];
+
+#[cfg(test)]
+mod tests {
+    use splashdam_config::Section;
+    use splashdam_core::find;
+
+    use super::*;
+
+    #[test]
+    fn classes_of_flume_find_their_type() {
+        fn check<T: ?Sized>(list: &[Entry<T>], types: &[(&str, &str)]) {
+            assert_eq!(list.len(), types.len(), "a type is not in this table");
+            for (name, class) in types {
+                for written in [*name, *class, &class.to_ascii_uppercase()] {
+                    let found = find(list, written).map(|entry| entry.name);
+                    assert_eq!(found, Some(*name), "{written}");
+                }
+            }
+        }
+        check(
+            SOURCES,
+            &[
+                ("exec", "org.apache.flume.source.ExecSource"),
+                ("netcat", "org.apache.flume.source.NetcatSource"),
+                ("seq", "org.apache.flume.source.SequenceGeneratorSource"),
+                ("spooldir", "org.apache.flume.source.SpoolDirectorySource"),
+                ("stress", "org.apache.flume.source.StressSource"),
+                ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
+            ],
+        );
+        let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
+        check(CHANNELS, &[("memory", "org.apache.flume.channel.MemoryChannel"), (pseudo, pseudo)]);
+        check(
+            SINKS,
+            &[
+                ("file_roll", "org.apache.flume.sink.RollingFileSink"),
+                ("logger", "org.apache.flume.sink.LoggerSink"),
+                ("null", "org.apache.flume.sink.NullSink"),
+            ],
+        );
+        let interceptor =
+            |of: &str| format!("org.apache.flume.interceptor.{of}Interceptor$Builder");
+        let classes = ["Host", "RegexExtractor", "RegexFiltering", "RemoveHeader"];
+        let [host, extractor, filter, remove] = classes.map(interceptor);
+        let [replace, fixed, time] = ["SearchAndReplace", "Static", "Timestamp"].map(interceptor);
+        let uuid = "org.apache.flume.sink.solr.morphline.UUIDInterceptor$Builder";
+        let uuid_name = find(INTERCEPTORS, uuid).map_or("", |entry| entry.name);
+        check(
+            INTERCEPTORS,
+            &[
+                ("host", &host),
+                ("regex_extractor", &extractor),
+                ("regex_filter", &filter),
+                ("remove_header", &remove),
+                ("search_replace", &replace),
+                ("static", &fixed),
+                ("timestamp", &time),
+                (uuid_name, uuid),
+            ],
+        );
+        check(
+            SELECTORS,
+            &[
+                ("load_balancing", "org.apache.flume.channel.LoadBalancingChannelSelector"),
+                ("multiplexing", "org.apache.flume.channel.MultiplexingChannelSelector"),
+                ("replicating", "org.apache.flume.channel.ReplicatingChannelSelector"),
+            ],
+        );
+        check(
+            PROCESSORS,
+            &[
+                ("default", "org.apache.flume.sink.DefaultSinkProcessor"),
+                ("failover", "org.apache.flume.sink.FailoverSinkProcessor"),
+                ("load_balance", "org.apache.flume.sink.LoadBalancingSinkProcessor"),
+            ],
+        );
+        let serializer =
+            |of: &str| format!("org.apache.flume.serialization.{of}EventSerializer$Builder");
+        let [avro, both, text] =
+            ["FlumeEventAvro", "HeaderAndBodyText", "BodyText"].map(serializer);
+        let body = "org.apache.flume.sink.hdfs.AvroEventSerializer$Builder";
+        let body_name = find(SERIALIZERS, body).map_or("", |entry| entry.name);
+        check(
+            SERIALIZERS,
+            &[
+                (body_name, body),
+                ("avro_event", &avro),
+                ("header_and_text", &both),
+                ("text", &text),
+            ],
+        );
+        let filter = |of: &str| format!("org.apache.flume.configfilter.{of}ConfigFilter");
+        let classes = ["EnvironmentVariable", "ExternalProcess", "HadoopCredentialStore"];
+        let [env, external, hadoop] = classes.map(filter);
+        check(CONFIG_FILTERS, &[("env", &env), ("external", &external), ("hadoop", &hadoop)]);
+    }
+
+    #[test]
+    fn default_batches_are_those_of_flume() {
+        fn facts<T: ?Sized>(list: &[Entry<T>], name: &str, keys: &str) -> splashdam_core::Facts {
+            let entry = find(list, name).unwrap();
+            entry.look(&Section::parse(keys)).facts.unwrap()
+        }
+        for (name, keys, batch) in [
+            ("exec", "command = true", 20),
+            ("spooldir", "spoolDir = /x", 100),
+            ("TAILDIR", "filegroups = g\nfilegroups.g = /x/y", 100),
+            ("seq", "", 1),
+            ("stress", "", 1),
+        ] {
+            assert_eq!(facts(SOURCES, name, keys).batch_events, Some(batch), "{name}");
+        }
+        for (name, keys, batch) in [
+            ("null", "", Some(100)),
+            ("file_roll", "sink.directory = /x", Some(100)),
+            ("logger", "", None),
+        ] {
+            assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");
+        }
+        let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
+        for (name, most) in [("memory", Some(100)), (pseudo, None)] {
+            assert_eq!(facts(CHANNELS, name, "").transaction_events, most, "{name}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use crate::{ChannelSet, Event, Route};
 
 /// A number of events and the bytes in them (bodies and headers).
@@ -157,6 +159,21 @@ impl Batch {
         });
     }
 
+    /// Lets go of the buffers that the events came in, when little is left of what was there:
+    /// an event that is a slice keeps the whole buffer alive, which no limit counts. `events` and
+    /// `bytes` say what there was.
+    pub(crate) fn let_go(&mut self, events: usize, bytes: usize) {
+        const LITTLE: usize = 4;
+        if self.len() == events || self.bytes.saturating_mul(LITTLE) > bytes {
+            return;
+        }
+        self.events.shrink_to_fit();
+        let mut copies = BytesMut::with_capacity(self.bytes);
+        for event in &mut self.events {
+            event.move_into(&mut copies);
+        }
+    }
+
     /// Takes off the front what fits in `limit`, at least one event if there is any.
     pub fn split_front(&mut self, limit: Size) -> Batch {
         if self.size().fits(limit) {
@@ -208,6 +225,35 @@ mod tests {
         assert_eq!(b.size(), Size { events: 2, bytes: 8 });
         b.append(batch(&["d"]));
         assert_eq!(b.size(), Size { events: 3, bytes: 9 });
+    }
+
+    #[test]
+    fn what_is_left_of_a_large_buffer_lets_go_of_it() {
+        let check = |keep: usize, free: bool| {
+            let block = bytes::Bytes::from(vec![b'x'; 1000]);
+            let event = |n: usize| {
+                let mut event = Event::new(block.slice(n * 10..n * 10 + 8));
+                let value = crate::Text::from_utf8(block.slice(n * 10..n * 10 + 2)).unwrap();
+                event.headers.insert("name", value);
+                event
+            };
+            let mut b: Batch = (0..100).map(event).collect();
+            let (events, before) = (b.len(), b.size().bytes);
+            let mut seen = 0;
+            b.retain(|_| {
+                seen += 1;
+                seen <= keep
+            });
+            let size = b.size();
+            b.let_go(events, before);
+            assert_eq!((b.size(), block.is_unique()), (size, free), "{keep}");
+            assert!(b.events().iter().all(|e| e.body == "xxxxxxxx"));
+            assert!(b.events().iter().all(|e| e.headers.get("name").unwrap().as_str() == "xx"));
+        };
+        check(1, true);
+        check(25, true);
+        check(26, false);
+        check(100, false);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// A payload and what is said about it. There is no size limit in the model itself
 /// (`org.apache.flume.Event`); limits belong to sources and channels.
@@ -20,6 +20,21 @@ impl Event {
     /// An event without headers.
     pub fn new(body: impl Into<Bytes>) -> Self {
         Event { headers: Headers::default(), body: body.into() }
+    }
+
+    /// Copies body and headers to the end of `copies`, where they stay as slices of it.
+    pub(crate) fn move_into(&mut self, copies: &mut BytesMut) {
+        let mut copy = |bytes: &mut Bytes| {
+            copies.extend_from_slice(bytes);
+            *bytes = copies.split().freeze();
+        };
+        copy(&mut self.body);
+        if let Some(list) = &mut self.headers.0 {
+            for (name, value) in Arc::make_mut(list) {
+                copy(&mut name.0);
+                copy(&mut value.0);
+            }
+        }
     }
 
     /// Bytes of body and headers together, as limits count them.

@@ -176,13 +176,14 @@ impl Outlet {
         if std::mem::replace(&mut batch.progress.intercepted, true) {
             return;
         }
-        let before = batch.len();
+        let (before, bytes) = (batch.len(), batch.size().bytes);
         batch.progress.received = before;
         for interceptor in &self.0.interceptors {
             interceptor.intercept(batch);
         }
         assert!(batch.len() <= before, "an interceptor added events");
         self.0.metrics.events_filtered.add(before - batch.len());
+        batch.let_go(before, bytes);
     }
 
     /// All events go one way.
@@ -236,31 +237,33 @@ impl Outlet {
         let shares = |parts: Vec<Batch>| {
             let shares = parts.into_iter().enumerate();
             let shares = shares.filter(|(_, batch)| !batch.is_empty());
-            shares.map(|(channel, batch)| Share { channel, batch }).collect()
+            let shares = shares.map(|(channel, mut part)| {
+                part.let_go(batch.len(), batch.size().bytes);
+                Share { channel, batch: part }
+            });
+            shares.collect()
         };
-        self.put_shares(batch, shares(required), shares(optional)).await
+        let (required, optional) = (shares(required), shares(optional));
+        self.put_shares(batch, required, optional).await
     }
 
     async fn put_shares(
         &self,
         mut batch: Batch,
-        required: Vec<Share>,
+        mut required: Vec<Share>,
         optional: Vec<Share>,
     ) -> Result<(), PutError> {
-        let begun = join_all(required.iter().map(|share| {
+        // One after the other and by name, so that two sources that feed the same channels never
+        // hold what the other one waits for.
+        required.sort_by(|a, b| self.name(a).cmp(self.name(b)));
+        let (mut open, mut failures) = (Vec::with_capacity(required.len()), Vec::new());
+        for share in required {
             let to = &self.0.channels[share.channel];
-            PutTxn::begin(&*to.channel, &to.metrics, share.batch.size())
-        }));
-        let (mut open, mut failures) = (Vec::new(), Vec::new());
-        for (begun, share) in begun.await.into_iter().zip(required) {
-            match begun {
+            match PutTxn::begin(&*to.channel, &to.metrics, share.batch.size()).await {
                 Ok(txn) => open.push((txn, share)),
-                Err(error) => failures.push(error),
+                // Dropping the open puts gives their room back.
+                Err(error) => return Err(PutError { batch, failures: vec![error] }),
             }
-        }
-        if !failures.is_empty() {
-            // Dropping the open puts gives their room back.
-            return Err(PutError { batch, failures });
         }
         let commits = open.into_iter().map(async |(txn, Share { channel, batch })| {
             (channel, txn.commit(batch).await.map_err(|refused| refused.error))
@@ -278,6 +281,10 @@ impl Outlet {
         Ok(())
     }
 
+    fn name(&self, share: &Share) -> &str {
+        &self.0.channels[share.channel].name
+    }
+
     /// Optional channels get theirs after the required ones; what they refuse is counted and lost
     /// to them, as in Flume.
     async fn offer(&self, shares: Vec<Share>) {
@@ -287,9 +294,7 @@ impl Outlet {
                 Ok(txn) => txn.commit(batch).await.map_err(|refused| refused.error),
                 Err(error) => Err(error),
             };
-            if let Err(error) = offered {
-                self.0.note_optional_failure(&error);
-            }
+            self.0.note_optional(offered);
         }
     }
 }
@@ -314,11 +319,20 @@ impl Inner {
         Routes::One(first)
     }
 
-    fn note_optional_failure(&self, error: &ChannelError) {
-        self.metrics.optional_failures.add(1);
+    fn note_optional(&self, offered: Result<(), ChannelError>) {
         let mut trouble = self.optional_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.happened(Instant::now(), &error.to_string()).is_some() {
-            warn!(component = %self.source, %error, "an optional channel refused a batch; its events are not in that channel");
+        match offered {
+            Ok(()) => {
+                if let Some(lasted) = trouble.ended(Instant::now()) {
+                    info!(component = %self.source, ?lasted, "the optional channels take batches again");
+                }
+            }
+            Err(error) => {
+                self.metrics.optional_failures.add(1);
+                if trouble.happened(Instant::now(), &error.to_string()).is_some() {
+                    warn!(component = %self.source, %error, "an optional channel refused a batch; its events are not in that channel");
+                }
+            }
         }
     }
 }

@@ -57,7 +57,8 @@ async fn agent(
     let (stop_handle, stop) = Stop::new();
     tokio::spawn(until_signalled(stop_handle)?);
     let mut provider = Provider::new(&args.origin.settings())?;
-    let loaded = provider.load().await?;
+    let Some(loaded) = stop.or(provider.load()).await else { return Ok(ExitCode::SUCCESS) };
+    let loaded = loaded?;
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -69,7 +70,8 @@ async fn agent(
     };
     let (sources, reading) = (loaded.sources.clone(), reader.clone());
     let read = tokio::task::spawn_blocking(move || reading.read(&loaded.sources));
-    let Read { checked, findings, fatal, agents } = read.await?;
+    let Some(read) = stop.or(read).await else { return Ok(ExitCode::SUCCESS) };
+    let Read { checked, findings, fatal, agents } = read?;
     reload::log_findings(&findings, &sources);
     info!("Post-validation flume configuration contains configuration for agents: {agents:?}");
     if fatal {
@@ -114,8 +116,14 @@ async fn agent(
         "stopping: sources first, then sinks deliver what the channels hold, for at most {:?}",
         args.grace
     );
-    topology.stop().await;
+    let lost = topology.stop().await;
     admin_stop.stop();
+    if lost > 0 {
+        error!(
+            "stopped; {lost} events in memory channels could not be delivered in time and are lost"
+        );
+        return Ok(ExitCode::from(FAILED));
+    }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -273,6 +273,7 @@ pub struct Queue(Arc<QueueInner>);
 struct QueueInner {
     events: Mutex<VecDeque<Event>>,
     leases: AtomicU64,
+    leased: AtomicUsize,
 }
 
 impl Queue {
@@ -281,6 +282,11 @@ impl Queue {
         let queue = Queue::default();
         queue.lock().extend(batch.into_events());
         queue
+    }
+
+    /// The same for clones, different for others.
+    pub fn place(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
     }
 
     /// How many takes found events.
@@ -318,13 +324,16 @@ impl Channel for Queue {
                 self.0.leases.fetch_add(1, SeqCst);
             }
             let batch = queue.drain(..count).collect();
+            self.0.leased.fetch_add(count, SeqCst);
             Ok(Box::new(QueueTake { queue: self.clone(), batch }) as Box<dyn Take>)
         })
     }
 
     fn level(&self) -> Level {
-        let queued = Size { events: self.lock().len(), bytes: 0 };
-        Level { queued, ..Level::default() }
+        let queue = self.lock();
+        let queued = Size { events: queue.len(), bytes: 0 };
+        let leased = Size { events: self.0.leased.load(SeqCst), bytes: 0 };
+        Level { queued, leased, ..Level::default() }
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
@@ -352,7 +361,8 @@ impl Take for QueueTake {
     }
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        self.batch = Batch::default();
+        let taken = std::mem::take(&mut self.batch);
+        self.queue.0.leased.fetch_sub(taken.len(), SeqCst);
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -360,6 +370,7 @@ impl Take for QueueTake {
 impl Drop for QueueTake {
     fn drop(&mut self) {
         let mut queue = self.queue.lock();
+        self.queue.0.leased.fetch_sub(self.batch.len(), SeqCst);
         for event in std::mem::take(&mut self.batch).into_events().into_iter().rev() {
             queue.push_front(event);
         }

@@ -6,10 +6,14 @@
 mod side_by_side;
 
 mod avro_event;
+mod groups;
 mod interceptors;
 mod metrics;
 mod positions;
 mod properties;
+mod reload;
+mod rotation;
 mod selectors;
 mod sources;
+mod startup;
 mod validation;

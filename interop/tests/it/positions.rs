@@ -11,14 +11,14 @@ use crate::side_by_side::{LIMIT, pair};
 
 #[test]
 fn flume_to_ours() {
-    if let Some([flume, ours]) = pair() {
+    if let Some(([flume, ours], _turn)) = pair() {
         hand_over(&flume, &ours).expect("the lines of both agents together are the file's");
     }
 }
 
 #[test]
 fn ours_to_flume() {
-    if let Some([flume, ours]) = pair() {
+    if let Some(([flume, ours], _turn)) = pair() {
         hand_over(&ours, &flume).expect("the lines of both agents together are the file's");
     }
 }

@@ -4,11 +4,11 @@ use splashdam_config::Diagnostic;
 use splashdam_interop::Peers;
 use splashdam_interop::properties_oracle::{PropertiesOracle, escaped};
 
-use crate::side_by_side::is_set;
+use crate::side_by_side::{Turn, is_set};
 
-fn java() -> Option<Peers> {
+fn java() -> Option<(Peers, Turn)> {
     match Peers::available() {
-        Ok(peers) => Some(peers),
+        Ok(peers) => Some((peers, Turn::take())),
         Err(missing) => {
             assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
             eprintln!("skipped: {missing}");
@@ -19,7 +19,7 @@ fn java() -> Option<Peers> {
 
 #[test]
 fn java_answers() {
-    let Some(peers) = java() else { return };
+    let Some((peers, _turn)) = java() else { return };
     let mut oracle = PropertiesOracle::start(&peers).expect("java starts");
     let mut check = |text: &[u8], wanted: Result<&[(&str, &str)], ()>| {
         let found = oracle.read(text).expect("java answers");
@@ -92,7 +92,7 @@ fn ours_reads_as_java() {
         b"\\z",
         b"\\uFFFF",
     ];
-    let Some(peers) = java() else { return };
+    let Some((peers, _turn)) = java() else { return };
     let mut oracle = PropertiesOracle::start(&peers).expect("java starts");
     let mut state = 1u64;
     let mut below = |limit: usize| {

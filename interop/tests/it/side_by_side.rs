@@ -3,9 +3,11 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use splashdam_interop::agent::free_port;
 use splashdam_interop::{Agent, Make, outputs};
 
@@ -42,11 +44,26 @@ pub(crate) struct Case<'a> {
     pub(crate) delivered: &'a [(&'a str, u64)],
 }
 
-/// Both makes of agent, or `None` after saying what is missing.
-pub(crate) fn pair() -> Option<[Make; 2]> {
+/// The right to run a JVM, held until dropped: one at a time keeps what is timed steady on small machines.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _held: MutexGuard<'static, ()>,
+}
+
+impl Turn {
+    pub(crate) fn take() -> Turn {
+        static JVM: Mutex<()> = Mutex::new(());
+        // A test that failed in its turn leaves nothing behind that the next could stumble over.
+        Turn { _held: JVM.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+/// Flume and ours, and the turn to run them; `None` after saying what is missing.
+pub(crate) fn pair() -> Option<([Make; 2], Turn)> {
+    let turn = Turn::take();
     let ours = if is_set("SPLASHDAM_INTEROP_SELF") { Make::flume() } else { Make::splashdam() };
     match (Make::flume(), ours) {
-        (Ok(flume), Ok(ours)) => Some([flume, ours]),
+        (Ok(flume), Ok(ours)) => Some(([flume.briefly(), ours.briefly()], turn)),
         (Err(missing), _) | (_, Err(missing)) => {
             assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
             eprintln!("skipped: {missing}");
@@ -72,15 +89,38 @@ where
     S: PartialEq + std::fmt::Debug,
     L: PartialEq + std::fmt::Debug,
 {
-    let [flume, ours] = pair()?;
-    let one = |make: &Make| {
+    let [wanted, found] = both([case, case], prepare, drive, look)?;
+    assert_eq!(found, wanted, "ours is on the left, Flume's on the right");
+    Some(wanted)
+}
+
+/// As [`compare`], for where the two differ on purpose: Flume's case and what it did, then ours. The test says what
+/// each of them is to do.
+pub(crate) fn contrast<S, L>(
+    cases: [&Case<'_>; 2],
+    prepare: impl Fn(&Path) -> Result<()>,
+    drive: impl Fn(&Site, &mut Agent) -> Result<S>,
+    look: impl Fn(&Path) -> Result<L>,
+) -> Option<[(S, L); 2]> {
+    if is_set("SPLASHDAM_INTEROP_SELF") {
+        eprintln!("skipped: Flume does not differ from itself");
+        return None;
+    }
+    both(cases, prepare, drive, look)
+}
+
+fn both<S, L>(
+    cases: [&Case<'_>; 2],
+    prepare: impl Fn(&Path) -> Result<()>,
+    drive: impl Fn(&Site, &mut Agent) -> Result<S>,
+    look: impl Fn(&Path) -> Result<L>,
+) -> Option<[(S, L); 2]> {
+    let ([flume, ours], _turn) = pair()?;
+    let one = |make: &Make, case: &Case<'_>| {
         run(case, make, &prepare, &drive, &look)
             .unwrap_or_else(|error| panic!("{}: {error:?}", make.name()))
     };
-    let wanted = one(&flume);
-    let found = one(&ours);
-    assert_eq!(found, wanted, "ours is on the left, Flume's on the right");
-    Some(wanted)
+    Some([one(&flume, cases[0]), one(&ours, cases[1])])
 }
 
 fn run<S, L>(
@@ -117,6 +157,21 @@ pub(crate) fn wait_for(agent: &mut Agent, sink: &str, events: u64) -> Result<()>
         metrics.count(&component, "EventDrainSuccessCount").is_some_and(|count| count >= events)
     })?;
     Ok(())
+}
+
+/// The components that count, once they have been the same for a second: Flume starts them beside each other, and
+/// some after its port answers.
+pub(crate) fn components(agent: &mut Agent) -> Result<Vec<String>> {
+    let (mut names, mut since, began) = (Vec::new(), Instant::now(), Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        ensure!(began.elapsed() < LIMIT, "components come and go: {names:?}");
+        let now = agent.metrics()?.names().into_keys().map(str::to_owned).collect();
+        if now != names {
+            (names, since) = (now, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(names)
 }
 
 /// For cases with nothing to do while the agent runs.

@@ -1,35 +1,51 @@
 //! Which components run when parts of a configuration are broken: those that Flume would run, and no others.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use splashdam_interop::{Agent, Make};
+use splashdam_interop::Agent;
 
-use crate::side_by_side::{Case, Site, channel_and_sink, compare, first_sink, pair, wait_for};
+use crate::side_by_side::{
+    Case, channel_and_sink, compare, components, contrast, first_sink, wait_for,
+};
 
-/// One good flow, and beside it whatever `broken` says; answers the components that count.
-fn running(listed: [&str; 3], broken: &str, delivered: u64) -> Option<(Vec<String>, Vec<String>)> {
-    let [sources, channels, sinks] = listed;
-    let config = format!(
+/// The components that count, and the lines of the good flow.
+type Ran = (Vec<String>, Vec<String>);
+
+/// One good flow, and beside it whatever `broken` says; what Flume made of it, and ours the same.
+fn running(listed: [&str; 3], broken: &str, delivered: u64) -> Option<Ran> {
+    let config = config(listed, broken);
+    let case = Case { config: &config, delivered: &[("k1", delivered)] };
+    compare(&case, prepare, |_, agent| watch(agent, delivered), look)
+}
+
+fn config([sources, channels, sinks]: [&str; 3], broken: &str) -> String {
+    format!(
         "a1.sources = r1 {sources}\na1.channels = c1 {channels}\na1.sinks = k1 {sinks}\n\
          a1.sources.r1.type = seq\n\
          a1.sources.r1.totalEvents = 5\n\
          a1.sources.r1.channels = c1\n\
          {}{broken}",
         channel_and_sink(1, "text")
-    );
-    let case = Case { config: &config, delivered: &[("k1", delivered)] };
-    let drive = |_: &Site, agent: &mut Agent| -> Result<Vec<String>> {
-        wait_for(agent, "k1", delivered)?;
-        Ok(agent.metrics()?.names().into_keys().map(str::to_owned).collect())
-    };
-    let look = |dir: &Path| {
-        // Two sources put into one channel in any order.
-        let mut lines = first_sink(dir)?;
-        lines.sort();
-        Ok(lines)
-    };
-    compare(&case, |_| Ok(()), drive, look)
+    )
+}
+
+fn prepare(dir: &Path) -> Result<()> {
+    fs::create_dir(dir.join("other"))?;
+    Ok(fs::create_dir(dir.join("spool"))?)
+}
+
+fn watch(agent: &mut Agent, delivered: u64) -> Result<Vec<String>> {
+    wait_for(agent, "k1", delivered)?;
+    components(agent)
+}
+
+fn look(dir: &Path) -> Result<Vec<String>> {
+    // Two sources put into one channel in any order.
+    let mut lines = first_sink(dir)?;
+    lines.sort();
+    Ok(lines)
 }
 
 #[test]
@@ -92,27 +108,111 @@ a1.sinks.k2.channel = small
     assert_eq!(lines, ["0", "1", "2", "3", "4"]);
 }
 
+/// Values and parts that one component each has wrong: who runs all the same, and who is left out.
 #[test]
-fn unknown_types_are_fatal() {
-    let Some(makes) = pair() else { return };
-    let good = channel_and_sink(1, "text")
-        + "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
-           a1.sources.r1.type = seq\na1.sources.r1.channels = c1\n";
-    for broken in
-        ["a1.sources.r1.type = nosuch", "a1.channels.c1.type = nosuch", "a1.sinks.k1.type = nosuch"]
-    {
-        for make in &makes {
-            let dir = tempfile::tempdir().expect("a temporary directory");
-            std::fs::create_dir(dir.path().join("k1")).expect("writable");
-            let config = good.replace("{dir}", &dir.path().display().to_string()) + broken + "\n";
-            let refusal = match Agent::start(make, dir.path(), &config) {
-                Ok(_) => panic!("{} runs with {broken}", make.name()),
-                Err(error) => error.to_string(),
-            };
-            assert!(refusal.contains("ended early"), "{}: {refusal}", make.name());
-            // Flume's status says that all is well; ours is not to be copied from that.
-            let says_well = refusal.contains("exit status: 0");
-            assert_eq!(says_well, matches!(make, Make::Flume(_)), "{}: {refusal}", make.name());
+fn odd_values() {
+    const SEQUENCES: &[(&str, &str)] = &[
+        ("blank", "batchSize = 5 "),
+        ("plus", "batchSize = +5"),
+        ("hex", "batchSize = 0x5"),
+        ("long", "batchSize = 5L"),
+        ("word", "batchSize = five"),
+        ("empty", "batchSize ="),
+        ("zero", "batchSize = 0"),
+        ("below", "batchSize = -1"),
+        ("fraction", "batchSize = 5.0"),
+        ("huge", "batchSize = 9999999999"),
+        ("group", "batchSize = 1_000"),
+        ("comment", "batchSize = 5 # five"),
+        ("Total", "TOTALEVENTS = 5"),
+        ("selector", "selector.type = nosuch"),
+        ("header", "selector.type = multiplexing"),
+        ("bound", "selector.type = multiplexing\nselector.header = h\nselector.mapping.x = c9"),
+        ("optional", "selector.optional = c9"),
+        ("undefined", "interceptors = i"),
+        ("untyped", "interceptors = i\ninterceptors.i.key = v"),
+        ("unknown", "interceptors = i\ninterceptors.i.type = nosuch"),
+        ("regex", "interceptors = i\ninterceptors.i.type = regex_filter\ninterceptors.i.regex = ("),
+        ("pattern", "interceptors = i\ninterceptors.i.type = search_replace"),
+        (
+            "extract",
+            "interceptors = i\ninterceptors.i.type = regex_extractor\ninterceptors.i.regex = (x)",
+        ),
+        ("bool", "interceptors = i\ninterceptors.i.type = host\ninterceptors.i.useIP = yes"),
+    ];
+    const SOURCES: &[(&str, &str)] = &[
+        ("silent", "type = exec"),
+        ("again", "type = exec\ncommand = true\nrestart = perhaps"),
+        ("charset", "type = exec\ncommand = true\ncharset = nosuch"),
+        ("nowhere", "type = spooldir"),
+        ("order", "type = spooldir\nspoolDir = {dir}/spool\nconsumeOrder = nosuch"),
+        ("policy", "type = spooldir\nspoolDir = {dir}/spool\ndeletePolicy = nosuch"),
+        ("decode", "type = spooldir\nspoolDir = {dir}/spool\ninputCharset = nosuch"),
+        ("ungrouped", "type = TAILDIR"),
+        ("missing", "type = TAILDIR\nfilegroups = g"),
+        ("tailregex", "type = TAILDIR\nfilegroups = g\nfilegroups.g = {dir}/("),
+    ];
+    const SINKS: &[(&str, &str)] = &[
+        ("homeless", ""),
+        ("roll", "sink.directory = {dir}/other\nsink.rollInterval = soon"),
+        ("batch", "sink.directory = {dir}/other\nsink.batchSize = many"),
+        ("none", "sink.directory = {dir}/other\nsink.batchSize = 0"),
+        ("path", "sink.directory = {dir}/other\nsink.pathManager = nosuch"),
+        ("serial", "sink.directory = {dir}/other\nsink.serializer = nosuch"),
+    ];
+    const CHANNELS: &[(&str, &str)] = &[
+        ("capacity", "capacity = lots"),
+        ("transaction", "transactionCapacity = lots"),
+        ("nothing", "capacity = 0"),
+        ("minus", "transactionCapacity = -1"),
+        ("percent", "byteCapacityBufferPercentage = 200"),
+        ("bytes", "byteCapacity = much"),
+        ("alive", "keep-alive = long"),
+        ("tiny", "capacity = 1"),
+    ];
+    let mut broken = String::new();
+    let mut add = |role: &str, name: &str, properties: &str| {
+        for property in properties.lines() {
+            broken += &format!("a1.{role}.{name}.{property}\n");
         }
+    };
+    for (name, properties) in SEQUENCES {
+        add("sources", name, &format!("type = seq\ntotalEvents = 1\nchannels = c2\n{properties}"));
     }
+    for (name, properties) in SOURCES {
+        add("sources", name, &format!("{properties}\nchannels = c2"));
+    }
+    for (name, properties) in SINKS {
+        add("sinks", name, &format!("type = file_roll\nchannel = c2\n{properties}"));
+    }
+    for (name, properties) in CHANNELS {
+        add("channels", name, &format!("type = memory\n{properties}"));
+        add(
+            "sources",
+            &format!("to_{name}"),
+            &format!("type = seq\ntotalEvents = 1\nchannels = {name}"),
+        );
+    }
+    add("channels", "c2", "type = memory");
+    let names =
+        |parts: &[(&'static str, &str)]| parts.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let sources = [names(SEQUENCES), names(SOURCES)].concat().join(" ")
+        + &names(CHANNELS).iter().map(|name| format!(" to_{name}")).collect::<String>();
+    let channels = names(CHANNELS).join(" ") + " c2";
+    let listed = [sources.as_str(), channels.as_str(), &names(SINKS).join(" ")];
+    let config = config(listed, &broken);
+    let case = Case { config: &config, delivered: &[("k1", 5)] };
+    let Some([(theirs, _), (ours, _)]) =
+        contrast([&case, &case], prepare, |_, agent| watch(agent, 5), look)
+    else {
+        return;
+    };
+    // These start in Flume, but the sinks never deliver and each put of the source fails; ours says so and leaves them
+    // out. See `sinks/file_roll.rs` and `selectors/replicating.rs`.
+    let broken = ["SINK.none", "SINK.serial", "SOURCE.optional"];
+    assert!(broken.iter().all(|name| theirs.iter().any(|ran| ran == name)), "{theirs:?}");
+    let whole: Vec<&String> =
+        theirs.iter().filter(|name| !broken.contains(&name.as_str())).collect();
+    assert_eq!(ours.iter().collect::<Vec<_>>(), whole, "ours is on the left, Flume's on the right");
+    assert!(whole.len() > 20, "{whole:?}");
 }

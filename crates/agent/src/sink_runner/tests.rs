@@ -20,6 +20,8 @@ enum Act {
     Panic,
     RefuseOpen,
     Pause,
+    /// Fails over after three seconds.
+    FailLate,
 }
 
 struct Script {
@@ -66,6 +68,10 @@ impl Sink for Scripted {
         match act {
             Act::Fail(then) => return Err(DeliverError { then, source: "refused".into() }),
             Act::Panic => panic!("on demand"),
+            Act::FailLate => {
+                sleep(Duration::from_secs(3)).await;
+                return Err(DeliverError::fail_over("refused late"));
+            }
             Act::Take | Act::RefuseOpen | Act::Pause => {}
         }
         with(self.0, |script| script.got.extend(bodies(batch.events())));
@@ -98,11 +104,20 @@ struct Group {
 }
 
 fn start(scripts: &[(&'static str, &[Act])], queue: Queue) -> Group {
-    let (filler, slot) = ChannelSlot::new("c1".into(), Arc::new(ChannelMetrics::default()));
-    filler.fill(Arc::new(queue.clone()));
+    let on_one = scripts.iter().map(|(name, acts)| (*name, *acts, queue.clone()));
+    start_on(on_one.collect())
+}
+
+fn start_on(scripts: Vec<(&'static str, &[Act], Queue)>) -> Group {
+    let queue = scripts[0].2.clone();
     let board = Board::default();
-    let mut metrics = Vec::new();
-    let members = scripts.iter().map(|(name, acts)| {
+    let (mut metrics, mut fillers) = (Vec::new(), Vec::new());
+    let members = scripts.into_iter().map(|(name, acts, queue)| {
+        // Members of one group that drain one channel know it by one name.
+        let channel = format!("{:p}", queue.place());
+        let (filler, slot) = ChannelSlot::new(channel.into(), Arc::new(ChannelMetrics::default()));
+        filler.fill(Arc::new(queue));
+        fillers.push(filler);
         let script =
             Script { name, acts: acts.iter().copied().collect(), got: Vec::new(), closed: 0 };
         SCRIPTS.lock().unwrap_or_else(PoisonError::into_inner).push(script);
@@ -113,18 +128,18 @@ fn start(scripts: &[(&'static str, &[Act])], queue: Queue) -> Group {
             entry: &ENTRY,
             section: Section::parse(&format!("script = {name}")),
             context,
-            channel: slot.clone(),
-            sign: board.sign(Role::Sink, (*name).into()),
+            channel: slot,
+            sign: board.sign(Role::Sink, name.into()),
         }
     });
     let members: Vec<_> = members.collect();
     let processor = Box::new(InOrder(members.len()));
     let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
     let runner = SinkRunner::new(processor, members, Random::new(1));
-    // The filler lives as long as the group: a slot without one never opens.
+    // The fillers live as long as the group: a slot without one never opens.
     let task = tokio::spawn(async move {
         runner.run(Signals { drain: drained, halt: halted }).await;
-        drop(filler);
+        drop(fillers);
     });
     Group { queue, drain, halt, task, metrics }
 }
@@ -178,6 +193,20 @@ async fn a_batch_that_failed_stays_and_is_delivered_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waits_after_failures_grow_to_five_seconds() {
+    for (name, then) in [("waits, backed off", Then::BackOff), ("waits, failed", Then::FailOver)] {
+        let failing = [Act::Fail(then); 1000];
+        let group = start(&[(name, &failing)], Queue::holding(events(0, 5)));
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        // 1 + 2 + 3 + 4 s, then 5 s each, shortened by chance by up to a quarter.
+        let tries = 1000 - with(name, |script| script.acts.len());
+        assert!((22..=31).contains(&tries), "{name}: {tries}");
+        group.halt.stop();
+        group.task.await.expect("no panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_sink_gets_the_batch_without_a_second_take() {
     let acts = [Act::Fail(Then::FailOver), Act::Panic];
     let group = start(&[("first", &acts), ("second", &[])], Queue::holding(events(0, 6)));
@@ -225,4 +254,25 @@ async fn batches_are_counted_by_their_size() {
     );
     assert_eq!(counts, (1, 1, 3));
     assert!(count.batches_empty.value() >= 3, "an idle sink ticks each second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_closes_while_another_may_give_events_back() {
+    let queue = Queue::holding(events(0, 2));
+    let late = start(&[("late", &[Act::FailLate; 100])], queue.clone());
+    sleep(Duration::from_secs(1)).await;
+    let well = start(&[("well", &[])], queue);
+    well.drain.stop();
+    well.task.await.expect("no panic");
+    assert_eq!(got("well"), numbers(0..2));
+    late.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_the_turn_goes_to_whose_channel_holds_something() {
+    let (empty, full) = (Queue::default(), Queue::holding(events(0, 9)));
+    let group = start_on(vec![("idle", &[], empty), ("busy", &[Act::Fail(Then::BackOff)], full)]);
+    group.drain.stop();
+    group.task.await.expect("no panic");
+    assert_eq!(got("busy"), numbers(0..9));
 }

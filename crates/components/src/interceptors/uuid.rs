@@ -117,14 +117,20 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_an_identifier_unless_told_otherwise() {
-        for (keys, kept) in [("", true), ("preserveExisting = false", false)] {
+        for (keys, name, kept) in [
+            ("", "id", true),
+            ("preserveExisting = false", "id", false),
+            ("headerName = uuid", "uuid", true),
+            ("headerName = uuid\npreserveExisting = false", "uuid", false),
+        ] {
             let config = Section::parse(keys).read::<Config>().into_result().unwrap();
             let interceptor = UuidHeader::open(config, context(Role::Source)).await.unwrap();
             let mut event = Event::new("x");
-            event.headers.insert("id", "mine");
+            event.headers.insert(name, "mine");
             let mut batch = Batch::from(vec![event]);
             interceptor.intercept(&mut batch);
-            assert_eq!(&**batch.events()[0].headers.get("id").unwrap() == "mine", kept);
+            assert_eq!(&**batch.events()[0].headers.get(name).unwrap() == "mine", kept, "{keys}");
+            assert_eq!(batch.events()[0].headers.len(), 1, "{keys}");
         }
     }
 }

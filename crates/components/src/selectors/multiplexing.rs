@@ -195,6 +195,17 @@ optional.CA = c2 c4
     }
 
     #[tokio::test]
+    async fn the_header_has_a_name_by_default() {
+        let selector = open::<Multiplexing>("mapping.x = c2\ndefault = c1", CHANNELS).await;
+        for (header, channel) in [("flume.selector.header", 1), ("state", 0)] {
+            let mut event = Event::new("");
+            event.headers.insert(header, "x");
+            let route = selector.route(&event);
+            assert_eq!(route.required.iter().collect::<Vec<_>>(), [channel], "{header}");
+        }
+    }
+
+    #[tokio::test]
     async fn one_route_for_all_is_known_beforehand() {
         let check = async |keys: &str, uniform: bool| {
             let selector = open::<Multiplexing>(keys, CHANNELS).await;

@@ -1,7 +1,8 @@
 //! Channel selector `replicating`, the default: every event to every channel.
 //!
 //! Flume's class: `org.apache.flume.channel.ReplicatingChannelSelector`. An unknown name among
-//! `optional` is an error when opened; Flume accepts it and then fails every put.
+//! `optional` is an error when opened; Flume accepts it and then fails every put after the required
+//! channels took the events; its spooldir source, for one, stops for good at the first batch.
 
 use serde::Deserialize;
 use splashdam_config::Spanned;

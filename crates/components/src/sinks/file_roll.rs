@@ -8,6 +8,8 @@
 //! - The file is opened, and rolled, without waiting for the next batch.
 //! - A file that was removed while it was open is noticed, and the batch goes to a new one.
 //! - `sink.createDirectory` makes the directory.
+//! - An unknown serializer and a batch size of 0 are errors; Flume's sink starts with them and never
+//!   delivers.
 //! - `sink.sync` says what must survive a crash of the machine; Flume leaves it to chance.
 
 mod disk;

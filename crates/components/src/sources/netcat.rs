@@ -2,7 +2,12 @@
 //!
 //! Flume's class: `org.apache.flume.source.NetcatSource`. Lines end at LF, a CR before it stays in
 //! the body, an empty line is an event, text after the last LF is dropped. Bodies are UTF-8 whatever
-//! `encoding` was read; malformed input becomes U+FFFD, as in Java.
+//! `encoding` was read.
+//!
+//! At bytes that mean nothing in `encoding` Flume closes the connection without a word: that line,
+//! what came with it and what followed are lost, and a client that sends them again fails again.
+//! Here U+FFFD stands for such bytes, as in Flume's exec source, the line is taken and answered, and
+//! the log says once that `encoding` may be wrong.
 //!
 //! Flume puts each line in a transaction of its own. Here lines that arrive together share one, of
 //! up to 100 lines or what the channel takes; each is answered all the same, in order, and when the

@@ -55,7 +55,7 @@ pub use groups::FileGroups;
 pub use lines::LongLines;
 use lines::Rule;
 use positions::{Positions, Saved};
-use tailer::{Settings, Tailer};
+use tailer::{Settings, Tailer, most_open};
 use watch::{Waker, Watch};
 
 /// Times about a thousand events, or a batch, read ahead of those that are being put.
@@ -250,6 +250,7 @@ impl Config {
             rule: Rule { max: self.max_line_length.get(), long: self.long_lines },
             cache_listing: self.cache_pattern_matching,
             longest_poll: Duration::from_millis(self.max_backoff_sleep.clamp(10, 60_000)),
+            most_open: most_open(),
         }
     }
 }

@@ -239,7 +239,7 @@ fn groups_follow_flumes_rules() {
             false,
         ),
         (
-            "a1.sinkgroups = g h\na1.sinkgroups.g.sinks = k1\na1.sinkgroups.g.processor.type = default\n\
+            "a1.sinkgroups = g\t  h\na1.sinkgroups.g.sinks = k1\na1.sinkgroups.g.processor.type = default\n\
              a1.sinkgroups.h.sinks = k1 k2 k3\na1.sinkgroups.h.processor.type = failover\n",
             "k1<c1 k2<c1 g(k1) h(k2)",
             &["group-member", "group-member"],

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -53,6 +54,17 @@ impl Agent {
     fn says(&self, text: &str, times: usize) {
         let what = || format!("{text:?} {times} times in the log:\n{}", self.log());
         until(|| self.log().matches(text).count() >= times, what);
+    }
+
+    /// What monitoring says at `/metrics`, of an agent with [`MONITORED`].
+    fn metrics(&self) -> serde_json::Value {
+        let log = self.log();
+        let (_, rest) = log.split_once("address=").unwrap();
+        let mut stream = TcpStream::connect(rest.split_whitespace().next().unwrap()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
     fn signal(&self, signal: Signal) {
@@ -153,6 +165,12 @@ a1.sinks.k1.sink.directory = $/out
 a1.sinks.k1.sink.rollInterval = 0
 ";
 
+const MONITORED: &[&str] = &[
+    "-Dflume.monitoring.type=http",
+    "-Dflume.monitoring.port=0",
+    "-Dflume.monitoring.host=127.0.0.1",
+];
+
 #[test]
 fn what_is_appended_appears_within_a_second_and_the_next_run_goes_on() {
     let dir = directory();
@@ -189,6 +207,24 @@ fn what_is_appended_appears_within_a_second_and_the_next_run_goes_on() {
 }
 
 #[test]
+fn it_starts_and_stops_in_order() {
+    let dir = directory();
+    let log = Agent::ready(dir.path(), &in_dir(&dir, COUNT), &[]).stop();
+    let texts = [
+        "Post-validation flume configuration contains configuration for agents: [\"a1\"]",
+        "Creating instance of channel c1 type memory",
+        "Starting Channel c1",
+        "Starting Sink k1",
+        "Starting Source r1",
+        "Stopping Source r1",
+        "Stopping Sink k1",
+        "Stopping Channel c1",
+    ];
+    let places = texts.map(|text| log.find(text));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in\n{log}");
+}
+
+#[test]
 fn a_stop_delivers_what_the_channel_holds() {
     let dir = directory();
     let agent = Agent::ready(dir.path(), &in_dir(&dir, COUNT), &[]);
@@ -205,13 +241,15 @@ fn a_stop_delivers_what_the_channel_holds() {
 fn a_stop_ends_with_the_grace_time_and_says_what_is_lost() {
     let dir = directory();
     let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
-    let agent = Agent::start(dir.path(), &config, &["--grace-time", "1"]);
+    let mut agent = Agent::start(dir.path(), &config, &["--grace-time", "2"]);
     agent.says("nowhere", 1);
     let start = Instant::now();
-    let log = agent.stop();
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().code(), Some(1), "a loss shows in the exit status");
+    let (took, log) = (start.elapsed(), agent.log());
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(log.contains("closes with events in it, which are lost"), "{log}");
+    assert!(log.contains("100 events in memory channels could not be delivered"), "{log}");
 }
 
 #[test]
@@ -278,6 +316,26 @@ fn a_hundred_changes_of_a_sink_lose_nothing_and_disturb_nobody() {
     );
 }
 
+#[test]
+fn monitoring_goes_on_through_a_change() {
+    let dir = directory();
+    let config = in_dir(&dir, COUNT).replace("batchSize = 10", "totalEvents = 5");
+    let agent = Agent::ready(dir.path(), &config, MONITORED);
+    until(|| lines(&dir.path().join("out")).len() == 5, || "five events".into());
+    let before = agent.metrics();
+    let changed = format!("{config}a1.sinks.k1.sink.batchSize = 7\n");
+    fs::write(dir.path().join("flume.conf"), changed).unwrap();
+    agent.signal(Signal::HUP);
+    agent.says("the changed configuration is in force", 1);
+    let after = agent.metrics();
+    for same in ["SOURCE.r1", "CHANNEL.c1"] {
+        assert_eq!(after[same]["StartTime"], before[same]["StartTime"], "{same}");
+    }
+    assert_eq!(after["SOURCE.r1"]["EventAcceptedCount"], "5");
+    assert_eq!(after["SINK.k1"]["EventDrainSuccessCount"], "0", "it was started anew");
+    agent.stop();
+}
+
 fn newest(dir: &Path) -> PathBuf {
     let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     files.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok()).unwrap()
@@ -315,6 +373,10 @@ fn what_cannot_run_says_so() {
     };
     let good = in_dir(&dir, COUNT);
     check(&good.replace("type = seq", "type = com.example.Mine"), "com.example.Mine");
+    check(&good.replace("type = memory", "type = nosuch"), "there is no channel type `nosuch`");
+    check(&good.replace("type = file_roll", "type = hdfs"), "no sink of type `hdfs`");
+    let group = "a1.sinkgroups = g\na1.sinkgroups.g.processor.type = failover\n";
+    check(&format!("{good}{group}"), "has no sinks");
     check(&format!("{good}a1.sinks.k1.x = \\u00zz\n"), "flume.conf:13");
 
     // An agent that nobody configured idles, as in Flume, until somebody does.

@@ -128,3 +128,57 @@ fn a_link_named_flume_ng_speaks_like_the_script() {
     assert!(text.starts_with("splashdam agent -n a1 -c . -f 'a b' -Dx=1\n# -Xmx1g"), "{text}");
     assert_eq!(run(&["password"], "").0, Some(1));
 }
+
+#[test]
+fn types_that_are_not_there_are_refused_by_name() {
+    const FLOW: &str = "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
+                        a1.sources.r1.type = seq\na1.sources.r1.channels = c1\n\
+                        a1.channels.c1.type = memory\n\
+                        a1.sinks.k1.type = null\na1.sinks.k1.channel = c1\n";
+    let dir = tempfile::tempdir().expect("there is room");
+    let class = "org.apache.flume.";
+    let check = |config: &str, says: &str| {
+        let config = format!("{FLOW}{config}\n");
+        std::fs::write(dir.path().join("flume.conf"), config).expect("there is room");
+        let output = splashdam(dir.path(), &["check", "-n", "a1", "-f", "flume.conf"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(says), "{says}: {text}");
+    };
+    let types = [
+        (
+            "source",
+            "sources.r1",
+            "avro thrift jms netcatudp syslogtcp syslogudp multiport_syslogtcp http \
+             .source.kafka.KafkaSource .source.scribe.ScribeSource .source.twitter.TwitterSource \
+             .source.avroLegacy.AvroLegacySource .source.thriftLegacy.ThriftLegacySource",
+        ),
+        ("channel", "channels.c1", "file spillablememory jdbc .channel.kafka.KafkaChannel"),
+        (
+            "sink",
+            "sinks.k1",
+            "hdfs avro thrift irc http hive hbase hbase2 asynchbase morphline_solr elasticsearch \
+             .sink.kafka.KafkaSink .sink.kudu.KuduSink .sink.kite.DatasetSink",
+        ),
+    ];
+    for (role, component, names) in types {
+        for name in names.split_whitespace() {
+            let name = name.strip_prefix('.').map_or(name.to_owned(), |n| format!("{class}{n}"));
+            let says = format!("this version has no {role} of type `{name}` yet");
+            check(&format!("a1.{component}.type = {name}"), &says);
+        }
+    }
+    let morphline = "org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder";
+    check(
+        &format!("a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = {morphline}"),
+        &format!("this version has no interceptor of type `{morphline}` yet"),
+    );
+    let spooldir = "a1.sources.r1.type = spooldir\na1.sources.r1.spoolDir = /tmp\n";
+    let blob = "org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder";
+    for name in ["AVRO", blob] {
+        check(
+            &format!("{spooldir}a1.sources.r1.deserializer = {name}"),
+            &format!("deserializer `{name}` is not available yet"),
+        );
+    }
+}

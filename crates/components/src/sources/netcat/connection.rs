@@ -33,6 +33,8 @@ pub(super) struct Service {
     /// Lines in one transaction; becomes smaller when a channel says that it takes no more.
     group: AtomicUsize,
     trouble: Mutex<Trouble>,
+    /// Lines that are not in the charset.
+    foreign: Mutex<Trouble>,
 }
 
 /// What the bytes at hand begin with.
@@ -84,6 +86,7 @@ impl Service {
             acks: config.ack_every_event,
             group: AtomicUsize::new(GROUP_LINES),
             trouble: Mutex::new(Trouble::new()),
+            foreign: Mutex::new(Trouble::new()),
         }
     }
 
@@ -148,7 +151,7 @@ impl Service {
             if count > 0 {
                 // One copy, so that events do not hold on to the whole of the read buffer.
                 let text = Bytes::copy_from_slice(&buffer[..found.end]);
-                let batch = found.lines.into_iter().map(|line| event(charset, &text, line));
+                let batch = found.lines.into_iter().map(|line| self.event(charset, &text, line));
                 let batch = batch.collect();
                 buffer.advance(found.end);
                 searched = 0;
@@ -201,6 +204,29 @@ impl Service {
             biased;
             written = stream.write_all(answers) => written,
             () = self.stop.wait() => Ok(()),
+        }
+    }
+
+    /// The event of one line: a slice of `text` where that is UTF-8.
+    fn event(&self, charset: Charset, text: &Bytes, line: Range<usize>) -> Event {
+        let bytes = &text[line.clone()];
+        match charset.decode(bytes, OnMalformed::Fail) {
+            Ok(Cow::Borrowed(_)) => Event::new(text.slice(line)),
+            Ok(Cow::Owned(decoded)) => Event::new(decoded),
+            Err(_) => {
+                self.not_in_charset();
+                // Replacing never fails.
+                let decoded = charset.decode(bytes, OnMalformed::Replace).unwrap_or_default();
+                Event::new(decoded.into_owned())
+            }
+        }
+    }
+
+    fn not_in_charset(&self) {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = foreign.happened(Instant::now(), "") {
+            let charset = self.charset;
+            warn!(component = %self.name, %charset, more, "a line has bytes that mean nothing in the charset, U+FFFD stands for them; set `encoding` to what clients send");
         }
     }
 
@@ -269,13 +295,4 @@ fn cut(charset: Charset, bytes: &[u8], searched: usize, max_chars: usize) -> Cut
         return Cut::TooLong;
     }
     line_end.map_or(Cut::Part, Cut::Line)
-}
-
-/// The event of one line: a slice of `text` where that is UTF-8.
-fn event(charset: Charset, text: &Bytes, line: Range<usize>) -> Event {
-    // Replacing never fails.
-    match charset.decode(&text[line.clone()], OnMalformed::Replace).unwrap_or_default() {
-        Cow::Borrowed(_) => Event::new(text.slice(line)),
-        Cow::Owned(decoded) => Event::new(decoded),
-    }
 }

@@ -184,6 +184,10 @@ fn headers_tell_the_file() {
     assert_eq!(events.len(), 2);
     let dir = directory(&[("a", b"1")]);
     assert!(drain(&mut spooler(dir.path(), ""))[0].headers.is_empty());
+    let dir = directory(&[("a", b"1")]);
+    let events = drain(&mut spooler(dir.path(), "fileHeader = true\nfileHeaderKey = path"));
+    let file = dir.path().join("a").display().to_string();
+    assert_eq!(events[0].headers, [("path", file.as_str())].into_iter().collect());
 }
 
 #[test]

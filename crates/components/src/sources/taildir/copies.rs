@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::filler::Ended;
 use super::positions::{Change, Entry, Key};
@@ -52,6 +52,8 @@ enum Verdict {
     Own,
     /// It holds the content of this orphan.
     Orphaned(usize),
+    /// It holds what an earlier run read of a file that cannot be seen now.
+    Remembered(Key, Entry),
     /// It holds the content of this file, which is gone.
     Moved(Key),
     /// It cannot be told yet: look again soon.
@@ -85,6 +87,13 @@ impl Tailer {
                     let entry = self.orphans[index].entry.clone();
                     self.go_on(key, &entry);
                 }
+                Verdict::Remembered(before, entry) => {
+                    for entries in self.saved.values_mut() {
+                        entries.retain(|(key, _)| *key != before);
+                    }
+                    self.filler.note(Change::Forget(before));
+                    self.go_on(key, &entry);
+                }
                 Verdict::Moved(from) => {
                     let entry = self.files.get(&from).map(Tailed::entry);
                     self.forget(from);
@@ -98,6 +107,7 @@ impl Tailer {
                 }
                 Verdict::Later => {}
             }
+            self.close_if_many(key);
         }
         self.collect_hints();
         if self.unlisted && ripe > 0 && self.unsettled < MOST_UNSETTLED {
@@ -106,6 +116,9 @@ impl Tailer {
         }
         self.unsettled = 0;
         let orphans: Vec<Orphan> = self.orphans.drain(..ripe).collect();
+        for Orphan { entry, .. } in orphans.iter().filter(|o| o.key.is_none() && !o.found) {
+            warn!(component = %self.settings.name, file = %entry.path.display(), position = entry.position, "a file that was read before is not there any more; its position is given up");
+        }
         for key in orphans.into_iter().filter_map(|orphan| orphan.key) {
             let Some(file) = self.files.get_mut(&key) else { continue };
             file.replaced = false;
@@ -144,6 +157,13 @@ impl Tailer {
             |orphan: &Orphan| holds(opened, size, &start, &orphan.entry, orphan.key.is_none());
         if let Some(index) = self.orphans[..ripe].iter().position(|o| !o.found && fits(o)) {
             return Verdict::Orphaned(index);
+        }
+        // A disk may have been replaced by another, and the files copied to it.
+        let moved = |e: &Entry| {
+            e.path.parent() == file.path.parent() && holds(opened, size, &start, e, true)
+        };
+        if let Some((key, entry)) = self.saved.values().flatten().find(|(_, e)| moved(e)) {
+            return Verdict::Remembered(*key, entry.clone());
         }
         match self.compare(opened, size, &start, file.at_first) {
             Some(Verdict::Soon) if now.saturating_duration_since(since) < PATIENCE => Verdict::Soon,

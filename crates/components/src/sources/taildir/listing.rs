@@ -1,7 +1,8 @@
 //! From names to files: which are known, which are new, which have lost their name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,44 +28,83 @@ struct Found {
     stat: Stat,
 }
 
+/// What listing the directories brought.
+#[derive(Default)]
+struct Listed {
+    /// Those that could be listed, and the devices that they are on.
+    directories: HashMap<PathBuf, u64>,
+    found: Vec<Found>,
+    /// Names whose files cannot be seen now, though they may be there: links that lead nowhere at
+    /// the moment, and what the file system does not tell of.
+    hidden: HashSet<PathBuf>,
+}
+
+/// What stands behind a name.
+enum Behind {
+    /// A regular file.
+    File(Stat),
+    /// Nothing, or nothing to follow.
+    Nothing,
+    /// That cannot be told now.
+    Hidden,
+}
+
+impl Listed {
+    /// Whether the file of a path is missing where it was: its directory could be listed and is
+    /// the one that was on `device`, not that below a mount which is not there.
+    fn is_missing(&self, path: &Path, device: Option<u64>) -> bool {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        !self.hidden.contains(path)
+            && self.directories.get(parent).is_some_and(|on| device.is_none_or(|d| d == *on))
+    }
+}
+
 impl Tailer {
     /// Lists the directories and settles what became of each name and file.
     pub(super) fn list(&mut self) -> Result<(), Ended> {
-        let mut listed = BTreeSet::new();
-        let mut found = Vec::new();
+        let mut listed = Listed::default();
         for index in 0..self.directories.len() {
-            if let Some(names) = self.list_directory(index) {
-                listed.insert(self.directories[index].path.clone());
-                found.extend(names);
-            }
+            self.list_directory(index, &mut listed);
         }
-        found.sort_by_key(|f| f.stat.modified);
+        listed.found.sort_by_key(|f| f.stat.modified);
         let mut seen = HashMap::new();
-        for Found { name, stat } in &found {
+        for Found { name, stat } in &listed.found {
             if let Some(group) = name.group
                 && let Some(key) = self.known_or_new(name, group, *stat)
             {
                 seen.entry(key).or_insert_with(Vec::new).push(name);
             }
         }
-        self.by_path.retain(|path, _| path.parent().is_none_or(|parent| !listed.contains(parent)));
+        self.by_path.retain(|path, _| {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            listed.hidden.contains(&**path) || !listed.directories.contains_key(parent)
+        });
         for (key, names) in &seen {
             self.rename(*key, names);
+            if let Some(file) = self.files.get_mut(key) {
+                let parent = file.path.parent().unwrap_or(Path::new("/"));
+                file.among = listed.directories.get(parent).copied();
+            }
         }
         self.note_gone(&listed, &seen);
-        self.find_elsewhere(&found, &seen);
+        self.find_elsewhere(&listed.found, &seen);
         self.give_up_saved(&listed);
         self.first_listing = false;
         Ok(())
     }
 
-    fn list_directory(&mut self, index: usize) -> Option<Vec<Found>> {
+    fn list_directory(&mut self, index: usize, listed: &mut Listed) {
         let now = self.now();
         let directory = &mut self.directories[index];
         let path = directory.path.clone();
+        let made = fs::metadata(&path);
+        let id = made.as_ref().ok().map(|m| (m.dev(), m.ino()));
+        if std::mem::replace(&mut directory.id, id) != id {
+            // The watch is on what stood there before, such as the directory below a mount.
+            self.watch.forget(&path);
+        }
         // Before the listing, so that no name can come in between unnoticed.
         directory.hinted = self.watch.directory(&path);
-        let made = fs::metadata(&path);
         let modified = made.as_ref().ok().and_then(|m| m.modified().ok());
         let device = made.as_ref().map_or(0, MetadataExt::dev);
         let (by_inode, saved) = (&self.by_inode, &self.saved);
@@ -76,7 +116,7 @@ impl Tailer {
                 if directory.trouble.happened(now, &error.to_string()).is_some() {
                     warn!(component = %self.settings.name, directory = %path.display(), %error, "a directory of a file group cannot be listed; it is tried again, and positions in it are kept");
                 }
-                return None;
+                return;
             }
         };
         if directory.trouble.ended(now).is_some() {
@@ -89,17 +129,17 @@ impl Tailer {
             t.duration_since(UNIX_EPOCH).is_ok_and(|t| t + TIME_GUARD < wall)
         };
         directory.listed = modified.filter(settled);
-        let mut found = Vec::with_capacity(names.len());
         for name in names {
-            if let Some(stat) = self.stat_of(&name, device) {
-                found.push(Found { name, stat });
+            match self.behind(&name, device) {
+                Behind::File(stat) => listed.found.push(Found { name, stat }),
+                Behind::Nothing => {}
+                Behind::Hidden => drop(listed.hidden.insert(name.path)),
             }
         }
-        Some(found)
+        listed.directories.insert(path, device);
     }
 
-    /// What stands behind a name: a regular file, or nothing to follow.
-    fn stat_of(&mut self, name: &Name, device: u64) -> Option<Stat> {
+    fn behind(&mut self, name: &Name, device: u64) -> Behind {
         // The inode of an open file is not used again, so the same number is the same file.
         let known = self.by_path.get(name.path.as_path()).and_then(|key| self.files.get(key));
         if let Some(file) = known.filter(|file| {
@@ -107,14 +147,23 @@ impl Tailer {
                 && !name.is_link
                 && (file.stat.device, file.stat.inode) == (device, name.inode)
         }) {
-            return Some(file.stat);
+            return Behind::File(file.stat);
         }
         if name.is_link {
             self.watch.forget(&name.path);
             self.watch.link(&name.path);
         }
-        let found = fs::metadata(&name.path).ok()?;
-        found.is_file().then(|| Stat::of(&found))
+        match fs::metadata(&name.path) {
+            Ok(found) if found.is_file() => Behind::File(Stat::of(&found)),
+            Ok(_) => Behind::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !name.is_link => {
+                Behind::Nothing
+            }
+            Err(error) => {
+                debug!(component = %self.settings.name, file = %name.path.display(), %error, "a file cannot be seen now; its position is kept");
+                Behind::Hidden
+            }
+        }
     }
 
     /// The file of a name that matches.
@@ -126,7 +175,7 @@ impl Tailer {
                 return Some(key);
             }
             debug!(component = %self.settings.name, file = %name.path.display(), "an inode is used again by another file");
-            self.forget(key);
+            self.give_up(key);
         }
         let path: Arc<Path> = name.path.as_path().into();
         let mut file = Tailed::new(stat, path, group, self.now());
@@ -155,8 +204,13 @@ impl Tailer {
         let entries = self.saved.get_mut(&stat.inode)?;
         let written = self.saved_at.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let is_older = |birth: u64| written.is_some_and(|t| u128::from(birth) <= t.as_nanos());
+        // Numbers of devices may change when they are mounted again.
+        let elsewhere = |e: &Entry| match (e.birth, stat.birth) {
+            (Some(then), Some(now)) => then == now,
+            _ => *e.path == *path && e.head.is_some_and(|head| head.len > 0),
+        };
         let same = |(_, e): &(Key, Entry)| {
-            e.device.is_none_or(|device| device == stat.device)
+            (e.device.is_none_or(|device| device == stat.device) || elsewhere(e))
                 && match (e.birth, stat.birth) {
                     (Some(then), Some(now)) => then == now,
                     (None, Some(birth)) => *e.path == *path || is_older(birth),
@@ -189,6 +243,7 @@ impl Tailer {
             }
             None if !can_read => (file.position, file.seen) = (entry.position, entry.position),
             None if !matches => {
+                warn!(component = %self.settings.name, file = %entry.path.display(), now = %file.path.display(), position = entry.position, "a file that was renamed out of its group does not hold what was read of it; its position is given up");
                 self.filler.note(Change::Forget(key));
                 return;
             }
@@ -202,10 +257,8 @@ impl Tailer {
         if !file.replaced {
             self.filler.note(Change::Set(key, file.entry()));
         }
-        if self.files.len() >= super::tailer::MOST_OPEN && file.stat.size == file.position {
-            file.file = None;
-        }
         self.files.insert(key, file);
+        self.close_if_many(key);
         self.enqueue(key);
     }
 
@@ -234,10 +287,11 @@ impl Tailer {
     }
 
     /// Files of listed directories that no name leads to any more.
-    fn note_gone(&mut self, listed: &BTreeSet<PathBuf>, seen: &HashMap<Key, Vec<&Name>>) {
+    fn note_gone(&mut self, listed: &Listed, seen: &HashMap<Key, Vec<&Name>>) {
         let now = self.now();
-        let is_listed = |file: &Tailed| file.path.parent().is_some_and(|p| listed.contains(p));
-        let unseen = |(key, file): &(&Key, &Tailed)| !seen.contains_key(key) && is_listed(file);
+        let unseen = |(key, file): &(&Key, &Tailed)| {
+            !seen.contains_key(key) && listed.is_missing(&file.path, file.among)
+        };
         let gone: Vec<Key> = self.files.iter().filter(unseen).map(|(key, _)| *key).collect();
         for key in gone {
             let Some(file) = self.files.get_mut(&key) else { continue };
@@ -274,6 +328,7 @@ impl Tailer {
             let group = entry.path.parent().zip(entry.path.file_name());
             let group = group.and_then(|(d, n)| groups::matching(d, &self.settings.groups, n));
             let Some(group) = group else {
+                warn!(component = %self.settings.name, file = %entry.path.display(), position = entry.position, "a file belongs to no file group any more; its position is given up");
                 self.filler.note(Change::Forget(key));
                 continue;
             };
@@ -285,14 +340,15 @@ impl Tailer {
     }
 
     /// Files of an earlier run that are not there any more, though their directory is.
-    fn give_up_saved(&mut self, listed: &BTreeSet<PathBuf>) {
+    fn give_up_saved(&mut self, listed: &Listed) {
         let Tailer { saved, orphans, filler, .. } = self;
         let all: Vec<PathBuf> = self.directories.iter().map(|d| d.path.clone()).collect();
         saved.retain(|_, entries| {
             entries.retain(|(key, entry)| {
                 let parent = entry.path.parent().unwrap_or(Path::new("/"));
                 // Also one that belongs to no group any more.
-                let given_up = listed.contains(parent) || !all.iter().any(|d| d == parent);
+                let given_up = listed.is_missing(&entry.path, entry.device)
+                    || !all.iter().any(|d| d == parent);
                 if given_up {
                     filler.note(Change::Forget(*key));
                     orphans.push(Orphan::new(None, entry.clone()));

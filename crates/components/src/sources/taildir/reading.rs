@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use memchr::memrchr;
 use rustix::buffer::spare_capacity;
@@ -18,7 +18,7 @@ use super::lines::Next;
 use super::positions::{Change, Key};
 use super::print::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::tailed::{BLOCK_BYTES, Stat, State, Tailed};
-use super::tailer::{MOST_OPEN, Settings, Tailer};
+use super::tailer::{Settings, Tailer};
 
 /// Bytes of one file after which others get their turn.
 const QUANTUM_BYTES: usize = 1024 * 1024;
@@ -62,15 +62,19 @@ impl Tailer {
             }
         }
         self.enqueue(key);
+        self.close_if_many(key);
         Ok(())
     }
 
-    fn close_if_many(&mut self, key: Key) {
-        if self.files.len() <= MOST_OPEN {
+    /// Closes a file whose turn is over when not all can be open. It is opened again by its name,
+    /// so one without stays open.
+    pub(super) fn close_if_many(&mut self, key: Key) {
+        if self.files.len() <= self.settings.most_open {
             return;
         }
         if let Some(file) = self.files.get_mut(&key).filter(|file| file.state != State::Gone) {
-            file.file = None;
+            let nameless = |open: &mut File| open.metadata().is_ok_and(|m| m.nlink() == 0);
+            file.file.take_if(|open| !nameless(open));
         }
     }
 
@@ -233,6 +237,7 @@ pub(super) fn open(
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             *unlisted = true;
+            file.in_trouble = false;
             false
         }
         Err(error) => {

@@ -51,6 +51,8 @@ pub(super) struct Tailed {
     /// Its last name that matched a group.
     pub(super) named: Arc<Path>,
     pub(super) is_link: bool,
+    /// The device of the directory that it was last seen in.
+    pub(super) among: Option<u64>,
     pub(super) group: usize,
     pub(super) state: State,
     pub(super) file: Option<File>,
@@ -107,6 +109,7 @@ impl Tailed {
             named: path.clone(),
             path,
             is_link: false,
+            among: None,
             group,
             state: State::New { since: now, size: stat.size },
             file: None,

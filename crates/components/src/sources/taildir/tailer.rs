@@ -1,14 +1,17 @@
 //! The thread that follows the files: what is ready is read in turn, what is not is waited for.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Resource, getrlimit};
 use splashdam_core::{Outlet, Text, Trouble, World};
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::copies::Orphan;
 use super::filler::{Blocks, Ended, Filler, Turn};
@@ -18,8 +21,10 @@ use super::positions::{Change, Entry, Key, Saved};
 use super::tailed::{Stat, State, Tailed};
 use super::watch::{Hints, Watch};
 
-/// Files kept open while nothing is written to them; more are closed once read.
-pub(super) const MOST_OPEN: usize = 512;
+/// With more files than this, or than a quarter of the descriptors that the process may have, each
+/// is closed when its turn to be judged or read is over. Kept open all the same are files without
+/// a name that matches, until they are idle: nobody could open them again.
+const MOST_OPEN: usize = 512;
 /// How often files are looked at where the kernel gives no hints.
 const POLL: Duration = Duration::from_millis(250);
 /// How often new files are looked at that may be copies.
@@ -45,12 +50,25 @@ pub(super) struct Settings {
     pub(super) rule: Rule,
     pub(super) cache_listing: bool,
     pub(super) longest_poll: Duration,
+    /// Files up to which all may be open at once.
+    pub(super) most_open: usize,
+}
+
+/// [`MOST_OPEN`], or less where the process may have few descriptors.
+pub(super) fn most_open() -> usize {
+    share_of(getrlimit(Resource::Nofile).current)
+}
+
+fn share_of(limit: Option<u64>) -> usize {
+    limit.and_then(|n| usize::try_from(n / 4).ok()).map_or(MOST_OPEN, |n| n.min(MOST_OPEN))
 }
 
 /// A directory with files to follow.
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,
+    /// Device and inode of what was last found there.
+    pub(super) id: Option<(u64, u64)>,
     /// Its time of change when it was last listed, unless that was too near to tell.
     pub(super) listed: Option<SystemTime>,
     /// Whether the kernel says what happens in it.
@@ -105,8 +123,13 @@ impl Tailer {
         outlet: Outlet,
     ) -> Self {
         let now = world.instant();
-        let directory =
-            |path| Directory { path, listed: None, hinted: false, trouble: Trouble::new() };
+        let directory = |path| Directory {
+            path,
+            id: None,
+            listed: None,
+            hinted: false,
+            trouble: Trouble::new(),
+        };
         let mut next_key = 0;
         let mut by_inode: HashMap<u64, Vec<(Key, Entry)>> = HashMap::new();
         for (key, entry) in saved.entries {
@@ -256,8 +279,12 @@ impl Tailer {
     /// Whether a directory may hold other names than when it was last listed.
     fn is_unlisted(&self, index: usize) -> bool {
         let directory = &self.directories[index];
-        let changed = std::fs::metadata(&directory.path).and_then(|m| m.modified()).ok();
-        !self.settings.cache_listing || changed.is_none() || changed != directory.listed
+        let found = std::fs::metadata(&directory.path).ok();
+        let changed = found.as_ref().and_then(|m| m.modified().ok());
+        let id = found.map(|m| (m.dev(), m.ino()));
+        !self.settings.cache_listing
+            || changed.is_none()
+            || (id, changed) != (directory.id, directory.listed)
     }
 
     /// Looks whether a file changed.
@@ -309,12 +336,34 @@ impl Tailer {
         if file.queued || file.replaced {
             return Ok(());
         }
+        if file.state == State::Gone && file.in_trouble {
+            // It is there and may be read another time.
+            file.changed = self.world.instant();
+            return Ok(());
+        }
+        if file.state == State::Gone {
+            self.give_up(key);
+            return Ok(());
+        }
         file.quiet = true;
         file.file = None;
-        if file.state == State::Gone {
-            self.forget(key);
-        }
         Ok(())
+    }
+
+    /// Drops all memory of a file that nothing leads to any more, and says so.
+    pub(super) fn give_up(&mut self, key: Key) {
+        let Some(file) = self.files.get(&key) else { return };
+        let size = file.file.as_ref().and_then(|f| f.metadata().ok()).map(|m| m.size());
+        let size = size.unwrap_or(file.stat.size);
+        let (name, path, position) = (&self.settings.name, file.named.display(), file.position);
+        if file.is_new() {
+            debug!(component = %name, file = %path, "a file is gone before anything was read of it");
+        } else if size > position {
+            warn!(component = %name, file = %path, position, size, "a file is gone before it was read to its end; its position is given up");
+        } else {
+            info!(component = %name, file = %path, position, "a file is gone and was read to its end; its position is given up");
+        }
+        self.forget(key);
     }
 
     /// Drops all memory of a file.
@@ -336,7 +385,10 @@ impl Tailer {
     /// Whether no name leads to a file any more, as far as is known.
     fn is_out_of_reach(&self, key: Key) -> bool {
         self.files.get(&key).is_some_and(|file| {
+            // Such as one that was removed behind a link.
+            let nameless = |open: &File| open.metadata().is_ok_and(|m| m.nlink() == 0);
             file.state == State::Gone && self.by_path.get(&file.path) != Some(&key)
+                || file.state == State::Live && file.file.as_ref().is_some_and(nameless)
         })
     }
 
@@ -358,5 +410,19 @@ impl Tailer {
             }
         }
         self.filler.send()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_are_shared() {
+        let check = |limit, want| assert_eq!(share_of(limit), want, "{limit:?}");
+        check(None, MOST_OPEN);
+        check(Some(u64::MAX), MOST_OPEN);
+        check(Some(1024), 256);
+        check(Some(3), 0);
     }
 }

@@ -12,6 +12,8 @@ use tokio::time::sleep;
 
 use super::*;
 
+mod descriptors;
+mod hidden;
 mod mistakes;
 
 /// A directory with logs, a position file beside it, and a source at work on them.
