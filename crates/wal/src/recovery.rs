@@ -93,7 +93,14 @@ pub fn recover(
     #[cfg(not(feature = "sabotage"))]
     let _nothing_to_choose = options;
     let (candidates, mut leftovers, next_number) = candidates(storage, log, directory)?;
-    let base = candidates.iter().rposition(|candidate| candidate.opening).unwrap_or(0);
+    // An opening cursor that a later header made void is no base: nothing in its segment counts.
+    let counts = |index: usize| {
+        let first = candidates[index].header.first_lsn;
+        candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
+    };
+    let base = (0..candidates.len())
+        .rfind(|index| candidates[*index].opening && counts(*index))
+        .unwrap_or(0);
     let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
     let mut recovered = Recovered {
         state: State::default(),

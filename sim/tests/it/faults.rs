@@ -54,6 +54,8 @@ fn a_full_disk_refuses_puts_and_loses_nothing() {
 fn what_was_found_once_stays_found() {
     // A header was made shorter on a full disk, both copies in one write, and the power failed.
     run(Plan { queues: 1, steps: 160, capacity: 150_000, crash_at: Some(97), ..Plan::new(10_191) });
+    // Two dead segments one after the other: the cursor of a void one was taken for the base.
+    run(Plan { steps: 120, faults: vec![62, 64, 66], crash_at: Some(72), ..Plan::new(10_546) });
     // A kill left a header in the page cache; the next start built on it, and the power failed.
     run(Plan { crash_at: Some(34), ..Plan::new(12) });
     // The dead frame of one directory came back with an origin that was stored in another.
