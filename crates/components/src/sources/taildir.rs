@@ -54,7 +54,7 @@ use filler::{BATCH_BYTES, Turn};
 pub use groups::FileGroups;
 pub use lines::LongLines;
 use lines::Rule;
-use positions::{Positions, Saved};
+use positions::{Positions, Saved, make_directory, sync_directory};
 use tailer::{Settings, Tailer, most_open};
 use watch::{Waker, Watch};
 
@@ -163,7 +163,7 @@ impl Component for Taildir {
         let wanted = if config.create_directories { groups.directories() } else { Vec::new() };
         let opened = spawn_blocking(move || {
             for directory in wanted {
-                std::fs::create_dir_all(&directory).map_err(|error| {
+                make_directory(&directory, sync_directory).map_err(|error| {
                     let directory = directory.display();
                     OpenError::unavailable(format!(
                         "directory {directory} cannot be made: {error}; make it, or let the agent"
