@@ -14,7 +14,7 @@
 //!   batch may hold lines of several files. Flume drains one after the other.
 //! - The position file is replaced in one step, so that a crash cannot empty it; what Flume's
 //!   format has no room for stands beside it. A damaged one is refused rather than forgotten.
-//! - Lines have a longest length (`maxLineLength`, `longLines`) and batches 16 MiB.
+//! - Lines have a longest length (`maxLineLength`, `longLines`) and batches 4 MiB.
 //! - A missing directory is waited for; Flume leaves the source out.
 //! - A file without a name that matches is read until it is idle for `idleTimeout`, one that is
 //!   removed also at the stop, and then its last line counts as complete.
@@ -50,11 +50,11 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use filler::{BATCH_BYTES, Turn};
+use filler::{AHEAD_BYTES, BATCH_BYTES, Parcel, SEND_BYTES, Turn};
 pub use groups::FileGroups;
 pub use lines::LongLines;
 use lines::Rule;
-use positions::{Positions, Saved};
+use positions::{Positions, Saved, make_directory, sync_directory};
 use tailer::{Settings, Tailer, most_open};
 use watch::{Waker, Watch};
 
@@ -116,7 +116,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        const MIB_16: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES).unwrap();
+        const MIB_16: NonZeroUsize = NonZeroUsize::new(16 * 1024 * 1024).unwrap();
         const HUNDRED: NonZeroUsize = NonZeroUsize::new(100).unwrap();
         Config {
             filegroups: None,
@@ -163,7 +163,7 @@ impl Component for Taildir {
         let wanted = if config.create_directories { groups.directories() } else { Vec::new() };
         let opened = spawn_blocking(move || {
             for directory in wanted {
-                std::fs::create_dir_all(&directory).map_err(|error| {
+                make_directory(&directory, sync_directory).map_err(|error| {
                     let directory = directory.display();
                     OpenError::unavailable(format!(
                         "directory {directory} cannot be made: {error}; make it, or let the agent"
@@ -183,11 +183,13 @@ impl Component for Taildir {
         sets_headers.extend(config.byte_offset_header.then(|| "byteoffset".to_owned()));
         let named = config.headers.keys().filter_map(|key| key.split_once('.'));
         sets_headers.extend(named.map(|(_, name)| name.to_owned()));
-        let batch = BATCH_BYTES.saturating_add(config.max_line_length.get());
+        // What is being filled, and what is on its way.
+        let filled = (BATCH_BYTES + SEND_BYTES).saturating_add(config.max_line_length.get());
+        let memory = filled.saturating_add(filled.max(AHEAD_BYTES));
         Facts {
             batch_events: Some(config.batch_size.get()),
             place: config.filegroups.as_ref().map(FileGroups::place),
-            memory_bytes: Some(batch as u64 * (READ_AHEAD as u64 + 2)),
+            memory_bytes: Some(memory as u64),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
             process_crash: Some(
                 "lines since the last write of the position file (writePosInterval) are repeated",
@@ -308,19 +310,19 @@ async fn pump(
     out: &Outlet,
     stop: &Stop,
     leash: &Leash,
-    mut turns: mpsc::Receiver<Vec<Turn>>,
+    mut parcels: mpsc::Receiver<Parcel>,
     positions: &Positions,
     longest_retry: Duration,
 ) -> Result<(), SourceError> {
     loop {
-        let turns = tokio::select! {
-            turns = turns.recv() => turns,
+        let parcel = tokio::select! {
+            parcel = parcels.recv() => parcel,
             () = stop.wait(), if !leash.stop.load(Relaxed) => {
                 leash.pull();
                 continue;
             }
         };
-        let Some(turns) = turns else { return Ok(()) };
+        let Some(Parcel { turns, loan: _loan }) = parcel else { return Ok(()) };
         for Turn { batch, changes } in turns {
             match put(out, stop, batch, longest_retry).await {
                 Ok(()) => positions.apply(changes),

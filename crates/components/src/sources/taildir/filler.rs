@@ -2,6 +2,7 @@
 //! memory that their events are slices of.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 use splashdam_core::{Batch, Event};
@@ -11,10 +12,12 @@ use super::positions::Change;
 use super::tailed::BLOCK_BYTES;
 
 /// Bytes of bodies at which a batch is full, whatever `batchSize` says.
-pub(super) const BATCH_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Events and bytes that are worth a wake-up.
 const SEND_EVENTS: usize = 1000;
-const SEND_BYTES: usize = 1024 * 1024;
+pub(super) const SEND_BYTES: usize = 1024 * 1024;
+/// Bytes of bodies on their way, unless what is sent at once is more.
+pub(super) const AHEAD_BYTES: usize = 8 * 1024 * 1024;
 /// Blocks remembered for use again.
 const MOST_BLOCKS: usize = 16;
 
@@ -25,6 +28,48 @@ pub(super) struct Turn {
     pub(super) changes: Vec<Change>,
 }
 
+/// Batches that were sent at once.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) turns: Vec<Turn>,
+    /// What they take of the budget until they are put.
+    pub(super) loan: Loan,
+}
+
+/// The bytes on their way.
+#[derive(Debug, Default)]
+struct Budget {
+    lent: Mutex<usize>,
+    returned: Condvar,
+}
+
+impl Budget {
+    /// Waits until there is room for `bytes`, or nothing is on its way. Loans come back when
+    /// parcels are dropped, so also when nobody takes them any more.
+    fn lend(self: &Arc<Self>, bytes: usize) -> Loan {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |lent: &mut usize| *lent > 0 && lent.saturating_add(bytes) > AHEAD_BYTES;
+        let mut lent = self.returned.wait_while(lent, full).unwrap_or_else(PoisonError::into_inner);
+        *lent = lent.saturating_add(bytes);
+        Loan { budget: self.clone(), bytes }
+    }
+}
+
+/// Some of the budget, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Loan {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let mut lent = self.budget.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        *lent = lent.saturating_sub(self.bytes);
+        self.budget.returned.notify_one();
+    }
+}
+
 /// Nobody takes batches any more.
 #[derive(Debug)]
 pub(super) struct Ended;
@@ -32,7 +77,8 @@ pub(super) struct Ended;
 /// Fills batches and sends them.
 #[derive(Debug)]
 pub(super) struct Filler {
-    to: mpsc::Sender<Vec<Turn>>,
+    to: mpsc::Sender<Parcel>,
+    budget: Arc<Budget>,
     batch_size: usize,
     events: Vec<Event>,
     bytes: usize,
@@ -44,9 +90,10 @@ pub(super) struct Filler {
 }
 
 impl Filler {
-    pub(super) fn new(to: mpsc::Sender<Vec<Turn>>, batch_size: usize) -> Self {
+    pub(super) fn new(to: mpsc::Sender<Parcel>, batch_size: usize) -> Self {
         Filler {
             to,
+            budget: Arc::default(),
             batch_size,
             events: Vec::new(),
             bytes: 0,
@@ -95,8 +142,10 @@ impl Filler {
         if self.turns.is_empty() {
             return Ok(());
         }
+        let loan = self.budget.lend(self.turns_bytes);
         (self.turns_events, self.turns_bytes) = (0, 0);
-        self.to.blocking_send(std::mem::take(&mut self.turns)).map_err(|_| Ended)
+        let parcel = Parcel { turns: std::mem::take(&mut self.turns), loan };
+        self.to.blocking_send(parcel).map_err(|_| Ended)
     }
 }
 
@@ -172,6 +221,45 @@ mod tests {
         drop(slice);
         let again = blocks.take(BLOCK_BYTES);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_bounded() {
+        const LINE: usize = AHEAD_BYTES / 2 + 1;
+        let (to, mut parcels) = mpsc::channel(10);
+        let mut filler = Filler::new(to, 1);
+        let sender = std::thread::spawn(move || {
+            for _ in 0..3 {
+                assert!(filler.push(Event { body: vec![7; LINE].into(), ..Event::default() }));
+                filler.seal()?;
+            }
+            Ok::<_, Ended>(filler.budget)
+        });
+        for _ in 0..3 {
+            let parcel = parcels.blocking_recv().unwrap();
+            assert_eq!(parcel.turns.len(), 1);
+            // Given the time to be sent, the next waits all the same.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(parcels.is_empty());
+            drop(parcel);
+        }
+        let budget = sender.join().unwrap().unwrap();
+        assert_eq!(*budget.lent.lock().unwrap(), 0);
+    }
+
+    #[test]
+    fn nobody_waits_for_room_when_nobody_takes() {
+        let (to, parcels) = mpsc::channel(10);
+        let mut filler = Filler::new(to, 1);
+        let mut send = move || {
+            filler.push(Event { body: vec![7; AHEAD_BYTES].into(), ..Event::default() });
+            filler.seal()
+        };
+        send().unwrap();
+        let waiting = std::thread::spawn(send);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        drop(parcels);
+        assert!(waiting.join().unwrap().is_err());
     }
 
     #[test]

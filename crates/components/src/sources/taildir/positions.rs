@@ -111,7 +111,8 @@ impl Positions {
             OpenError::unavailable(format!("position file {}: {what}: {error}", file.display()))
         };
         let directory = directory(&file);
-        fs::create_dir_all(directory).map_err(|e| cannot("its directory cannot be made", &e))?;
+        make_directory(directory, sync_directory)
+            .map_err(|e| cannot("its directory cannot be made", &e))?;
         let lock = lock(&file, cx)?;
         let (saved, hash) = load(&file, cx)?;
         // Found out now rather than after the first lines.
@@ -176,6 +177,26 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 
 fn directory(file: &Path) -> &Path {
     file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a directory and those above it that are missing, and makes their names last: `sync` is
+/// called for the directory above each that was missing, from the top, and for `path` itself.
+pub(super) fn make_directory(
+    path: &Path,
+    mut sync: impl FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let is_missing = |d: &&Path| !d.as_os_str().is_empty() && !d.exists();
+    let missing: Vec<PathBuf> =
+        path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+    fs::create_dir_all(path)?;
+    for made in missing.iter().rev() {
+        sync(directory(made))?;
+    }
+    if missing.is_empty() { Ok(()) } else { sync(path) }
+}
+
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn lock(file: &Path, cx: &Context) -> Result<File, OpenError> {
@@ -301,7 +322,7 @@ fn write_aside(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&aside, path)?;
-    File::open(directory(path))?.sync_all()
+    sync_directory(directory(path))
 }
 
 #[cfg(test)]
@@ -355,6 +376,29 @@ mod tests {
         fs::remove_file(&file).unwrap();
         positions.save().unwrap();
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn directories_that_were_made_are_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |path: &str, want: &[&str]| {
+            let mut synced = Vec::new();
+            let note = |path: &Path| {
+                assert!(path.exists(), "{}", path.display());
+                synced.push(path.to_owned());
+                sync_directory(path)
+            };
+            make_directory(&dir.path().join(path), note).unwrap();
+            let want: Vec<PathBuf> = want.iter().map(|want| dir.path().join(want)).collect();
+            assert_eq!(synced, want, "{path}");
+        };
+        check("", &[]);
+        check("a/b/c", &["", "a", "a/b", "a/b/c"]);
+        check("a/b/c", &[]);
+        check("a/d", &["a", "a/d"]);
+        // A sync that fails is said.
+        let failing = |_: &Path| Err(io::Error::other("no"));
+        assert!(make_directory(&dir.path().join("e"), failing).is_err());
     }
 
     #[test]

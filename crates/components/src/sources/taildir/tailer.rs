@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::copies::Orphan;
-use super::filler::{Blocks, Ended, Filler, Turn};
+use super::filler::{Blocks, Ended, Filler, Parcel};
 use super::groups::{Group, directories};
 use super::lines::Rule;
 use super::positions::{Change, Entry, Key, Saved};
@@ -117,7 +117,7 @@ impl Tailer {
         settings: Settings,
         saved: Saved,
         watch: Watch,
-        to: mpsc::Sender<Vec<Turn>>,
+        to: mpsc::Sender<Parcel>,
         stop: Arc<AtomicBool>,
         world: Arc<dyn World>,
         outlet: Outlet,
