@@ -260,6 +260,24 @@ async fn a_directory_is_made_on_request_and_only_at_the_start() {
 }
 
 #[tokio::test]
+async fn directories_that_are_made_are_made_for_good() {
+    for (sync, want) in [("never", 0), ("roll", 3), ("batch", 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = BadDisk::default();
+        let below = dir.path().join("a/b").display().to_string();
+        let keys = format!("sink.directory = {below}\nsink.createDirectory = true");
+        let keys = format!("{keys}\nsink.sync = {sync}");
+        let config: Config = Section::parse(&keys).read().into_result().unwrap();
+        for (opened, want) in [("first", want), ("again", want.min(1))] {
+            let sink = FileRoll::open_on(Arc::new(disk.clone()), config.clone(), context()).await;
+            sink.unwrap().close().await.unwrap();
+            let synced = std::mem::take(&mut disk.script().directories_synced);
+            assert_eq!(synced, want, "{sync}, {opened}: the names of a, of b, and of the file");
+        }
+    }
+}
+
+#[tokio::test]
 async fn short_writes_are_carried_on() {
     let dir = tempfile::tempdir().unwrap();
     let disk = BadDisk::default();
@@ -357,7 +375,7 @@ async fn while_no_new_file_can_be_made_the_old_one_goes_on() {
 #[tokio::test]
 async fn files_are_synced_as_told() {
     for (sync, batches, closed, directories) in
-        [("never", 0, 0, 0), ("roll", 0, 1, 0), ("BATCH", 2, 3, 1)]
+        [("never", 0, 0, 0), ("roll", 0, 1, 1), ("BATCH", 2, 3, 1)]
     {
         let dir = tempfile::tempdir().unwrap();
         let disk = BadDisk::default();

@@ -86,11 +86,34 @@ fn advice(error: &io::Error, path: &Path) -> String {
 }
 
 impl Writer {
-    /// Makes the directory and those above it.
+    /// Makes the directory and those above it, each of them for good unless `sink.sync` is `never`.
     pub(super) fn create_directory(&self) -> Result<(), FileError> {
-        let path = &self.directory;
-        let made = self.disk.create_directory(path);
-        made.map_err(|error| FileError::Create { path: path.clone(), error })
+        let mut missing = Vec::new();
+        for path in self.directory.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            if path.is_dir() {
+                break;
+            }
+            missing.push(path);
+        }
+        for path in missing.into_iter().rev() {
+            let made = match self.disk.create_directory(path) {
+                // Somebody else was quicker; is it a file, then making what is below it tells.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made,
+            };
+            made.and_then(|()| self.sync_names(path))
+                .map_err(|error| FileError::Create { path: path.to_owned(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Makes the name of `path` durable, if anything is to be.
+    fn sync_names(&self, path: &Path) -> io::Result<()> {
+        if self.sync == SyncWhen::Never {
+            return Ok(());
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.disk.sync_directory(parent.unwrap_or(Path::new(".")))
     }
 
     /// Ends the current file and begins the next. When no new file can be made, the current one
@@ -184,9 +207,7 @@ impl Writer {
         for _ in 0..MOST_NAMES {
             path = self.directory.join(self.names.next(self.world.now_millis()));
             let made = self.disk.create(&path).and_then(|output| {
-                if self.sync == SyncWhen::Batch {
-                    self.disk.sync_directory(&self.directory)?;
-                }
+                self.sync_names(&path)?;
                 Ok(output)
             });
             match made {
