@@ -448,6 +448,69 @@ async fn a_delivery_cut_short_does_not_panic_later() {
     sink.close().await.unwrap();
 }
 
+/// Keeps the thread that it was last used on.
+struct Witness(Arc<Mutex<Option<std::thread::ThreadId>>>);
+
+impl splashdam_core::Serializer for Witness {
+    fn start(&mut self, _out: &mut BytesMut, _start: splashdam_core::Start) {}
+    fn write(
+        &mut self,
+        _events: &[Event],
+        out: &mut BytesMut,
+    ) -> Result<(), splashdam_core::SerializeError> {
+        *self.0.lock().unwrap() = Some(std::thread::current().id());
+        out.extend_from_slice(b"seen");
+        Ok(())
+    }
+    fn finish(&mut self, _out: &mut BytesMut) {}
+    fn reopens(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn events_are_encoded_where_blocking_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = contract::open_sink::<FileRoll>(&keys(&dir, ""), context()).await;
+    let seen = Arc::default();
+    sink.writer.as_mut().unwrap().serializer = Box::new(Witness(Arc::clone(&seen)));
+    deliver(&mut sink, &["one"]).await.unwrap();
+    assert_eq!(contents(&dir), ["seen"]);
+    let thread = seen.lock().unwrap().take().unwrap();
+    assert_ne!(thread, std::thread::current().id(), "compression may take seconds");
+}
+
+/// Not a check but a measurement: `cargo test --release -- --ignored --nocapture file_roll`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn speed() {
+    for (serializer, batch_events) in [("TEXT", 100), ("TEXT", 1000), ("AVRO_EVENT", 1000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let more = format!("sink.rollInterval = 0\nsink.serializer = {serializer}");
+        let mut sink = contract::open_sink::<FileRoll>(&keys(&dir, &more), context()).await;
+        let event = || {
+            let mut event = Event::new(vec![b'x'; 200]);
+            event.headers.insert("host", "mill.example.org");
+            event
+        };
+        let batch: Batch = (0..batch_events).map(|_| event()).collect();
+        let rounds = 1_000_000 / batch_events;
+        let start = Instant::now();
+        for _ in 0..rounds {
+            sink.deliver(&batch).await.unwrap();
+        }
+        let nanos = start.elapsed().as_nanos() / (rounds * batch_events) as u128;
+        println!("{serializer}, batches of {batch_events}: {nanos} ns an event");
+        let start = Instant::now();
+        for _ in 0..rounds {
+            drop(std::hint::black_box(batch.clone()));
+        }
+        let nanos = start.elapsed().as_nanos() / (rounds * batch_events) as u128;
+        println!("of which the copy of the batch: {nanos} ns");
+        sink.close().await.unwrap();
+    }
+}
+
 #[test]
 fn bad_keys_are_found_where_they_stand() {
     let check = |text: &str, want: &[(&str, &str)]| {

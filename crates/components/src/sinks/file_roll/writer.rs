@@ -47,6 +47,9 @@ pub(super) enum FileError {
     /// No new file.
     #[error("cannot create {}: {error}; {}", path.display(), advice(error, path))]
     Create { path: PathBuf, error: io::Error },
+    /// The serializer refused an event.
+    #[error(transparent)]
+    Serialize(#[from] SerializeError),
     /// Every name that was tried is taken.
     #[error("{MOST_NAMES} file names up to {} are taken; clear the directory", .0.display())]
     NoFreeName(PathBuf),
@@ -132,8 +135,14 @@ impl Writer {
         self.metrics.connections_failed.add(1);
     }
 
-    /// Turns events into bytes in the buffer; does not block. A file must be open.
-    pub(super) fn serialize(&mut self, events: &[Event]) -> Result<(), SerializeError> {
+    /// Appends events to the file, all or none. A file must be open.
+    pub(super) fn write(&mut self, events: &[Event]) -> Result<(), FileError> {
+        self.serialize(events)?;
+        self.append()
+    }
+
+    /// Turns events into bytes in the buffer.
+    fn serialize(&mut self, events: &[Event]) -> Result<(), SerializeError> {
         self.buffer.clear();
         if self.current.as_ref().is_none_or(|current| current.len == 0) {
             self.serializer.start(&mut self.buffer, Start::Created);
@@ -149,7 +158,7 @@ impl Writer {
 
     /// Appends the buffer to the file, or leaves the file as it was. After an error that makes the
     /// file doubtful it is closed.
-    pub(super) fn append(&mut self) -> Result<(), FileError> {
+    fn append(&mut self) -> Result<(), FileError> {
         let Some(mut current) = self.current.take() else {
             // Only a caller that did not open one after an error comes here.
             return Err(FileError::NoFreeName(self.directory.clone()));
