@@ -484,7 +484,7 @@ async fn events_are_encoded_where_blocking_is_allowed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn speed() {
-    for (serializer, batch_events) in [("TEXT", 100), ("TEXT", 1000), ("AVRO_EVENT", 1000)] {
+    for (serializer, batch_events) in [("TEXT", 100_u32), ("TEXT", 1000), ("AVRO_EVENT", 1000)] {
         let dir = tempfile::tempdir().unwrap();
         let more = format!("sink.rollInterval = 0\nsink.serializer = {serializer}");
         let mut sink = contract::open_sink::<FileRoll>(&keys(&dir, &more), context()).await;
@@ -499,13 +499,13 @@ async fn speed() {
         for _ in 0..rounds {
             sink.deliver(&batch).await.unwrap();
         }
-        let nanos = start.elapsed().as_nanos() / (rounds * batch_events) as u128;
+        let nanos = start.elapsed().as_nanos() / u128::from(rounds * batch_events);
         println!("{serializer}, batches of {batch_events}: {nanos} ns an event");
         let start = Instant::now();
         for _ in 0..rounds {
             drop(std::hint::black_box(batch.clone()));
         }
-        let nanos = start.elapsed().as_nanos() / (rounds * batch_events) as u128;
+        let nanos = start.elapsed().as_nanos() / u128::from(rounds * batch_events);
         println!("of which the copy of the batch: {nanos} ns");
         sink.close().await.unwrap();
     }
