@@ -123,6 +123,8 @@ impl Health {
                 Phase::Running => {}
                 // A source may have nothing more to bring.
                 Phase::Closed if status.trouble.is_none() => {}
+                // The group delivers; which sink does not is in the log.
+                Phase::Waiting | Phase::Closed if status.covered => {}
                 Phase::Opening | Phase::Draining => verdict.unready.push(problem()),
                 Phase::Waiting | Phase::Closed => {
                     verdict.unhealthy.push(problem());
@@ -134,7 +136,8 @@ impl Health {
         for (key, reading) in readings {
             let seen = self.seen.entry(key.clone()).or_insert_with(|| Seen::first(now, reading));
             seen.update(now, reading);
-            if let Some(reason) = seen.standstill(now, reading) {
+            let covered = states.iter().any(|(state, status)| state == key && status.covered);
+            if let Some(reason) = seen.standstill(now, reading).filter(|_| !covered) {
                 let component = format!("{} {}", key.0.word(), key.1);
                 verdict.unhealthy.push(Problem { component, reason });
             }
@@ -271,7 +274,8 @@ mod tests {
     fn phases_decide_readiness() {
         let now = Instant::now();
         let check = |phase, trouble: Option<&str>, unhealthy: usize, unready: usize| {
-            let status = Status { phase, since: now, trouble: trouble.map(Arc::from) };
+            let status =
+                Status { phase, since: now, trouble: trouble.map(Arc::from), covered: false };
             let verdict = Health::default().observe(now, &[], &[(key(Role::Sink), status)]);
             assert_eq!((verdict.unhealthy.len(), verdict.unready.len()), (unhealthy, unready));
             verdict.unready

@@ -99,6 +99,7 @@ impl SinkRunner {
                 break;
             }
         }
+        self.cover();
         let (mut misses, mut draining) = (0_u32, false);
         while !signals.halt.requested() {
             if signals.drain.requested() && !std::mem::replace(&mut draining, true) {
@@ -106,7 +107,9 @@ impl SinkRunner {
             }
             // A group that always finds work still lets others have the thread.
             tokio::task::consume_budget().await;
-            match self.round(&signals).await {
+            let round = self.round(&signals).await;
+            self.cover();
+            match round {
                 Round::Delivered => misses = 0,
                 Round::Idle | Round::Stalled if draining && self.drained() => break,
                 Round::Idle => misses = 0,
@@ -121,6 +124,13 @@ impl SinkRunner {
         for worker in self.workers {
             worker.close().await;
         }
+    }
+
+    /// Shows whether sinks in trouble are stood in for by others of the group that are well.
+    fn cover(&self) {
+        let troubled = self.workers.iter().filter(|worker| !worker.is_well());
+        let covered = self.workers.iter().any(Worker::is_well);
+        troubled.for_each(|worker| worker.member.sign.cover(covered));
     }
 
     /// Whether there is nothing left to deliver, nor anything that may come back.
@@ -177,6 +187,10 @@ impl Worker {
     fn new(member: Member) -> Self {
         let (title, metrics) = (member.context.title(), member.context.counters.sink());
         Worker { member, title, metrics, sink: None, broken: None, trouble: Trouble::new() }
+    }
+
+    fn is_well(&self) -> bool {
+        self.sink.is_some() && !self.trouble.is_on()
     }
 
     fn is_drained(&self) -> bool {

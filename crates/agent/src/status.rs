@@ -43,6 +43,8 @@ pub struct Status {
     pub since: Instant,
     /// Why it waits or is closed before its time.
     pub trouble: Option<Arc<str>>,
+    /// Whether others of its sink group do its work meanwhile.
+    pub covered: bool,
 }
 
 /// Everybody's status. Clones share it.
@@ -69,6 +71,7 @@ impl Board {
         let board = self.lock();
         let up = |status: &Status| {
             status.phase == Phase::Running
+                || status.covered
                 || status.phase == Phase::Closed && status.trouble.is_none()
         };
         !board.is_empty() && board.values().all(up)
@@ -94,11 +97,19 @@ impl Sign {
     /// Says what the component does now.
     pub fn set(&self, phase: Phase, trouble: Option<&str>) {
         let mut board = self.board.lock();
-        let since = match board.get(&self.key) {
-            Some(old) if old.phase == phase => old.since,
-            _ => Instant::now(),
+        let (since, covered) = match board.get(&self.key) {
+            Some(old) if old.phase == phase => (old.since, old.covered),
+            _ => (Instant::now(), false),
         };
-        board.insert(self.key.clone(), Status { phase, since, trouble: trouble.map(Arc::from) });
+        let trouble = trouble.map(Arc::from);
+        board.insert(self.key.clone(), Status { phase, since, trouble, covered });
+    }
+
+    /// Says whether others do this component's work, until it changes its phase.
+    pub fn cover(&self, covered: bool) {
+        if let Some(status) = self.board.lock().get_mut(&self.key) {
+            status.covered = covered;
+        }
     }
 }
 

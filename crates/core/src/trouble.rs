@@ -36,6 +36,11 @@ impl Trouble {
         Some(std::mem::take(&mut self.unsaid))
     }
 
+    /// Whether there is trouble now.
+    pub const fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Notes that all is well. `Some` with the length of the trouble when there was any.
     pub fn ended(&mut self, now: Instant) -> Option<Duration> {
         let since = self.since.take()?;
@@ -55,7 +60,9 @@ mod tests {
         let at = |s| start + Duration::from_secs(s);
         let mut trouble = Trouble::new();
         assert_eq!(trouble.ended(at(0)), None);
+        assert!(!trouble.is_on());
         assert_eq!(trouble.happened(at(1), "full"), Some(0));
+        assert!(trouble.is_on());
         assert_eq!(trouble.happened(at(2), "full"), None);
         assert_eq!(trouble.happened(at(3), "closed"), Some(1));
         assert_eq!(trouble.happened(at(4), "closed"), None);

@@ -10,7 +10,7 @@ use splashdam_agent::admin::{Admin, Choice};
 use splashdam_agent::provider::Provider;
 use splashdam_agent::reload::{self, Known};
 use splashdam_agent::watch::{Changes, POLL, POLL_REMOTE};
-use splashdam_agent::{Board, Checked, Read, Reader, Surroundings, Topology};
+use splashdam_agent::{Board, Checked, Phase, Read, Reader, Status, Surroundings, Topology};
 use splashdam_core::Facts;
 use splashdam_core::Stop;
 use splashdam_core::metrics::Registry;
@@ -192,7 +192,8 @@ async fn announce(agent: Arc<str>, board: Board, summary: Vec<String>, begun: In
         tokio::time::sleep(Duration::from_millis(2)).await;
         if !late && begun.elapsed() > READY_LATE {
             late = true;
-            for ((role, name), status) in board.all() {
+            let late = |status: &Status| status.phase != Phase::Running && !status.covered;
+            for ((role, name), status) in board.all().into_iter().filter(|(_, s)| late(s)) {
                 let trouble = status.trouble.as_deref().unwrap_or("no trouble known");
                 info!(component = %format!("{} {name}", role.word()), phase = status.phase.word(), trouble, "not ready yet");
             }

@@ -101,6 +101,7 @@ struct Group {
     halt: StopHandle,
     task: JoinHandle<()>,
     metrics: Vec<Arc<SinkMetrics>>,
+    board: Board,
 }
 
 fn start(scripts: &[(&'static str, &[Act])], queue: Queue) -> Group {
@@ -141,7 +142,7 @@ fn start_on(scripts: Vec<(&'static str, &[Act], Queue)>) -> Group {
         runner.run(Signals { drain: drained, halt: halted }).await;
         drop(fillers);
     });
-    Group { queue, drain, halt, task, metrics }
+    Group { queue, drain, halt, task, metrics, board }
 }
 
 impl Group {
@@ -223,6 +224,7 @@ async fn a_sink_that_does_not_open_leaves_its_work_to_the_others() {
     let closed = [Act::RefuseOpen; 50];
     let group = start(&[("shut", &closed), ("open", &[])], Queue::holding(events(0, 9)));
     tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(group.board.is_ready(), "a spare does the work");
     group.drained().await;
     assert_eq!(got("open"), numbers(0..9));
 }
