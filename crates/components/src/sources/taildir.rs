@@ -24,6 +24,7 @@
 mod copies;
 mod filler;
 mod groups;
+mod known;
 mod lines;
 mod listing;
 mod positions;

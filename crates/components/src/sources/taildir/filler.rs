@@ -2,6 +2,7 @@
 //! memory that their events are slices of.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use splashdam_core::{Batch, Event};
@@ -41,6 +42,8 @@ pub(super) struct Filler {
     turns: Vec<Turn>,
     turns_events: usize,
     turns_bytes: usize,
+    /// When the first event was pushed that was not sent yet.
+    since: Option<Instant>,
 }
 
 impl Filler {
@@ -54,6 +57,7 @@ impl Filler {
             turns: Vec::new(),
             turns_events: 0,
             turns_bytes: 0,
+            since: None,
         }
     }
 
@@ -62,6 +66,7 @@ impl Filler {
         if self.events.is_empty() {
             self.events.reserve(self.batch_size.min(4096));
         }
+        self.since.get_or_insert_with(Instant::now);
         self.bytes += event.body.len();
         self.events.push(event);
         self.events.len() >= self.batch_size || self.bytes >= BATCH_BYTES
@@ -87,6 +92,11 @@ impl Filler {
         Ok(())
     }
 
+    /// When the first event was pushed of those that were not sent yet.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Sends all there is. Blocks while others wait already.
     pub(super) fn send(&mut self) -> Result<(), Ended> {
         if !self.events.is_empty() || !self.changes.is_empty() {
@@ -95,6 +105,7 @@ impl Filler {
         if self.turns.is_empty() {
             return Ok(());
         }
+        self.since = None;
         (self.turns_events, self.turns_bytes) = (0, 0);
         self.to.blocking_send(std::mem::take(&mut self.turns)).map_err(|_| Ended)
     }

@@ -15,6 +15,7 @@ use super::*;
 mod descriptors;
 mod hidden;
 mod mistakes;
+mod vanished;
 
 /// A directory with logs, a position file beside it, and a source at work on them.
 struct Rig {
