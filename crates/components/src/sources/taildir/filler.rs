@@ -24,6 +24,8 @@ const MOST_BLOCKS: usize = 16;
 pub(super) struct Turn {
     pub(super) batch: Batch,
     pub(super) changes: Vec<Change>,
+    /// Bytes of the bodies.
+    pub(super) bytes: usize,
 }
 
 /// Nobody takes batches any more.
@@ -83,9 +85,10 @@ impl Filler {
             return Ok(());
         }
         self.turns_events += self.events.len();
-        self.turns_bytes += std::mem::take(&mut self.bytes);
+        let bytes = std::mem::take(&mut self.bytes);
+        self.turns_bytes += bytes;
         let batch = Batch::from(std::mem::take(&mut self.events));
-        self.turns.push(Turn { batch, changes: std::mem::take(&mut self.changes) });
+        self.turns.push(Turn { batch, changes: std::mem::take(&mut self.changes), bytes });
         if self.turns_events >= SEND_EVENTS || self.turns_bytes >= SEND_BYTES {
             return self.send();
         }

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::*;
 
+mod crashes;
 mod descriptors;
 mod hidden;
 mod mistakes;
