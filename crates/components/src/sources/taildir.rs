@@ -14,6 +14,8 @@
 //!   batch may hold lines of several files. Flume drains one after the other.
 //! - The position file is replaced in one step, so that a crash cannot empty it; what Flume's
 //!   format has no room for stands beside it. A damaged one is refused rather than forgotten.
+//! - The position file is also written before `writePosInterval` is over, after the first lines
+//!   of a run and after many, so that crashes in a row do not repeat the same lines for ever.
 //! - Lines have a longest length (`maxLineLength`, `longLines`) and batches 4 MiB.
 //! - A missing directory is waited for; Flume leaves the source out.
 //! - A file without a name that matches is read until it is idle for `idleTimeout`, one that is
@@ -24,6 +26,7 @@
 mod copies;
 mod filler;
 mod groups;
+mod known;
 mod lines;
 mod listing;
 mod positions;
@@ -64,6 +67,11 @@ const READ_AHEAD: usize = 2;
 /// each try.
 const LAST_TRIES: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_millis(50);
+/// How soon positions are written after the first lines of a run or after many, and how long not
+/// after they were written: for as long as that took, so many times, but no shorter than this.
+const SAVE_SOON: Duration = Duration::from_millis(100);
+const SAVE_PAUSE: Duration = Duration::from_millis(250);
+const SAVE_SHARE: u32 = 4;
 /// The first wait after channels refused a batch; it doubles up to `maxBackoffSleep`.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
@@ -91,7 +99,8 @@ pub struct Config {
     /// Milliseconds without change, at least 100, after which a file is closed and its last line
     /// delivered, complete or not.
     pub idle_timeout: u64,
-    /// Milliseconds between writes of the position file, which is written when positions changed.
+    /// Milliseconds between writes of the position file, which is written when positions changed;
+    /// earlier after the first lines of a run and after many (100000, or 64 MiB).
     pub write_pos_interval: u64,
     /// Events in one batch.
     pub batch_size: NonZeroUsize,
@@ -192,11 +201,12 @@ impl Component for Taildir {
             memory_bytes: Some(memory as u64),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
             process_crash: Some(
-                "lines since the last write of the position file (writePosInterval) are repeated",
+                "lines since the last write of the position file are repeated: those of \
+                 writePosInterval at the most, and under load those of 100000 lines or 64 MiB",
             ),
             machine_crash: Some(
-                "lines since the last write of the position file (writePosInterval) are repeated; \
-                 lines that the file system had not written are lost with the file",
+                "lines since the last write of the position file are repeated, as after a crash of \
+                 the process; lines that the file system had not written are lost with the file",
             ),
             sets_headers,
             ..Facts::default()
@@ -323,9 +333,10 @@ async fn pump(
             }
         };
         let Some(Parcel { turns, loan: _loan }) = parcel else { return Ok(()) };
-        for Turn { batch, changes } in turns {
+        for Turn { batch, changes, bytes } in turns {
+            let lines = batch.len();
             match put(out, stop, batch, longest_retry).await {
-                Ok(()) => positions.apply(changes),
+                Ok(()) => positions.apply(changes, lines, bytes),
                 // What could not be put is read again after the stop.
                 Err(_) if stop.requested() => return Ok(()),
                 Err(error) => return Err(SourceError::new(error)),
@@ -375,10 +386,22 @@ async fn save_often(
     every: Duration,
 ) -> std::convert::Infallible {
     let mut trouble = Trouble::new();
+    let mut not_before = tokio::time::Instant::now();
     loop {
-        tokio::time::sleep(every.max(Duration::from_millis(10))).await;
+        let early = async {
+            positions.due().await;
+            let soon = tokio::time::Instant::now() + SAVE_SOON;
+            tokio::time::sleep_until(soon.max(not_before)).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(every.max(Duration::from_millis(10))) => {}
+            () = early => {}
+        }
         let now = cx.world.instant();
-        match save(positions).await {
+        let began = tokio::time::Instant::now();
+        let saved = save(positions).await;
+        not_before = tokio::time::Instant::now() + SAVE_PAUSE.max(began.elapsed() * SAVE_SHARE);
+        match saved {
             Ok(()) if trouble.ended(now).is_some() => {
                 info!(component = %cx.name, "the position file can be written again");
             }

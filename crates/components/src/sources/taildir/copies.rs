@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::filler::Ended;
+use super::known::{Round, is_comparable};
 use super::positions::{Change, Entry, Key};
 use super::print::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::reading::{bytes_before, is_intact, open};
@@ -28,6 +29,10 @@ const PROOF_BYTES: u64 = HEAD_BYTES as u64;
 const MOST_UNSETTLED: usize = 50;
 /// Files that a new one is compared with, at most.
 const MOST_COMPARED: usize = 64;
+/// Contents whose whereabouts are not known that a new file is compared with, at most.
+const MOST_FITTING: usize = 1024;
+/// How long new files are judged before files are read again.
+const TURN: Duration = Duration::from_millis(20);
 
 /// Content that was read up to a position and is not in its file any more.
 #[derive(Debug)]
@@ -70,25 +75,36 @@ impl Tailer {
 
     /// Judges new files, and lets go of orphans whose content is nowhere. While names still move
     /// that cannot be said: a listing may have missed a file.
-    pub(super) fn judge_new(&mut self) -> Result<(), Ended> {
+    /// Very many files are judged in parts, with reading in between.
+    pub(super) fn judge_new(&mut self, is_listed: bool) -> Result<(), Ended> {
         let now = self.now();
-        let ripe = self.orphans.len();
-        if ripe == 0 && self.next_judgement.is_none_or(|at| at > now) {
-            return Ok(());
-        }
-        self.next_judgement = None;
-        let new: Vec<Key> =
-            self.files.iter().filter(|(_, f)| f.is_new()).map(|(k, _)| *k).collect();
-        for key in new {
-            match self.verdict(key, ripe, now) {
-                Verdict::Own => self.own(key),
+        let mut round = match self.round.take() {
+            Some(round) => round,
+            None => {
+                let ripe = if is_listed { self.orphans.len() } else { 0 };
+                if ripe == 0 && self.next_judgement.is_none_or(|at| at > now) {
+                    return Ok(());
+                }
+                self.next_judgement = None;
+                Round::of(self, ripe)
+            }
+        };
+        let ripe = round.ripe;
+        while let Some(key) = round.new.pop_front() {
+            match self.verdict(key, &round, now) {
+                Verdict::Own => {
+                    self.own(key);
+                    if let Some(file) = self.files.get(&key).filter(|f| is_comparable(f)) {
+                        round.add(key, file);
+                    }
+                }
                 Verdict::Orphaned(index) => {
                     self.orphans[index].found = true;
                     let entry = self.orphans[index].entry.clone();
                     self.go_on(key, &entry);
                 }
                 Verdict::Remembered(before, entry) => {
-                    for entries in self.saved.values_mut() {
+                    if let Some(entries) = self.saved.get_mut(&entry.inode) {
                         entries.retain(|(key, _)| *key != before);
                     }
                     self.filler.note(Change::Forget(before));
@@ -108,6 +124,10 @@ impl Tailer {
                 Verdict::Later => {}
             }
             self.close_if_many(key);
+            if !round.new.is_empty() && self.now().saturating_duration_since(now) >= TURN {
+                self.round = Some(round);
+                return Ok(());
+            }
         }
         self.collect_hints();
         if self.unlisted && ripe > 0 && self.unsettled < MOST_UNSETTLED {
@@ -128,15 +148,16 @@ impl Tailer {
         Ok(())
     }
 
-    fn verdict(&mut self, key: Key, ripe: usize, now: Instant) -> Verdict {
+    fn verdict(&mut self, key: Key, round: &Round, now: Instant) -> Verdict {
         let Some(mut file) = self.files.remove(&key) else { return Verdict::Later };
-        let verdict = self.verdict_on(&mut file, ripe, now);
+        let verdict = self.verdict_on(&mut file, round, now);
         self.files.insert(key, file);
         verdict
     }
 
-    fn verdict_on(&mut self, file: &mut Tailed, ripe: usize, now: Instant) -> Verdict {
-        if !open(file, &self.settings, self.outlet.metrics(), &mut self.unlisted) {
+    fn verdict_on(&mut self, file: &mut Tailed, round: &Round, now: Instant) -> Verdict {
+        if !file.is_new() || !open(file, &self.settings, self.outlet.metrics(), &mut self.unlisted)
+        {
             return Verdict::Later;
         }
         let Some(opened) = &file.file else { return Verdict::Later };
@@ -152,20 +173,29 @@ impl Tailer {
             _ => now,
         };
         file.state = State::New { since, size };
+        file.know_start(&start);
+        file.judged = Print::of(&start);
+        let Some(opened) = &file.file else { return Verdict::Later };
 
         let fits =
             |orphan: &Orphan| holds(opened, size, &start, &orphan.entry, orphan.key.is_none());
-        if let Some(index) = self.orphans[..ripe].iter().position(|o| !o.found && fits(o)) {
+        let mut lost = round.orphans.fitting(&start).filter(|index| !self.orphans[*index].found);
+        if let Some(index) = lost.by_ref().take(MOST_FITTING).find(|i| fits(&self.orphans[*i])) {
             return Verdict::Orphaned(index);
         }
         // A disk may have been replaced by another, and the files copied to it.
         let moved = |e: &Entry| {
             e.path.parent() == file.path.parent() && holds(opened, size, &start, e, true)
         };
-        if let Some((key, entry)) = self.saved.values().flatten().find(|(_, e)| moved(e)) {
+        let mut remembered = round
+            .saved
+            .fitting(&start)
+            .take(MOST_FITTING)
+            .filter_map(|(i, key)| self.saved.get(&i)?.iter().find(|(saved, _)| *saved == key));
+        if let Some((key, entry)) = remembered.find(|(_, e)| moved(e)) {
             return Verdict::Remembered(*key, entry.clone());
         }
-        match self.compare(opened, size, &start, file.at_first) {
+        match self.compare(opened, size, &start, file.at_first, round) {
             Some(Verdict::Soon) if now.saturating_duration_since(since) < PATIENCE => Verdict::Soon,
             Some(Verdict::Soon) | None => Verdict::Own,
             Some(verdict) => verdict,
@@ -173,20 +203,23 @@ impl Tailer {
     }
 
     /// Compares a new file with those that have been read. `Soon` when it may be a copy.
-    fn compare(&mut self, new: &File, size: u64, start: &[u8], at_first: bool) -> Option<Verdict> {
+    fn compare(
+        &mut self,
+        new: &File,
+        size: u64,
+        start: &[u8],
+        at_first: bool,
+        round: &Round,
+    ) -> Option<Verdict> {
         if at_first && !self.goes_on {
             return None;
         }
-        // What was not read yet may be copied as well, but is compared with only when files come
-        // one by one: at the start there may be very many.
-        let unread = |f: &Tailed| f.position == 0 && f.stat.size > 0 && !at_first && !f.is_new();
-        let read =
-            |f: &Tailed| f.position > 0 && !f.replaced && f.head.len > 0 && f.may_start(start);
-        let alike = |f: &Tailed| read(f) || unread(f);
-        let alike: Vec<Key> =
-            self.files.iter().filter(|(_, f)| alike(f)).map(|(k, _)| *k).collect();
+        let is_alike =
+            |f: &Tailed| is_comparable(f) && (f.position > 0 || f.stat.size > 0 && !at_first);
+        let alike = round.alike(start).filter(|key| self.files.get(key).is_some_and(is_alike));
+        let alike: Vec<Key> = alike.take(MOST_COMPARED).collect();
         let mut verdict = None;
-        for key in alike.into_iter().take(MOST_COMPARED) {
+        for key in alike {
             let Tailer { files, settings, outlet, unlisted, .. } = self;
             let Some(other) = files.get_mut(&key) else { continue };
             let was_open = other.file.is_some();

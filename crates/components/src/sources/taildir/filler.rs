@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use splashdam_core::{Batch, Event};
@@ -26,6 +27,8 @@ const MOST_BLOCKS: usize = 16;
 pub(super) struct Turn {
     pub(super) batch: Batch,
     pub(super) changes: Vec<Change>,
+    /// Bytes of the bodies.
+    pub(super) bytes: usize,
 }
 
 /// Batches that were sent at once.
@@ -87,6 +90,8 @@ pub(super) struct Filler {
     turns: Vec<Turn>,
     turns_events: usize,
     turns_bytes: usize,
+    /// When the first event was pushed that was not sent yet.
+    since: Option<Instant>,
 }
 
 impl Filler {
@@ -101,6 +106,7 @@ impl Filler {
             turns: Vec::new(),
             turns_events: 0,
             turns_bytes: 0,
+            since: None,
         }
     }
 
@@ -109,6 +115,7 @@ impl Filler {
         if self.events.is_empty() {
             self.events.reserve(self.batch_size.min(4096));
         }
+        self.since.get_or_insert_with(Instant::now);
         self.bytes += event.body.len();
         self.events.push(event);
         self.events.len() >= self.batch_size || self.bytes >= BATCH_BYTES
@@ -125,13 +132,19 @@ impl Filler {
             return Ok(());
         }
         self.turns_events += self.events.len();
-        self.turns_bytes += std::mem::take(&mut self.bytes);
+        let bytes = std::mem::take(&mut self.bytes);
+        self.turns_bytes += bytes;
         let batch = Batch::from(std::mem::take(&mut self.events));
-        self.turns.push(Turn { batch, changes: std::mem::take(&mut self.changes) });
+        self.turns.push(Turn { batch, changes: std::mem::take(&mut self.changes), bytes });
         if self.turns_events >= SEND_EVENTS || self.turns_bytes >= SEND_BYTES {
             return self.send();
         }
         Ok(())
+    }
+
+    /// When the first event was pushed of those that were not sent yet.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// Sends all there is. Blocks while others wait already.
@@ -142,6 +155,7 @@ impl Filler {
         if self.turns.is_empty() {
             return Ok(());
         }
+        self.since = None;
         let loan = self.budget.lend(self.turns_bytes);
         (self.turns_events, self.turns_bytes) = (0, 0);
         let parcel = Parcel { turns: std::mem::take(&mut self.turns), loan };

@@ -15,10 +15,15 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use splashdam_core::{Context, OpenError};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::lines::At;
 use super::print::Print;
+
+/// Lines and bytes that are committed at most before positions are due to be written.
+const MOST_LINES: usize = 100_000;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// A number that a file keeps while the source knows it.
 pub(super) type Key = u64;
@@ -75,6 +80,8 @@ pub(super) struct Positions {
     /// Keeps everybody else away.
     _lock: File,
     entries: Mutex<Entries>,
+    /// They should be written before the interval is over.
+    due: Notify,
     /// Held while the files are written; the hash of the position file's content.
     written: Mutex<u64>,
 }
@@ -83,6 +90,11 @@ pub(super) struct Positions {
 struct Entries {
     map: BTreeMap<Key, Entry>,
     changed: bool,
+    /// Some lines were committed in this run.
+    began: bool,
+    /// Committed since they were written.
+    lines: usize,
+    bytes: usize,
 }
 
 /// A line of Flume's file. Members in this order, as Flume writes them.
@@ -121,23 +133,36 @@ impl Positions {
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|e| cannot("its directory cannot be written", &e))?;
         let map = saved.entries.iter().cloned().collect();
-        let entries = Mutex::new(Entries { map, changed: false });
-        Ok((Positions { file, _lock: lock, entries, written: Mutex::new(hash) }, saved))
+        let entries = Mutex::new(Entries { map, ..Entries::default() });
+        let (due, written) = (Notify::new(), Mutex::new(hash));
+        Ok((Positions { file, _lock: lock, entries, due, written }, saved))
     }
 
-    /// Takes over what has been committed.
-    pub(super) fn apply(&self, changes: Vec<Change>) {
+    /// Takes over what has been committed with so many lines and bytes.
+    pub(super) fn apply(&self, changes: Vec<Change>, lines: usize, bytes: usize) {
         if changes.is_empty() {
             return;
         }
         let mut entries = self.entries();
         entries.changed = true;
+        entries.lines += lines;
+        entries.bytes += bytes;
+        let is_first = lines > 0 && !std::mem::replace(&mut entries.began, true);
+        if is_first || entries.lines >= MOST_LINES || entries.bytes >= MOST_BYTES {
+            self.due.notify_one();
+        }
         for change in changes {
             match change {
                 Change::Set(key, entry) => drop(entries.map.insert(key, entry)),
                 Change::Forget(key) => drop(entries.map.remove(&key)),
             }
         }
+    }
+
+    /// Waits until they should be written before the interval is over: after the first lines of
+    /// a run, and after many.
+    pub(super) async fn due(&self) {
+        self.due.notified().await;
     }
 
     /// Writes them down, if they changed. Blocks.
@@ -148,6 +173,7 @@ impl Positions {
             if !std::mem::take(&mut entries.changed) {
                 return Ok(());
             }
+            (entries.lines, entries.bytes) = (0, 0);
             entries.map.values().cloned().collect()
         };
         let done = write_both(&self.file, *written, files);
@@ -360,9 +386,9 @@ mod tests {
         assert!(saved.entries.is_empty());
         let entries = [entry("/l/a=b&'<1>.log", 11, 4), entry("/l/\"q\"", 12, 9)];
         for (key, entry) in (1..).zip(&entries) {
-            positions.apply(vec![Change::Set(key, entry.clone())]);
+            positions.apply(vec![Change::Set(key, entry.clone())], 1, 1);
         }
-        positions.apply(vec![Change::Set(3, entry("/l/gone", 1, 1)), Change::Forget(3)]);
+        positions.apply(vec![Change::Set(3, entry("/l/gone", 1, 1)), Change::Forget(3)], 1, 1);
         positions.save().unwrap();
         drop(positions);
         assert_eq!(
@@ -406,7 +432,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("p");
         let (positions, _) = open(&file).unwrap();
-        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))]);
+        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))], 1, 1);
         positions.save().unwrap();
         drop(positions);
         fs::write(
@@ -425,10 +451,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("p");
         let (positions, _) = open(&file).unwrap();
-        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))]);
+        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))], 1, 1);
         positions.save().unwrap();
         let before = fs::read(&file).unwrap();
-        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 8))]);
+        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 8))], 1, 1);
         positions.save().unwrap();
         drop(positions);
         fs::write(&file, before).unwrap();
@@ -442,7 +468,7 @@ mod tests {
             let file = dir.path().join("p");
             if side {
                 let (positions, _) = open(&file).unwrap();
-                positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))]);
+                positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))], 1, 1);
                 positions.save().unwrap();
             }
             fs::write(&file, content).unwrap();

@@ -9,7 +9,7 @@ pub(super) const TAIL_BYTES: usize = 256;
 
 /// The length of some bytes and their FNV-1a hash of 64 bits. It tells files apart that grew by
 /// themselves; it is no defence against somebody who makes two alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Print {
     pub(super) len: usize,
     pub(super) hash: u64,

@@ -230,13 +230,14 @@ pub(super) fn open(
             }
             true
         }
-        // Another file has its name by now.
+        // Another file has its name by now. Of one that is gone that is known already: listing
+        // the directory for each of very many would take for ever.
         Ok(_) => {
-            *unlisted = true;
+            *unlisted |= file.state != State::Gone;
             false
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            *unlisted = true;
+            *unlisted |= file.state != State::Gone;
             file.in_trouble = false;
             false
         }

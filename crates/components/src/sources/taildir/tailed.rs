@@ -12,8 +12,8 @@ use super::print::{HEAD_BYTES, Print, TAIL_BYTES};
 
 /// Bytes read at once, unless a line is longer.
 pub(super) const BLOCK_BYTES: usize = 256 * 1024;
-/// First bytes kept as they are, to rule out most files at a glance.
-const START_BYTES: usize = 16;
+/// First bytes kept as they are, to find a longer file by those of a short one.
+pub(super) const START_BYTES: usize = 32;
 
 /// What the file system says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,11 @@ pub(super) struct Tailed {
     pub(super) at: At,
     pub(super) head: Print,
     pub(super) tail: Print,
-    pub(super) start: [u8; START_BYTES],
+    start: [u8; START_BYTES],
+    /// How many of them are known.
+    started: usize,
+    /// Of the first bytes when it was judged.
+    pub(super) judged: Print,
     /// Bytes to read at once.
     pub(super) want: usize,
     /// Up to here there is no end of line behind the position.
@@ -118,6 +122,8 @@ impl Tailed {
             head: Print::EMPTY,
             tail: Print::EMPTY,
             start: [0; START_BYTES],
+            started: 0,
+            judged: Print::EMPTY,
             want: BLOCK_BYTES,
             seen: 0,
             changed: now,
@@ -152,18 +158,24 @@ impl Tailed {
     pub(super) fn know_start(&mut self, bytes: &[u8]) {
         let known = bytes.len().min(START_BYTES);
         self.start[..known].copy_from_slice(&bytes[..known]);
+        self.started = known;
     }
 
-    /// Whether a file that begins with `bytes` may hold what this one does, or a part of it.
-    pub(super) fn may_start(&self, bytes: &[u8]) -> bool {
-        let known = bytes.len().min(START_BYTES).min(self.head.len);
-        self.start[..known] == bytes[..known]
+    /// The first bytes, as far as they are kept.
+    pub(super) fn start(&self) -> &[u8] {
+        &self.start[..self.started]
+    }
+
+    /// The fingerprint of the first bytes, as far as they are known.
+    pub(super) fn known(&self) -> Print {
+        if self.position > 0 { self.head } else { self.judged }
     }
 
     /// Back to the start: what it holds was never read.
     pub(super) fn rewind(&mut self) {
         (self.position, self.seen, self.want) = (0, 0, BLOCK_BYTES);
         (self.head, self.tail, self.at) = (Print::EMPTY, Print::EMPTY, At::Start);
+        (self.started, self.judged) = (0, Print::EMPTY);
     }
 
     /// Goes on to `data[to]`, where `data` begins at byte `base` of the file, no later than

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::copies::Orphan;
 use super::filler::{Blocks, Ended, Filler, Parcel};
 use super::groups::{Group, directories};
+use super::known::Round;
 use super::lines::Rule;
 use super::positions::{Change, Entry, Key, Saved};
 use super::tailed::{Stat, State, Tailed};
@@ -33,6 +34,11 @@ pub(super) const POLL_NEW: Duration = Duration::from_millis(50);
 const COALESCE: Duration = Duration::from_millis(5);
 /// Looking at all files takes at most one part of so many of the time.
 const SHARE: u32 = 50;
+/// After a listing there is none for as long as it took, so many times, but no longer than this.
+const LIST_SHARE: u32 = 2;
+const LIST_PAUSE: Duration = Duration::from_millis(250);
+/// How long an event waits for its batch to be sent while other files are read.
+const LATE: Duration = Duration::from_millis(50);
 /// The longest that a source asked to stop goes on reading files that nobody can find again.
 const LAST_READS: Duration = Duration::from_secs(2);
 
@@ -108,7 +114,11 @@ pub(super) struct Tailer {
     pub(super) new_files: usize,
     /// When new files are judged again, if any can be before they change.
     pub(super) next_judgement: Option<Instant>,
+    /// Some of them were judged, others have their turn after some reading.
+    pub(super) round: Option<Round>,
     next_look: Instant,
+    next_listing: Instant,
+    next_directories: Instant,
     last_wake: Instant,
 }
 
@@ -160,7 +170,10 @@ impl Tailer {
             first_listing: true,
             new_files: 0,
             next_judgement: None,
+            round: None,
             next_look: now,
+            next_listing: now,
+            next_directories: now,
             last_wake: now,
         }
     }
@@ -168,16 +181,24 @@ impl Tailer {
     /// Follows the files until a stop is asked for or nobody takes batches any more.
     pub(super) fn run(mut self) -> Result<(), Ended> {
         while !self.stopping() {
-            if std::mem::take(&mut self.unlisted) {
+            if self.unlisted && self.now() >= self.next_listing {
+                self.unlisted = false;
+                let began = self.now();
                 self.list()?;
-            }
-            if self.new_files > 0 || !self.orphans.is_empty() {
-                self.judge_new()?;
+                let took = self.now().saturating_duration_since(began);
+                self.next_listing = self.now() + (took * LIST_SHARE).min(LIST_PAUSE);
+                self.judge_new(true)?;
+            } else if self.new_files > 0 || !self.orphans.is_empty() || self.round.is_some() {
+                let is_listed = !self.unlisted;
+                self.judge_new(is_listed)?;
             }
             match self.ready.pop_front() {
                 Some(key) => {
                     self.read(key, false)?;
                     self.collect_hints();
+                    if self.filler.waits_since().is_some_and(|t| t.elapsed() >= LATE) {
+                        self.filler.send()?;
+                    }
                 }
                 None => {
                     self.filler.send()?;
@@ -185,6 +206,7 @@ impl Tailer {
                     self.follow_hints();
                 }
             }
+            self.look_at_unhinted();
             if self.now() >= self.next_look {
                 self.look_at_all()?;
             }
@@ -215,10 +237,19 @@ impl Tailer {
     }
 
     fn wait(&mut self) {
-        if self.unlisted || !self.orphans.is_empty() {
+        if self.round.is_some() || !self.unlisted && !self.orphans.is_empty() {
             return;
         }
         let mut most = self.next_look.saturating_duration_since(self.now());
+        if self.directories.iter().any(|d| !d.hinted) {
+            most = most.min(self.next_directories.saturating_duration_since(self.now()));
+        }
+        if self.unlisted {
+            most = most.min(self.next_listing.saturating_duration_since(self.now()));
+            if most.is_zero() {
+                return;
+            }
+        }
         if let Some(at) = self.next_judgement {
             most = most.min(at.saturating_duration_since(self.now()));
         }
@@ -251,6 +282,20 @@ impl Tailer {
                     debug!(component = %self.settings.name, path = %path.display(), "a file that is not followed changed");
                 }
             }
+        }
+    }
+
+    /// Looks at directories that give no hints, such as those that are missing: they may come back
+    /// long before all files are looked at.
+    fn look_at_unhinted(&mut self) {
+        if self.now() < self.next_directories {
+            return;
+        }
+        self.next_directories = self.now() + POLL;
+        for index in 0..self.directories.len() {
+            let directory = &self.directories[index];
+            let is_missing = directory.id.is_none() && !directory.path.exists();
+            self.unlisted |= !directory.hinted && !is_missing && self.is_unlisted(index);
         }
     }
 
@@ -302,7 +347,7 @@ impl Tailer {
         };
         let stat = Stat::of(&found);
         if !stat.same_file(&file.stat) {
-            self.unlisted = true;
+            self.unlisted |= file.state != State::Gone;
             return;
         }
         if (stat.size, stat.modified) != (file.stat.size, file.stat.modified) || file.in_trouble {

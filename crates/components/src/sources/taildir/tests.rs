@@ -12,9 +12,11 @@ use tokio::time::sleep;
 
 use super::*;
 
+mod crashes;
 mod descriptors;
 mod hidden;
 mod mistakes;
+mod vanished;
 
 /// A directory with logs, a position file beside it, and a source at work on them.
 struct Rig {
