@@ -94,6 +94,9 @@ struct Origin {
     name: Arc<str>,
     place: Place,
     content: Option<Arc<[u8]>>,
+    /// What was fetched since and is not applied yet: the server says that the same is still
+    /// there, and does not send it again.
+    fetched: Option<Arc<[u8]>>,
 }
 
 enum Place {
@@ -101,6 +104,12 @@ enum Place {
     /// Read once, as in Flume.
     Classpath(PathBuf),
     Http(Box<http::Fetch>),
+}
+
+impl Origin {
+    fn new(name: Arc<str>, place: Place) -> Self {
+        Origin { name, place, content: None, fetched: None }
+    }
 }
 
 impl Provider {
@@ -111,7 +120,7 @@ impl Provider {
         if settings.uris.is_empty() {
             for path in &settings.files {
                 let name = path.display().to_string().into();
-                origins.push(Origin { name, place: Place::File(path.clone()), content: None });
+                origins.push(Origin::new(name, Place::File(path.clone())));
             }
         } else {
             if !settings.files.is_empty() {
@@ -122,7 +131,7 @@ impl Provider {
             for written in &settings.uris {
                 match uri::place(written, settings)? {
                     uri::Found::At { name, place } => {
-                        origins.push(Origin { name, place, content: None });
+                        origins.push(Origin::new(name, place));
                     }
                     uri::Found::Skipped(why) => warnings.push(why),
                 }
@@ -175,9 +184,8 @@ impl Provider {
 
     /// Looks again. `None` when nothing has changed; otherwise everything, changed or not. An
     /// error changes nothing: what was read before stays in force. Something that can no longer be
-    /// read does not keep changes elsewhere from being seen.
-    ///
-    /// Not cancel-safe: dropped halfway, it may forget a change that it saw.
+    /// read does not keep changes elsewhere from being seen, and a file that never comes to rest
+    /// only puts them off to a later look.
     pub async fn poll(&mut self) -> Result<Option<Loaded>, ProviderError> {
         let mut troubles = Vec::new();
         let mut fresh = self.look(&mut troubles).await;
@@ -190,17 +198,12 @@ impl Provider {
             }
             tokio::time::sleep(SETTLE).await;
             troubles.clear();
-            let mut again = self.look(&mut troubles).await;
-            // What was fetched is whole, and is fetched once.
-            for (again, first) in again.iter_mut().zip(&fresh) {
-                if again.is_none() && first.as_ref().is_some_and(|found| found.whole) {
-                    again.clone_from(first);
-                }
-            }
+            let again = self.look(&mut troubles).await;
             if again == fresh {
                 for (origin, found) in self.origins.iter_mut().zip(fresh) {
                     if let Some(found) = found {
-                        origin.content = Some(found.bytes);
+                        origin.content = Some(found);
+                        origin.fetched = None;
                     }
                 }
                 self.write_backup().await;
@@ -230,25 +233,33 @@ impl Provider {
     }
 
     /// What is new at each origin.
-    async fn look(&mut self, troubles: &mut Vec<ProviderError>) -> Vec<Option<Fresh>> {
+    async fn look(&mut self, troubles: &mut Vec<ProviderError>) -> Vec<Option<Arc<[u8]>>> {
         let mut all = Vec::with_capacity(self.origins.len());
         for origin in &mut self.origins {
-            let (read, whole) = match &mut origin.place {
-                Place::File(path) => (file::read_again(path).await, false),
-                Place::Classpath(_) => (Ok(None), true),
-                Place::Http(fetch) => (fetch.get().await, true),
+            let read = match &mut origin.place {
+                Place::File(path) => file::read_again(path).await,
+                Place::Classpath(_) => Ok(None),
+                Place::Http(fetch) => match fetch.get().await {
+                    Ok(Some(body)) => {
+                        let new = origin.content.as_ref() != Some(&body) && !is_blank(&body);
+                        origin.fetched = new.then(|| body.clone());
+                        Ok(Some(body))
+                    }
+                    Ok(None) => Ok(origin.fetched.clone()),
+                    Err(cause) => Err(cause),
+                },
             };
             all.push(match read {
                 Ok(Some(bytes)) if origin.content.as_ref() == Some(&bytes) => None,
-                Ok(Some(bytes)) if bytes.iter().all(u8::is_ascii_whitespace) => {
+                Ok(Some(bytes)) if is_blank(&bytes) => {
                     troubles.push(ProviderError::Emptied { name: origin.name.clone() });
                     None
                 }
-                Ok(Some(bytes)) => Some(Fresh { bytes, whole }),
+                Ok(Some(bytes)) => Some(bytes),
                 Ok(None) => None,
                 Err(cause) => {
                     troubles.push(ProviderError::Unreadable { name: origin.name.clone(), cause });
-                    None
+                    origin.fetched.clone()
                 }
             });
         }
@@ -278,11 +289,8 @@ impl Provider {
     }
 }
 
-/// New content. `whole` when it cannot be a half-written file.
-#[derive(Clone, PartialEq)]
-struct Fresh {
-    bytes: Arc<[u8]>,
-    whole: bool,
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_whitespace)
 }
 
 /// The directory that a relative `classpath:` name is looked for in.

@@ -94,6 +94,24 @@ pub(crate) enum Routes {
     Each(Arc<[Route]>),
 }
 
+impl Progress {
+    /// The part for the first `events` events. Those that interceptors removed stay with the rest.
+    fn split_front(&mut self, events: usize) -> Progress {
+        let received = self.received.min(events);
+        self.received -= received;
+        let routes = match &mut self.routes {
+            Some(Routes::Each(all)) => {
+                let (front, rest) = all.split_at(events);
+                let front = Routes::Each(front.into());
+                *all = rest.into();
+                Some(front)
+            }
+            alike => alike.clone(),
+        };
+        Progress { received, routes, ..*self }
+    }
+}
+
 impl Batch {
     /// An empty batch with room for `events`.
     pub fn with_capacity(events: usize) -> Self {
@@ -174,7 +192,8 @@ impl Batch {
         }
     }
 
-    /// Takes off the front what fits in `limit`, at least one event if there is any.
+    /// Takes off the front what fits in `limit`, at least one event if there is any. Parts of what
+    /// an outlet gave back are, like the whole, neither edited nor committed twice.
     pub fn split_front(&mut self, limit: Size) -> Batch {
         if self.size().fits(limit) {
             return std::mem::take(self);
@@ -190,7 +209,8 @@ impl Batch {
         let rest = self.events.split_off(front.events);
         let events = std::mem::replace(&mut self.events, rest);
         self.bytes -= front.bytes;
-        Batch { events, bytes: front.bytes, progress: Progress::default() }
+        let progress = self.progress.split_front(front.events);
+        Batch { events, bytes: front.bytes, progress }
     }
 }
 
@@ -254,6 +274,30 @@ mod tests {
         check(25, true);
         check(26, false);
         check(100, false);
+    }
+
+    #[test]
+    fn parts_of_what_was_given_back_remember_how_far_it_came() {
+        let mut rest = batch(&["a", "b", "c"]);
+        let route =
+            |channel| Route { required: ChannelSet::default().with(channel), ..Route::default() };
+        rest.progress = Progress {
+            intercepted: true,
+            received: 5,
+            committed: ChannelSet::default().with(1),
+            routes: Some(Routes::Each([route(0), route(1), route(2)].into())),
+        };
+        let front = rest.split_front(Size::events(1));
+        let check = |part: &Batch, received: usize, routes: &[Route]| {
+            let progress = &part.progress;
+            assert!(progress.intercepted);
+            assert_eq!(progress.received, received);
+            assert_eq!(progress.committed, ChannelSet::default().with(1));
+            let Some(Routes::Each(got)) = &progress.routes else { panic!("no routes") };
+            assert_eq!(got[..], *routes);
+        };
+        check(&front, 1, &[route(0)]);
+        check(&rest, 4, &[route(1), route(2)]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) async fn read_again(path: &Path) -> Result<Option<Arc<[u8]>>, String>
     .await
 }
 
-/// Puts `content` in place of the file, all or nothing, readable by its owner only.
+/// Puts `content` in place of the file for good, all or nothing, readable by its owner only.
 pub(super) async fn replace(path: &Path, content: Vec<u8>) -> io::Result<()> {
     let path = path.to_owned();
     let done = tokio::task::spawn_blocking(move || replace_now(&path, &content));
@@ -73,5 +73,7 @@ fn replace_now(path: &Path, content: &[u8]) -> io::Result<()> {
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&aside, path)
+    fs::rename(&aside, path)?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -194,6 +194,36 @@ async fn http_is_asked_conditionally_and_compared() {
 }
 
 #[tokio::test]
+async fn a_file_that_never_rests_only_puts_off_what_was_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    fs::write(&path, "y = 0\n").unwrap();
+    let tag = |tag: u8| format!("ETag: \"{tag}\"\r\n");
+    let mut answers =
+        vec![answer("200 OK", &tag(1), "x = 1\n"), answer("200 OK", &tag(2), "x = 2\n")];
+    answers.resize(100, answer("304 Not Modified", "", ""));
+    let (uri, requests) = server(answers).await;
+    let uris = vec![uri, format!("file://{}", path.display())];
+    let mut provider = Provider::new(&Settings { uris, ..Settings::default() }).unwrap();
+    assert_eq!(texts(&provider.load().await.unwrap()), ["x = 1\n", "y = 0\n"]);
+    let restless = async {
+        for n in 1.. {
+            fs::write(&path, format!("y = {n}\n")).unwrap();
+            tokio::time::sleep(SETTLE / 4).await;
+        }
+    };
+    tokio::select! {
+        () = restless => unreachable!(),
+        polled = provider.poll() => assert!(polled.unwrap().is_none(), "the file never rests"),
+    }
+    fs::write(&path, "y = 0\n").unwrap();
+    let loaded = provider.poll().await.unwrap().expect("the change that was fetched before");
+    assert_eq!(texts(&loaded), ["x = 2\n", "y = 0\n"]);
+    assert!(provider.poll().await.unwrap().is_none());
+    assert!(requests.lock().unwrap()[2].contains("if-none-match: \"2\""));
+}
+
+#[tokio::test]
 async fn a_first_fetch_that_fails_is_fatal_and_tells_no_password() {
     let (uri, _) = server(vec![answer("401 No", "", "")]).await;
     let uri = uri.replace("http://", "http://me:secret@");

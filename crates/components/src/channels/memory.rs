@@ -4,7 +4,8 @@
 //! in slots of 100, rounded up for each event's body; a share of `byteCapacity` stays free for
 //! headers. Room is held when a put begins, so a commit cannot fail for want of it.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use splashdam_core::{
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use queue::{Queue, Run, slots_of};
 
 /// Bytes of body in one slot of the byte accounting.
 const SLOT_BYTES: usize = 100;
@@ -108,25 +111,6 @@ struct Inner {
     filled: Notify,
 }
 
-#[derive(Default)]
-struct Queue {
-    runs: VecDeque<Run>,
-    /// The number of the next event to be put.
-    next: u64,
-    queued: Size,
-    leased: Size,
-    /// Slots that bodies in the channel take beyond all there are; see [`Memory::hold`].
-    overdraft: usize,
-    closed: bool,
-}
-
-/// Events that were put one after the other, numbered from `first`, so that what is rolled back
-/// finds its place again.
-struct Run {
-    first: u64,
-    batch: Batch,
-}
-
 impl Component for Memory {
     const TYPE: &'static str = "memory";
     const ALIASES: &'static [&'static str] = &["org.apache.flume.channel.MemoryChannel"];
@@ -170,11 +154,6 @@ fn too_large(limits: Limits) -> Diagnostic {
         format!("transactionCapacity {transaction_events} is greater than capacity {events}"),
     )
     .help("raise capacity, or lower transactionCapacity to at most capacity")
-}
-
-/// Slots that a batch takes: each body rounded up to whole slots, at least one.
-fn slots_of(batch: &Batch) -> usize {
-    batch.events().iter().map(|e| e.body.len().div_ceil(SLOT_BYTES).max(1)).sum()
 }
 
 impl Memory {
@@ -246,7 +225,7 @@ impl Memory {
             return Err(self.0.closed_error());
         }
         let Some(run) = queue.take(limit) else { return Ok(None) };
-        let more = !queue.runs.is_empty();
+        let more = !queue.is_empty();
         drop(queue);
         if more {
             // Another taker may be waiting, and each put wakes only one.
@@ -286,63 +265,6 @@ impl Inner {
     }
 }
 
-impl Queue {
-    fn put(&mut self, batch: Batch, overdraft: usize) {
-        let first = self.next;
-        self.next += batch.len() as u64;
-        self.queued += batch.size();
-        self.overdraft += overdraft;
-        self.runs.push_back(Run { first, batch });
-    }
-
-    /// Takes up to `limit` off the head: whole runs as they lie where they fit, joined where they
-    /// follow each other. A gap, left by another lease, ends the take.
-    fn take(&mut self, limit: Size) -> Option<Run> {
-        let mut taken = self.split_head(limit)?;
-        loop {
-            let left = limit - taken.batch.size();
-            let follows = taken.first + taken.batch.len() as u64;
-            let fits = self.runs.front().is_some_and(|head| {
-                let event = &head.batch.events()[0];
-                head.first == follows && left.events > 0 && event.bytes() <= left.bytes
-            });
-            match fits.then(|| self.split_head(left)).flatten() {
-                Some(more) => taken.batch.append(more.batch),
-                None => break,
-            }
-        }
-        self.queued = self.queued - taken.batch.size();
-        self.leased += taken.batch.size();
-        Some(taken)
-    }
-
-    fn split_head(&mut self, limit: Size) -> Option<Run> {
-        let head = self.runs.front_mut()?;
-        let run = Run { first: head.first, batch: head.batch.split_front(limit) };
-        head.first += run.batch.len() as u64;
-        if head.batch.is_empty() {
-            self.runs.pop_front();
-        }
-        Some(run)
-    }
-
-    fn put_back(&mut self, run: Run) {
-        self.leased = self.leased - run.batch.size();
-        self.queued += run.batch.size();
-        let place = self.runs.partition_point(|other| other.first < run.first);
-        self.runs.insert(place, run);
-    }
-
-    /// Forgets what was leased and says how many slots come free.
-    fn forget(&mut self, batch: &Batch) -> usize {
-        self.leased = self.leased - batch.size();
-        let slots = slots_of(batch);
-        let owed = self.overdraft.min(slots);
-        self.overdraft -= owed;
-        slots - owed
-    }
-}
-
 impl Channel for Memory {
     fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
         Box::pin(self.hold(size))
@@ -358,12 +280,15 @@ impl Channel for Memory {
         Level {
             queued: queue.queued,
             leased: queue.leased,
-            capacity: Size { events: limits.events, bytes: limits.bytes },
+            capacity: Size {
+                events: limits.events + queue.owed.places,
+                bytes: limits.bytes.saturating_add(queue.owed.slots.saturating_mul(SLOT_BYTES)),
+            },
         }
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
-        self.0.queue().closed = true;
+        self.0.queue().close();
         self.0.places.close();
         self.0.slots.close();
         self.0.filled.notify_waiters();
@@ -376,26 +301,29 @@ impl Channel for Memory {
 }
 
 impl Memory {
-    /// Growing is immediate. Shrinking takes what is free now; what is not free is not taken, and
-    /// the channel is then as large as it could be made small (Flume gives up on shrinking).
+    /// Growing is immediate. Shrinking takes what is free now; what is not free is owed, and paid
+    /// as events go (Flume gives up on shrinking).
     pub(super) fn resize(&self, config: &Config) -> bool {
         let new = config.limits();
         let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let events = resize(&self.0.places, limits.events, new.events);
-        let slots = resize(&self.0.slots, limits.slots, new.slots);
-        let transaction_events = new.transaction_events.min(events);
-        *limits = Limits { events, slots, transaction_events, bytes: slots * SLOT_BYTES, ..new };
+        let mut queue = self.0.queue();
+        let owed = &mut queue.owed;
+        owed.places = resize(&self.0.places, limits.events + owed.places, new.events);
+        owed.slots = resize(&self.0.slots, limits.slots + owed.slots, new.slots);
+        let transaction_events = new.transaction_events.min(new.events);
+        *limits = Limits { transaction_events, ..new };
         true
     }
 }
 
-/// Changes how many permits there are and says how many there are then.
+/// Changes how many permits there are and says how many are still too many.
 fn resize(semaphore: &Semaphore, now: usize, wanted: usize) -> usize {
     if wanted >= now {
         semaphore.add_permits(wanted - now);
-        return wanted;
+        return 0;
     }
-    now - semaphore.forget_permits(now - wanted)
+    let excess = now - wanted;
+    excess - semaphore.forget_permits(excess)
 }
 
 /// Room held for a put.
@@ -431,11 +359,12 @@ impl Room {
             }
             let needed = slots_of(&batch);
             queue.put(batch, needed.saturating_sub(slots));
+            let spare = queue.owed.pay(places - events, slots.saturating_sub(needed));
             drop(queue);
             self.slots.into_iter().for_each(OwnedSemaphorePermit::forget);
             self.places.into_iter().for_each(OwnedSemaphorePermit::forget);
-            inner.slots.add_permits(slots.saturating_sub(needed));
-            inner.places.add_permits(places - events);
+            inner.slots.add_permits(spare.slots);
+            inner.places.add_permits(spare.places);
         }
         inner.filled.notify_one();
         Ok(())
@@ -457,9 +386,9 @@ impl Take for Lease {
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
         if let Some(run) = self.run.take() {
             let inner = &self.channel.0;
-            let slots = inner.queue().forget(&run.batch);
-            inner.slots.add_permits(slots);
-            inner.places.add_permits(run.batch.len());
+            let free = inner.queue().forget(&run.batch);
+            inner.slots.add_permits(free.slots);
+            inner.places.add_permits(free.places);
         }
         Box::pin(std::future::ready(Ok(())))
     }
@@ -575,5 +504,47 @@ mod tests {
         assert!(channel.reconfigure(&Section::parse("capacity = 2\ntransactionCapacity = 2")));
         assert_eq!(channel.level().capacity.events, 8, "what is held is not taken away");
         assert_eq!(take(&channel, 9).await, 2, "a transaction is as small as was asked for");
+        // What could not be taken at once goes as the events go, and no sooner is there room.
+        for (left, capacity) in [(4, 4), (2, 2), (0, 2)] {
+            assert_eq!(channel.level().capacity.events, capacity.max(left + 2));
+            assert!(matches!(put(&channel, &[1]).await, Err(ChannelError::Full { .. })));
+            assert_eq!(take(&channel, 9).await, 2);
+            assert_eq!(channel.level().queued.events, left);
+        }
+        put(&channel, &[1, 1]).await.unwrap();
+        assert!(matches!(put(&channel, &[1]).await, Err(ChannelError::Full { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_owed_after_shrinking_are_paid_or_forgiven() {
+        let keys =
+            |bytes: usize| format!("byteCapacity = {bytes}\nbyteCapacityBufferPercentage = 0");
+        let channel = memory(&keys(500));
+        put(&channel, &[100, 100, 100]).await.unwrap();
+        assert!(channel.reconfigure(&Section::parse(&keys(100))));
+        assert_eq!(channel.level().capacity.bytes, 300);
+        assert_eq!(take(&channel, 1).await, 1);
+        assert_eq!(channel.level().capacity.bytes, 200);
+        // Growing again forgives first.
+        assert!(channel.reconfigure(&Section::parse(&keys(400))));
+        assert_eq!(channel.level().capacity.bytes, 400);
+        assert_eq!(channel.0.slots.available_permits(), 2);
+        assert_eq!(take(&channel, 9).await, 2);
+        assert_eq!(channel.0.slots.available_permits(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_channel_keeps_nothing() {
+        let channel = memory("");
+        let body = bytes::Bytes::from(vec![b'x'; 10]);
+        let batch: Batch = (0..3).map(|_| Event::new(body.clone())).collect();
+        let room = Channel::begin_put(&channel, batch.size()).await.unwrap();
+        room.commit(batch).await.map_err(|refused| refused.error).unwrap();
+        let lease = channel.begin_take(Size::events(1)).await.unwrap();
+        channel.close().await.unwrap();
+        drop(lease);
+        assert!(body.is_unique(), "events are let go of");
+        assert_eq!(channel.level().queued, Size::ZERO);
+        assert_eq!(channel.level().leased, Size::ZERO);
     }
 }

@@ -14,12 +14,10 @@ use std::path::Path;
 use bytes::{BufMut, BytesMut};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::{
-    Component, Context, Event, Facts, OpenError, SerializeError, Serializer, Start,
-};
+use splashdam_core::{Component, Context, Event, Facts, OpenError, SerializeError};
 
 pub use super::avro_container::SyncInterval;
-use super::avro_container::{Codec, Container, check_codec};
+use super::avro_container::{Codec, Container, ContainerFile, Data, check_codec};
 
 const URL_HEADER: &str = "flume.avro.schema.url";
 const LITERAL_HEADER: &str = "flume.avro.schema.literal";
@@ -54,15 +52,17 @@ impl Default for Config {
     }
 }
 
-/// The serializer.
+/// Bodies as they are, under the schema of the first.
 #[derive(Debug)]
-pub struct AvroBody {
-    container: Container,
+pub struct Bodies {
     schema_url: Option<String>,
     schemas: HashMap<String, String>,
     /// Whether the header of the current file is written.
     begun: bool,
 }
+
+/// The serializer.
+pub type AvroBody = ContainerFile<Bodies>;
 
 impl Component for AvroBody {
     const TYPE: &'static str = "org.apache.flume.sink.hdfs.AvroEventSerializer$Builder";
@@ -71,16 +71,12 @@ impl Component for AvroBody {
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         let container = Container::new(&config.compression_codec, config.sync_interval_bytes, &cx);
-        let mut opened = AvroBody {
-            container,
-            schema_url: config.schema_url,
-            schemas: HashMap::new(),
-            begun: false,
-        };
-        if let Some(url) = opened.schema_url.clone() {
-            opened.schema_at(&url).map_err(OpenError::unavailable)?;
+        let schema_url = config.schema_url;
+        let mut data = Bodies { schema_url, schemas: HashMap::new(), begun: false };
+        if let Some(url) = data.schema_url.clone() {
+            data.schema_at(&url).map_err(OpenError::unavailable)?;
         }
-        Ok(opened)
+        Ok(ContainerFile { container, data })
     }
 
     fn facts(config: &Config) -> Facts {
@@ -98,7 +94,7 @@ impl Component for AvroBody {
     }
 }
 
-impl AvroBody {
+impl Bodies {
     /// The schema for a file that begins with `event`.
     fn schema_of(&mut self, event: &Event) -> Result<String, String> {
         if let Some(url) = event.headers.get(URL_HEADER) {
@@ -153,41 +149,34 @@ fn compact(text: &str) -> Result<String, String> {
     }
 }
 
-impl Serializer for AvroBody {
-    fn start(&mut self, _out: &mut BytesMut, _start: Start) {
+impl Data for Bodies {
+    fn start(&mut self, _container: &mut Container, _out: &mut BytesMut) {
         self.begun = false;
     }
 
-    fn write(&mut self, events: &[Event], out: &mut BytesMut) -> Result<(), SerializeError> {
+    fn write(
+        &mut self,
+        events: &[Event],
+        container: &mut Container,
+        out: &mut BytesMut,
+    ) -> Result<(), SerializeError> {
         if let (false, Some(first)) = (self.begun, events.first()) {
             let schema = self.schema_of(first);
             let schema = schema.map_err(|reason| SerializeError { index: 0, reason })?;
-            self.container.start(&schema, out);
+            container.start(&schema, out);
             self.begun = true;
         }
         for event in events {
-            self.container.append(|block| block.put_slice(&event.body), out);
+            container.append(|block| block.put_slice(&event.body), out);
         }
         Ok(())
-    }
-
-    fn flush(&mut self, out: &mut BytesMut) {
-        self.container.end_block(out);
-    }
-
-    fn finish(&mut self, out: &mut BytesMut) {
-        self.container.end_block(out);
-    }
-
-    fn reopens(&self) -> bool {
-        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use splashdam_core::Role;
+    use splashdam_core::{Role, Serializer, Start};
     use splashdam_testkit::{context, contract};
 
     async fn open(keys: &str) -> Result<AvroBody, String> {

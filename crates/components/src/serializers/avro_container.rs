@@ -11,7 +11,7 @@ use flate2::Crc;
 use flate2::write::DeflateEncoder;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::Context;
+use splashdam_core::{Context, Event, SerializeError, Serializer, Start};
 use tracing::warn;
 
 /// How the blocks of a file are compressed.
@@ -117,7 +117,7 @@ impl TryFrom<u32> for SyncInterval {
 
 /// Writes container files one after the other.
 #[derive(Debug)]
-pub(crate) struct Container {
+pub struct Container {
     codec: Option<Codec>,
     sync_interval_bytes: usize,
     sync_marker: [u8; 16],
@@ -189,6 +189,49 @@ impl Container {
         out.put_slice(&self.sync_marker);
         self.block.clear();
         self.count = 0;
+    }
+}
+
+/// What goes into container files.
+pub trait Data: Send + 'static {
+    /// A new file begins.
+    fn start(&mut self, container: &mut Container, out: &mut BytesMut);
+    /// Appends a datum for each event, or fails before the first.
+    fn write(
+        &mut self,
+        events: &[Event],
+        container: &mut Container,
+        out: &mut BytesMut,
+    ) -> Result<(), SerializeError>;
+}
+
+/// A serializer that writes container files. The end of each batch ends a block, so that readers
+/// see every delivered event.
+#[derive(Debug)]
+pub struct ContainerFile<D> {
+    pub(crate) container: Container,
+    pub(crate) data: D,
+}
+
+impl<D: Data> Serializer for ContainerFile<D> {
+    fn start(&mut self, out: &mut BytesMut, _start: Start) {
+        self.data.start(&mut self.container, out);
+    }
+
+    fn write(&mut self, events: &[Event], out: &mut BytesMut) -> Result<(), SerializeError> {
+        self.data.write(events, &mut self.container, out)
+    }
+
+    fn flush(&mut self, out: &mut BytesMut) {
+        self.container.end_block(out);
+    }
+
+    fn finish(&mut self, out: &mut BytesMut) {
+        self.container.end_block(out);
+    }
+
+    fn reopens(&self) -> bool {
+        false
     }
 }
 

@@ -9,12 +9,12 @@
 use bytes::BytesMut;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::{
-    Component, Context, Event, Facts, OpenError, SerializeError, Serializer, Start,
-};
+use splashdam_core::{Component, Context, Event, Facts, OpenError, SerializeError};
 
 pub use super::avro_container::SyncInterval;
-use super::avro_container::{Codec, Container, check_codec, put_bytes, put_long};
+use super::avro_container::{
+    Codec, Container, ContainerFile, Data, check_codec, put_bytes, put_long,
+};
 
 /// The schema as Flume writes it into the file, byte for byte.
 const SCHEMA: &str = r#"{"type":"record","name":"Event","fields":[{"name":"headers","type":{"type":"map","values":"string"}},{"name":"body","type":"bytes"}]}"#;
@@ -37,11 +37,12 @@ impl Default for Config {
     }
 }
 
-/// The serializer.
+/// Events as records.
 #[derive(Debug)]
-pub struct AvroEvent {
-    container: Container,
-}
+pub struct Records;
+
+/// The serializer.
+pub type AvroEvent = ContainerFile<Records>;
 
 impl Component for AvroEvent {
     const TYPE: &'static str = "avro_event";
@@ -53,7 +54,8 @@ impl Component for AvroEvent {
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         let Config { sync_interval_bytes, compression_codec } = config;
-        Ok(AvroEvent { container: Container::new(&compression_codec, sync_interval_bytes, &cx) })
+        let container = Container::new(&compression_codec, sync_interval_bytes, &cx);
+        Ok(ContainerFile { container, data: Records })
     }
 
     fn facts(config: &Config) -> Facts {
@@ -68,28 +70,21 @@ impl Component for AvroEvent {
     }
 }
 
-impl Serializer for AvroEvent {
-    fn start(&mut self, out: &mut BytesMut, _start: Start) {
-        self.container.start(SCHEMA, out);
+impl Data for Records {
+    fn start(&mut self, container: &mut Container, out: &mut BytesMut) {
+        container.start(SCHEMA, out);
     }
 
-    fn write(&mut self, events: &[Event], out: &mut BytesMut) -> Result<(), SerializeError> {
+    fn write(
+        &mut self,
+        events: &[Event],
+        container: &mut Container,
+        out: &mut BytesMut,
+    ) -> Result<(), SerializeError> {
         for event in events {
-            self.container.append(|block| encode(event, block), out);
+            container.append(|block| encode(event, block), out);
         }
         Ok(())
-    }
-
-    fn flush(&mut self, out: &mut BytesMut) {
-        self.container.end_block(out);
-    }
-
-    fn finish(&mut self, out: &mut BytesMut) {
-        self.container.end_block(out);
-    }
-
-    fn reopens(&self) -> bool {
-        false
     }
 }
 

@@ -5,59 +5,41 @@
 //! [`crate::java_map`]. Text is UTF-8, where Flume takes the platform's charset.
 
 use bytes::{BufMut, BytesMut};
-use splashdam_core::{Component, Context, Event, OpenError, SerializeError, Serializer, Start};
-
-use crate::java_map;
+use splashdam_core::Event;
 
 /// The keys are those of `text`.
 pub use super::text::Config;
+use super::text::{Lead, Lines};
+use crate::java_map;
+
+/// The headers and a blank.
+#[derive(Debug)]
+pub enum Headers {}
 
 /// The serializer.
-#[derive(Debug)]
-pub struct HeaderAndText {
-    config: Config,
-}
+pub type HeaderAndText = Lines<Headers>;
 
-impl Component for HeaderAndText {
+impl Lead for Headers {
     const TYPE: &'static str = "header_and_text";
     const ALIASES: &'static [&'static str] = &[
         "org.apache.flume.serialization.HeaderAndBodyTextEventSerializer$Builder",
         "org.apache.flume.serialization.HeaderAndBodyTextEventSerializer",
     ];
-    type Config = Config;
 
-    async fn open(config: Config, _cx: Context) -> Result<Self, OpenError> {
-        Ok(HeaderAndText { config })
-    }
-}
-
-impl Serializer for HeaderAndText {
-    fn start(&mut self, _out: &mut BytesMut, _start: Start) {}
-
-    fn write(&mut self, events: &[Event], out: &mut BytesMut) -> Result<(), SerializeError> {
-        let line = |event: &Event| java_map::printed_len(&event.headers) + event.body.len() + 2;
-        out.reserve(events.iter().map(line).sum());
-        for event in events {
-            java_map::print(&event.headers, out);
-            out.put_u8(b' ');
-            out.extend_from_slice(&event.body);
-            if self.config.append_newline {
-                out.put_u8(b'\n');
-            }
-        }
-        Ok(())
+    fn len_bytes(event: &Event) -> usize {
+        java_map::printed_len(&event.headers) + 1
     }
 
-    fn finish(&mut self, _out: &mut BytesMut) {}
-
-    fn reopens(&self) -> bool {
-        true
+    fn write(event: &Event, out: &mut BytesMut) {
+        java_map::print(&event.headers, out);
+        out.put_u8(b' ');
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use splashdam_core::Serializer;
     use splashdam_testkit::contract;
 
     #[tokio::test]
@@ -72,7 +54,7 @@ mod tests {
             let mut event = Event::new(body);
             event.headers = headers.iter().map(|name| (*name, "v")).collect();
             let mut out = BytesMut::new();
-            let mut serializer = HeaderAndText { config: Config { append_newline } };
+            let mut serializer = HeaderAndText::new(Config { append_newline });
             serializer.write(&[event], &mut out).unwrap();
             assert_eq!(out, want);
         };

@@ -3,6 +3,8 @@
 //! Flume's class: `org.apache.flume.serialization.BodyTextEventSerializer`. A newline within a
 //! body is written as it is, as in Flume.
 
+use std::marker::PhantomData;
+
 use bytes::{BufMut, BytesMut};
 use serde::Deserialize;
 use splashdam_core::{Component, Context, Event, OpenError, SerializeError, Serializer, Start};
@@ -21,32 +23,71 @@ impl Default for Config {
     }
 }
 
-/// The serializer.
-#[derive(Debug)]
-pub struct Text {
-    config: Config,
+/// What stands on a line before the body, which is all that serializers of lines differ in.
+pub trait Lead: 'static {
+    /// The type of the serializer.
+    const TYPE: &'static str;
+    /// Flume's classes.
+    const ALIASES: &'static [&'static str];
+
+    /// How many bytes [`Lead::write`] appends, at least.
+    fn len_bytes(event: &Event) -> usize;
+    /// Appends it.
+    fn write(event: &Event, out: &mut BytesMut);
 }
 
-impl Component for Text {
+/// A serializer of lines.
+#[derive(Debug)]
+pub struct Lines<L> {
+    config: Config,
+    lead: PhantomData<fn() -> L>,
+}
+
+/// Nothing: bodies only.
+#[derive(Debug)]
+pub enum Nothing {}
+
+/// The serializer.
+pub type Text = Lines<Nothing>;
+
+impl Lead for Nothing {
     const TYPE: &'static str = "text";
     const ALIASES: &'static [&'static str] = &[
         "org.apache.flume.serialization.BodyTextEventSerializer$Builder",
         "org.apache.flume.serialization.BodyTextEventSerializer",
     ];
-    type Config = Config;
 
-    async fn open(config: Config, _cx: Context) -> Result<Self, OpenError> {
-        Ok(Text { config })
+    fn len_bytes(_event: &Event) -> usize {
+        0
+    }
+
+    fn write(_event: &Event, _out: &mut BytesMut) {}
+}
+
+impl<L> Lines<L> {
+    pub(super) fn new(config: Config) -> Self {
+        Lines { config, lead: PhantomData }
     }
 }
 
-impl Serializer for Text {
+impl<L: Lead> Component for Lines<L> {
+    const TYPE: &'static str = L::TYPE;
+    const ALIASES: &'static [&'static str] = L::ALIASES;
+    type Config = Config;
+
+    async fn open(config: Config, _cx: Context) -> Result<Self, OpenError> {
+        Ok(Lines::new(config))
+    }
+}
+
+impl<L: Lead> Serializer for Lines<L> {
     fn start(&mut self, _out: &mut BytesMut, _start: Start) {}
 
     fn write(&mut self, events: &[Event], out: &mut BytesMut) -> Result<(), SerializeError> {
         // Room for all of it at once: the loop then only copies.
-        out.reserve(events.iter().map(|event| event.body.len() + 1).sum());
+        out.reserve(events.iter().map(|event| L::len_bytes(event) + event.body.len() + 1).sum());
         for event in events {
+            L::write(event, out);
             out.extend_from_slice(&event.body);
             if self.config.append_newline {
                 out.put_u8(b'\n');
@@ -76,7 +117,7 @@ mod tests {
     #[test]
     fn writes_bodies_as_they_are() {
         let check = |append_newline: bool, want: &[u8]| {
-            let mut text = Text { config: Config { append_newline } };
+            let mut text = Text::new(Config { append_newline });
             let events = [Event::new("a"), Event::new(""), Event::new(&b"\xff\r\n"[..])];
             let mut out = BytesMut::new();
             text.start(&mut out, Start::Created);
@@ -87,6 +128,6 @@ mod tests {
         };
         check(true, b"a\n\n\xff\r\n\n");
         check(false, b"a\xff\r\n");
-        assert!(Text { config: Config::default() }.reopens());
+        assert!(Text::new(Config::default()).reopens());
     }
 }

@@ -272,11 +272,11 @@ impl FileRoll {
         }
     }
 
+    /// Encodes where blocking is allowed as well: to compress a large batch takes seconds. The
+    /// copy of the batch holds the same bytes.
     async fn write(&mut self, batch: &Batch) -> Result<(), DeliverError> {
-        if let Some(writer) = &mut self.writer {
-            writer.serialize(batch.events()).map_err(DeliverError::fail_over)?;
-        }
-        let written = self.on_disk(Writer::append).await?;
+        let batch = batch.clone();
+        let written = self.on_disk(move |writer| writer.write(batch.events())).await?;
         written.map_err(|error: FileError| DeliverError::fail_over(error))
     }
 }

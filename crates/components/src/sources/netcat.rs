@@ -11,7 +11,8 @@
 //!
 //! Flume puts each line in a transaction of its own. Here lines that arrive together share one, of
 //! up to 100 lines or what the channel takes; each is answered all the same, in order, and when the
-//! channel refuses, `FAILED` goes out for each line of that transaction. Connections are limited by
+//! channel refuses, `FAILED` goes out for each line of that transaction; lines that a stop comes
+//! before are not put and not answered. Connections are limited by
 //! `maxConnections`; while a channel makes a line wait, its connection is not read.
 
 mod connection;
@@ -26,9 +27,9 @@ use splashdam_core::{
     Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::charset::Charset;
 use connection::Service;
@@ -142,7 +143,7 @@ impl Source for Netcat {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let Netcat { config, cx, listener } = self;
         let most = config.max_connections.get();
-        let service = Arc::new(Service::new(&config, cx.name.clone(), out, stop.clone()));
+        let service = Arc::new(Service::new(&config, &cx, out, stop.clone()));
         let mut connections = JoinSet::new();
         let (mut accepting, mut crowd) = (Trouble::new(), Trouble::new());
         loop {
@@ -153,7 +154,10 @@ impl Source for Netcat {
             let accepted = tokio::select! {
                 biased;
                 () = stop.wait() => break,
-                Some(_) = connections.join_next() => continue,
+                Some(ended) = connections.join_next() => {
+                    report(&cx, &ended);
+                    continue;
+                }
                 accepted = listener.accept(), if !full => accepted,
             };
             match accepted {
@@ -175,8 +179,17 @@ impl Source for Netcat {
             }
         }
         drop(listener);
-        while connections.join_next().await.is_some() {}
+        while let Some(ended) = connections.join_next().await {
+            report(&cx, &ended);
+        }
         Ok(())
+    }
+}
+
+/// Says that a connection ended by a panic: a mistake of ours that cost its client the connection.
+fn report(cx: &Context, ended: &Result<(), JoinError>) {
+    if let Err(panicked) = ended {
+        error!(component = %cx.title(), %panicked, "a connection ended by a panic, which is a bug to report; its client has to connect again");
     }
 }
 

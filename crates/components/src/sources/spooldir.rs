@@ -30,6 +30,7 @@ mod spooler;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -38,13 +39,14 @@ use splashdam_core::{
     Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::gave_up;
 use crate::charset::{Charset, OnMalformed};
 use crate::deserializers::{BATCH_BYTES, Choice};
 use name_pattern::NamePattern;
+use progress::SYNC_EVERY;
 use spooler::{Spooler, Step};
 
 /// The first wait after a channel refused; the longest is `maxBackoff`.
@@ -293,9 +295,26 @@ impl Source for SpoolDir {
                     match step {
                         Step::Idle => poll,
                         Step::Batch(batch) => {
-                            if let Err(e) = out.put_patiently(batch, &stop, FIRST_RETRY, most).await
-                            {
-                                return gave_up(e, &stop);
+                            let mut put = pin!(out.put_patiently(batch, &stop, FIRST_RETRY, most));
+                            let put = match timeout(SYNC_EVERY, &mut put).await {
+                                Ok(put) => put,
+                                // It waits for a channel, which may take long: what was put
+                                // before must not wait for its sync as long.
+                                Err(_) => {
+                                    let (put, synced) =
+                                        tokio::join!(put, blocking(spooler, Spooler::sync));
+                                    let (back, synced) = synced?;
+                                    spooler = back;
+                                    if let Err(error) = synced
+                                        && trouble.happened(cx.world.instant(), &error).is_some()
+                                    {
+                                        warn!(component = %cx.title(), "{error}");
+                                    }
+                                    put
+                                }
+                            };
+                            if let Err(error) = put {
+                                return gave_up(error, &stop);
                             }
                             spooler.delivered();
                             continue;

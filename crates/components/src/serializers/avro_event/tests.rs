@@ -1,7 +1,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use splashdam_core::Role;
+use splashdam_core::{Role, Serializer, Start};
 use splashdam_testkit::{context, contract};
 
 use super::*;

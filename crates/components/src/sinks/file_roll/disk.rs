@@ -9,7 +9,7 @@ use std::path::Path;
 pub(super) trait Disk: Send + Sync {
     /// Makes a file that was not there and opens it for appending.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
-    /// Makes a directory, and those above it, where there is none.
+    /// Makes one directory below another that is there.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
@@ -37,7 +37,7 @@ impl Disk for RealDisk {
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        std::fs::create_dir(path)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

@@ -260,6 +260,24 @@ async fn a_directory_is_made_on_request_and_only_at_the_start() {
 }
 
 #[tokio::test]
+async fn directories_that_are_made_are_made_for_good() {
+    for (sync, want) in [("never", 0), ("roll", 3), ("batch", 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = BadDisk::default();
+        let below = dir.path().join("a/b").display().to_string();
+        let keys = format!("sink.directory = {below}\nsink.createDirectory = true");
+        let keys = format!("{keys}\nsink.sync = {sync}");
+        let config: Config = Section::parse(&keys).read().into_result().unwrap();
+        for (opened, want) in [("first", want), ("again", want.min(1))] {
+            let sink = FileRoll::open_on(Arc::new(disk.clone()), config.clone(), context()).await;
+            sink.unwrap().close().await.unwrap();
+            let synced = std::mem::take(&mut disk.script().directories_synced);
+            assert_eq!(synced, want, "{sync}, {opened}: the names of a, of b, and of the file");
+        }
+    }
+}
+
+#[tokio::test]
 async fn short_writes_are_carried_on() {
     let dir = tempfile::tempdir().unwrap();
     let disk = BadDisk::default();
@@ -357,7 +375,7 @@ async fn while_no_new_file_can_be_made_the_old_one_goes_on() {
 #[tokio::test]
 async fn files_are_synced_as_told() {
     for (sync, batches, closed, directories) in
-        [("never", 0, 0, 0), ("roll", 0, 1, 0), ("BATCH", 2, 3, 1)]
+        [("never", 0, 0, 0), ("roll", 0, 1, 1), ("BATCH", 2, 3, 1)]
     {
         let dir = tempfile::tempdir().unwrap();
         let disk = BadDisk::default();
@@ -428,6 +446,69 @@ async fn a_delivery_cut_short_does_not_panic_later() {
     assert!(error.contains("cut short"), "{error}");
     sink.tick().await.unwrap();
     sink.close().await.unwrap();
+}
+
+/// Keeps the thread that it was last used on.
+struct Witness(Arc<Mutex<Option<std::thread::ThreadId>>>);
+
+impl splashdam_core::Serializer for Witness {
+    fn start(&mut self, _out: &mut BytesMut, _start: splashdam_core::Start) {}
+    fn write(
+        &mut self,
+        _events: &[Event],
+        out: &mut BytesMut,
+    ) -> Result<(), splashdam_core::SerializeError> {
+        *self.0.lock().unwrap() = Some(std::thread::current().id());
+        out.extend_from_slice(b"seen");
+        Ok(())
+    }
+    fn finish(&mut self, _out: &mut BytesMut) {}
+    fn reopens(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn events_are_encoded_where_blocking_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = contract::open_sink::<FileRoll>(&keys(&dir, ""), context()).await;
+    let seen = Arc::default();
+    sink.writer.as_mut().unwrap().serializer = Box::new(Witness(Arc::clone(&seen)));
+    deliver(&mut sink, &["one"]).await.unwrap();
+    assert_eq!(contents(&dir), ["seen"]);
+    let thread = seen.lock().unwrap().take().unwrap();
+    assert_ne!(thread, std::thread::current().id(), "compression may take seconds");
+}
+
+/// Not a check but a measurement: `cargo test --release -- --ignored --nocapture file_roll`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn speed() {
+    for (serializer, batch_events) in [("TEXT", 100), ("TEXT", 1000), ("AVRO_EVENT", 1000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let more = format!("sink.rollInterval = 0\nsink.serializer = {serializer}");
+        let mut sink = contract::open_sink::<FileRoll>(&keys(&dir, &more), context()).await;
+        let event = || {
+            let mut event = Event::new(vec![b'x'; 200]);
+            event.headers.insert("host", "mill.example.org");
+            event
+        };
+        let batch: Batch = (0..batch_events).map(|_| event()).collect();
+        let rounds = 1_000_000 / batch_events;
+        let start = Instant::now();
+        for _ in 0..rounds {
+            sink.deliver(&batch).await.unwrap();
+        }
+        let nanos = start.elapsed().as_nanos() / (rounds * batch_events) as u128;
+        println!("{serializer}, batches of {batch_events}: {nanos} ns an event");
+        let start = Instant::now();
+        for _ in 0..rounds {
+            drop(std::hint::black_box(batch.clone()));
+        }
+        let nanos = start.elapsed().as_nanos() / (rounds * batch_events) as u128;
+        println!("of which the copy of the batch: {nanos} ns");
+        sink.close().await.unwrap();
+    }
 }
 
 #[test]

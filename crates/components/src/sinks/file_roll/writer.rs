@@ -47,6 +47,9 @@ pub(super) enum FileError {
     /// No new file.
     #[error("cannot create {}: {error}; {}", path.display(), advice(error, path))]
     Create { path: PathBuf, error: io::Error },
+    /// The serializer refused an event.
+    #[error(transparent)]
+    Serialize(#[from] SerializeError),
     /// Every name that was tried is taken.
     #[error("{MOST_NAMES} file names up to {} are taken; clear the directory", .0.display())]
     NoFreeName(PathBuf),
@@ -86,11 +89,34 @@ fn advice(error: &io::Error, path: &Path) -> String {
 }
 
 impl Writer {
-    /// Makes the directory and those above it.
+    /// Makes the directory and those above it, each of them for good unless `sink.sync` is `never`.
     pub(super) fn create_directory(&self) -> Result<(), FileError> {
-        let path = &self.directory;
-        let made = self.disk.create_directory(path);
-        made.map_err(|error| FileError::Create { path: path.clone(), error })
+        let mut missing = Vec::new();
+        for path in self.directory.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            if path.is_dir() {
+                break;
+            }
+            missing.push(path);
+        }
+        for path in missing.into_iter().rev() {
+            let made = match self.disk.create_directory(path) {
+                // Somebody else was quicker; is it a file, then making what is below it tells.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made,
+            };
+            made.and_then(|()| self.sync_names(path))
+                .map_err(|error| FileError::Create { path: path.to_owned(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Makes the name of `path` durable, if anything is to be.
+    fn sync_names(&self, path: &Path) -> io::Result<()> {
+        if self.sync == SyncWhen::Never {
+            return Ok(());
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.disk.sync_directory(parent.unwrap_or(Path::new(".")))
     }
 
     /// Ends the current file and begins the next. When no new file can be made, the current one
@@ -109,8 +135,14 @@ impl Writer {
         self.metrics.connections_failed.add(1);
     }
 
-    /// Turns events into bytes in the buffer; does not block. A file must be open.
-    pub(super) fn serialize(&mut self, events: &[Event]) -> Result<(), SerializeError> {
+    /// Appends events to the file, all or none. A file must be open.
+    pub(super) fn write(&mut self, events: &[Event]) -> Result<(), FileError> {
+        self.serialize(events)?;
+        self.append()
+    }
+
+    /// Turns events into bytes in the buffer.
+    fn serialize(&mut self, events: &[Event]) -> Result<(), SerializeError> {
         self.buffer.clear();
         if self.current.as_ref().is_none_or(|current| current.len == 0) {
             self.serializer.start(&mut self.buffer, Start::Created);
@@ -126,7 +158,7 @@ impl Writer {
 
     /// Appends the buffer to the file, or leaves the file as it was. After an error that makes the
     /// file doubtful it is closed.
-    pub(super) fn append(&mut self) -> Result<(), FileError> {
+    fn append(&mut self) -> Result<(), FileError> {
         let Some(mut current) = self.current.take() else {
             // Only a caller that did not open one after an error comes here.
             return Err(FileError::NoFreeName(self.directory.clone()));
@@ -184,9 +216,7 @@ impl Writer {
         for _ in 0..MOST_NAMES {
             path = self.directory.join(self.names.next(self.world.now_millis()));
             let made = self.disk.create(&path).and_then(|output| {
-                if self.sync == SyncWhen::Batch {
-                    self.disk.sync_directory(&self.directory)?;
-                }
+                self.sync_names(&path)?;
                 Ok(output)
             });
             match made {

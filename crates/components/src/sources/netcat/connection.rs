@@ -5,10 +5,11 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use splashdam_core::{Batch, ChannelError, Event, Outlet, PutError, Size, Stop, Trouble};
+use splashdam_core::{
+    Batch, ChannelError, Context, Event, Outlet, PutError, Size, Stop, Trouble, World,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
@@ -26,6 +27,7 @@ const GROUP_LINES: usize = 100;
 pub(super) struct Service {
     pub(super) out: Outlet,
     name: Arc<str>,
+    world: Arc<dyn World>,
     stop: Stop,
     charset: Charset,
     max_chars: usize,
@@ -76,10 +78,11 @@ impl Drop for Counted<'_> {
 }
 
 impl Service {
-    pub(super) fn new(config: &Config, name: Arc<str>, out: Outlet, stop: Stop) -> Self {
+    pub(super) fn new(config: &Config, cx: &Context, out: Outlet, stop: Stop) -> Self {
         Service {
             out,
-            name,
+            name: cx.name.clone(),
+            world: cx.world.clone(),
             stop,
             charset: config.encoding,
             max_chars: config.max_line_length.get() as usize,
@@ -164,29 +167,24 @@ impl Service {
         }
     }
 
-    /// Puts lines in as few transactions as the channels allow; the answers for all of them.
+    /// Puts lines in as few transactions as the channels allow; the answers for all of them, or,
+    /// when a stop is asked for meanwhile, for those that were put.
     async fn put(&self, mut lines: Batch) -> Vec<u8> {
         let mut answers = Vec::new();
-        while !lines.is_empty() {
-            let group = lines.split_front(Size::events(self.group.load(Relaxed)));
+        while !lines.is_empty() && !self.stop.requested() {
+            let group = lines.split_front(self.group());
             let count = group.len();
-            // Interceptors edit what is put; what is put anew in smaller groups is the original.
-            let original = if count > 1 { group.clone() } else { Batch::default() };
             // A busy client must not keep a worker to itself.
             consume_budget().await;
-            match self.out.put(group).await {
-                Ok(()) => {
+            match self.put_group(group).await {
+                None => break,
+                Some(Ok(())) => {
                     self.settled();
                     if self.acks {
                         answers.extend_from_slice(&b"OK\n".repeat(count));
                     }
                 }
-                Err(error) if count > 1 && !error.retryable() => {
-                    self.group.fetch_min(largest_group(&error).clamp(1, count - 1), Relaxed);
-                    let rest = std::mem::replace(&mut lines, original);
-                    lines.append(rest);
-                }
-                Err(error) => {
+                Some(Err(error)) => {
                     self.refused(&error);
                     let reason = error.to_string().replace(['\r', '\n'], " ");
                     answers
@@ -195,6 +193,37 @@ impl Service {
             }
         }
         answers
+    }
+
+    /// Puts lines in one transaction, or in several when a channel turns out to take fewer. Those
+    /// are what interceptors left of the lines, so no answer is for a part of them: should one
+    /// transaction fail, all lines count as refused. `None` when a stop was asked for in between.
+    async fn put_group(&self, group: Batch) -> Option<Result<(), PutError>> {
+        let mut parts = vec![group];
+        while let Some(mut rest) = parts.pop() {
+            if self.stop.requested() {
+                return None;
+            }
+            let part = rest.split_front(self.group());
+            if !rest.is_empty() {
+                parts.push(rest);
+            }
+            match self.out.put(part).await {
+                Ok(()) => {}
+                Err(error) => match smaller_group(&error) {
+                    Some(events) => {
+                        self.group.fetch_min(events, Relaxed);
+                        parts.push(error.batch);
+                    }
+                    None => return Some(Err(error)),
+                },
+            }
+        }
+        Some(Ok(()))
+    }
+
+    fn group(&self) -> Size {
+        Size::events(self.group.load(Relaxed))
     }
 
     /// Sends answers. A client that does not read them is not read either; a stop leaves it
@@ -232,26 +261,28 @@ impl Service {
 
     fn refused(&self, error: &PutError) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.happened(Instant::now(), &error.to_string()).is_some() {
+        if trouble.happened(self.world.instant(), &error.to_string()).is_some() {
             warn!(component = %self.name, %error, "channels refuse lines; clients are answered FAILED");
         }
     }
 
     fn settled(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lasted) = trouble.ended(Instant::now()) {
+        if let Some(lasted) = trouble.ended(self.world.instant()) {
             info!(component = %self.name, ?lasted, "channels take lines again");
         }
     }
 }
 
-/// The smallest transaction that any of the refusing channels takes.
-fn largest_group(error: &PutError) -> usize {
+/// The smallest transaction that any of the refusing channels takes, if that is what it takes to
+/// put the events.
+fn smaller_group(error: &PutError) -> Option<usize> {
     let capacities = error.failures.iter().filter_map(|failure| match failure {
         ChannelError::TooLarge { capacity, .. } => Some(*capacity),
         _ => None,
     });
-    capacities.min().unwrap_or(1)
+    let most = error.batch.len().checked_sub(1).filter(|most| *most > 0)?;
+    capacities.min().map(|least| least.clamp(1, most))
 }
 
 /// Waits for bytes before it makes room for them. 0 is the end of the stream. Cancel-safe.

@@ -111,11 +111,33 @@ async fn a_channel_with_small_transactions_gets_small_ones() {
     let source = contract::open_source::<Netcat>(KEYS, cx()).await;
     let address = source.local_addr().unwrap();
     let (handle, stop) = Stop::new();
-    let task = tokio::spawn(source.run(outlet(memory.clone()), stop));
+    let out = outlet(memory.clone());
+    let task = tokio::spawn(source.run(out.clone(), stop));
     assert_eq!(talk(address, "x\n".repeat(500).as_bytes()).await, "OK\n".repeat(500));
     assert_eq!(memory.level().queued.events, 500);
+    assert_eq!(out.metrics().events_received.value(), 500);
+    assert_eq!(out.metrics().events_accepted.value(), 500);
     handle.stop();
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_one_full_channel_at_the_most() {
+    let keys = "capacity = 1\ntransactionCapacity = 1\nkeep-alive = 1";
+    let config = Section::parse(keys).read().into_result().unwrap();
+    let memory =
+        crate::channels::memory::Memory::open(config, context(Role::Channel)).await.unwrap();
+    let source = contract::open_source::<Netcat>(KEYS, cx()).await;
+    let address = source.local_addr().unwrap();
+    let (handle, stop) = Stop::new();
+    let task = tokio::spawn(source.run(outlet(memory.clone()), stop));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&b"x\n".repeat(50)).await.unwrap();
+    while memory.level().queued.events == 0 {
+        tokio::task::yield_now().await;
+    }
+    handle.stop();
+    timeout(Duration::from_secs(10), task).await.expect("it stops soon").unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -38,14 +38,14 @@ pub(super) enum Unfinished {
 }
 
 impl Finish {
-    /// Finishes a file that was opened as `print`. Returns the directory that has to be synced for
-    /// it to outlive a crash of the machine.
+    /// Finishes a file that was opened as `print`. Returns the directories that have to be synced
+    /// for it to outlive a crash of the machine.
     pub(super) fn apply(
         self,
         rules: &Rules,
         relative: &Path,
         print: &Print,
-    ) -> Result<PathBuf, Unfinished> {
+    ) -> Result<Vec<PathBuf>, Unfinished> {
         let path = rules.root.join(relative);
         match fs::metadata(&path) {
             Ok(metadata) if Print::of(&metadata) == *print => {}
@@ -53,6 +53,7 @@ impl Finish {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unfinished::Gone),
             Err(error) => return Err(error.into()),
         }
+        let mut unsynced = Vec::new();
         let changed = match self {
             Finish::Rename => {
                 let target = rules.finished(relative);
@@ -65,11 +66,12 @@ impl Finish {
             }
             Finish::Note => {
                 let note = rules.note(relative).unwrap_or(path);
-                create_note(&note)?;
+                create_note(&note, &mut unsynced)?;
                 note
             }
         };
-        Ok(changed.parent().unwrap_or(&rules.root).to_owned())
+        unsynced.push(changed.parent().unwrap_or(&rules.root).to_owned());
+        Ok(unsynced)
     }
 }
 
@@ -87,11 +89,37 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), Unfinished> {
     }
 }
 
-/// One that is there already says the same.
-fn create_note(note: &Path) -> io::Result<()> {
-    if let Some(parent) = note.parent() {
-        fs::create_dir_all(parent)?;
+/// One that is there already says the same. Directories that get a new one go to `unsynced`.
+fn create_note(note: &Path, unsynced: &mut Vec<PathBuf>) -> io::Result<()> {
+    let above = note.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+    let missing: Vec<_> = above.take_while(|path| !path.is_dir()).collect();
+    for path in missing.into_iter().rev() {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => unsynced.extend(path.parent().map(Path::to_owned)),
+        }
     }
     OpenOptions::new().write(true).create(true).truncate(false).open(note)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_names_the_directories_that_it_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |note: &str, want: &[&str]| {
+            let mut unsynced = Vec::new();
+            create_note(&dir.path().join(note), &mut unsynced).unwrap();
+            let want: Vec<_> = want.iter().map(|path| dir.path().join(path)).collect();
+            assert_eq!(unsynced, want, "{note}");
+            assert!(dir.path().join(note).is_file());
+        };
+        check("x", &[]);
+        check("a/b/x", &["", "a"]);
+        check("a/b/y", &[]);
+        check("a/c/x", &["a"]);
+    }
 }

@@ -14,11 +14,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use splashdam_core::Random;
+use tracing::warn;
 
 use super::avro_container::{Header, SYNC_BYTES, encode_long_block, last_long};
 
 /// Flume's name.
 pub(super) const META: &str = ".flumespool-main.meta";
+/// Where the last progress file that could not be understood is kept.
+const DAMAGED: &str = ".flumespool-damaged.meta";
 /// Bytes that are read of the start and of the end of a progress file.
 const LOOK_BYTES: u64 = 64 * 1024;
 /// The most that a crash of the machine undoes, one commit apart.
@@ -42,8 +45,22 @@ pub(super) struct Progress {
     unsynced_since: Option<Instant>,
     /// Whether the progress file has its name for good.
     durable: bool,
+    /// Whether some progress of this file was ever durable.
+    worthy: bool,
+    /// The position that was written down last.
+    committed: Option<u64>,
     /// What was read back.
     resumed: Option<u64>,
+}
+
+/// What there is of a progress file.
+#[derive(Debug)]
+enum Look {
+    /// None, or an empty one.
+    Nothing,
+    Found(Found),
+    /// One that cannot be understood.
+    Damaged,
 }
 
 /// What a progress file says.
@@ -76,12 +93,21 @@ impl Progress {
             in_main: false,
             unsynced_since: None,
             durable: false,
+            worthy: false,
+            committed: None,
             resumed: None,
         };
         let (main, aside) = (dir.join(META), aside_path(dir, &progress.file));
         progress.keep_others(&main)?;
         for path in [&main, &aside] {
-            let Some(found) = look(path)? else { continue };
+            let found = match look(path)? {
+                Look::Found(found) => found,
+                Look::Nothing => continue,
+                Look::Damaged => {
+                    keep_damaged(dir, path)?;
+                    continue;
+                }
+            };
             let same = found.file == progress.file
                 && found.inode.is_none_or(|inode| inode == progress.inode);
             if same && let Some(position) = found.position.filter(|at| *at <= metadata.len()) {
@@ -93,14 +119,16 @@ impl Progress {
         Ok(progress)
     }
 
-    /// Moves another file's progress out of the way: its turn may come again.
+    /// Moves another file's progress out of the way: its turn may come again. Only that of a file
+    /// that is known to be gone goes with it.
     fn keep_others(&self, main: &Path) -> io::Result<()> {
         match look(main)? {
-            Some(found) if found.file == self.file => Ok(()),
-            Some(found) if Path::new(&found.file).exists() => {
+            Look::Found(found) if found.file == self.file => Ok(()),
+            Look::Found(found) if Path::new(&found.file).try_exists().unwrap_or(true) => {
                 fs::rename(main, aside_path(&self.dir, &found.file))
             }
-            _ => remove(main),
+            Look::Damaged => keep_damaged(&self.dir, main),
+            Look::Found(_) | Look::Nothing => remove(main),
         }
     }
 
@@ -111,16 +139,11 @@ impl Progress {
 
     /// Writes `position` down. Should it fail, nothing is lost: it can be tried again.
     pub(super) fn commit(&mut self, position: u64, now: Instant) -> io::Result<()> {
-        let position = i64::try_from(position).unwrap_or(i64::MAX);
-        let block = encode_long_block(position, self.sync);
         match &mut self.open {
-            None => {
-                self.open = Some(self.begin(&block)?);
-                self.in_main = true;
-            }
+            None => self.open = Some(self.begin(position)?),
             Some(open) => {
                 let end = open.metadata()?.len();
-                if let Err(error) = open.write_all(&block) {
+                if let Err(error) = open.write_all(&block(position, self.sync)) {
                     // A torn block would hide those after it. Begun anew if even this fails.
                     if open.set_len(end).is_err() {
                         self.open = None;
@@ -129,21 +152,27 @@ impl Progress {
                 }
             }
         }
+        self.committed = Some(position);
         let since = *self.unsynced_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= SYNC_EVERY { self.sync() } else { Ok(()) }
     }
 
     /// Makes what was committed durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        let (Some(open), Some(_)) = (&self.open, self.unsynced_since) else { return Ok(()) };
-        if let Err(error) = open.sync_data() {
-            // Whether it is there is unknown from now on: the next commit begins it anew.
-            self.open = None;
-            return Err(error);
-        }
+        let (Some(position), Some(_)) = (self.committed, self.unsynced_since) else {
+            return Ok(());
+        };
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin(position)?,
+        };
+        // Should it fail, whether it is there is unknown from now on: the next try begins it anew.
+        open.sync_data()?;
+        self.open = Some(open);
         if !self.durable {
             sync_dir(&self.dir)?;
             self.durable = true;
+            self.worthy = true;
         }
         self.unsynced_since = None;
         Ok(())
@@ -151,12 +180,12 @@ impl Progress {
 
     /// Whether a crash of the machine would leave this progress.
     pub(super) fn outlives_the_machine(&self) -> bool {
-        self.durable || self.resumed.is_some()
+        self.worthy || self.resumed.is_some()
     }
 
     /// Replaces the progress file. A crash of the machine before the first sync may leave an empty
     /// one, which says nothing: the file was begun a moment ago and is begun again.
-    fn begin(&self, block: &[u8]) -> io::Result<File> {
+    fn begin(&mut self, position: u64) -> io::Result<File> {
         let metadata = [
             ("avro.schema", SCHEMA.as_bytes()),
             ("file", self.file.as_bytes()),
@@ -166,12 +195,14 @@ impl Progress {
         remove(&temporary)?;
         let mut file = OpenOptions::new().append(true).create_new(true).open(&temporary)?;
         file.write_all(&Header::encode(&metadata, self.sync))?;
-        file.write_all(block)?;
+        file.write_all(&block(position, self.sync))?;
         if self.outlives_the_machine() {
             // What it replaces may be worth more than a moment.
             file.sync_all()?;
         }
         fs::rename(&temporary, self.dir.join(META))?;
+        self.in_main = true;
+        self.durable = false;
         Ok(file)
     }
 
@@ -202,6 +233,22 @@ fn aside_path(dir: &Path, file: &str) -> PathBuf {
     dir.join(format!(".flumespool-aside-{hash:016x}.meta"))
 }
 
+/// Puts a progress file that cannot be understood where somebody can look at it. One is kept.
+fn keep_damaged(dir: &Path, path: &Path) -> io::Result<()> {
+    let kept = dir.join(DAMAGED);
+    fs::rename(path, &kept)?;
+    warn!(
+        "the progress file {} is damaged; the file that it was about is read again from its start. It is kept as {} until the next one",
+        path.display(),
+        kept.display()
+    );
+    Ok(())
+}
+
+fn block(position: u64, sync: [u8; SYNC_BYTES]) -> Vec<u8> {
+    encode_long_block(i64::try_from(position).unwrap_or(i64::MAX), sync)
+}
+
 /// Makes changes of names in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -221,10 +268,11 @@ fn sync_marker(random: &Random) -> [u8; SYNC_BYTES] {
     sync
 }
 
-/// Reads a progress file; `None` where there is none, or nothing that can be used.
-fn look(path: &Path) -> io::Result<Option<Found>> {
+/// Reads a progress file. An empty one is what a crash of the machine leaves of one begun a moment
+/// before.
+fn look(path: &Path) -> io::Result<Look> {
     let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Nothing),
         file => file?,
     };
     let mut head = Vec::new();
@@ -236,7 +284,10 @@ fn look(path: &Path) -> io::Result<Option<Found>> {
         file.seek(SeekFrom::Start(tail_at))?;
         file.take(LOOK_BYTES).read_to_end(&mut tail)?;
     }
-    Ok(understand(&head, &tail))
+    if head.is_empty() {
+        return Ok(Look::Nothing);
+    }
+    Ok(understand(&head, &tail).map_or(Look::Damaged, Look::Found))
 }
 
 /// What the first bytes of a progress file say together with its last, which are empty when the
@@ -316,6 +367,73 @@ mod tests {
         fs::write(dir.join("new"), "12345").unwrap();
         fs::rename(dir.join("new"), &one).unwrap();
         assert_eq!(progress(dir, &one).resumed(), None);
+    }
+
+    #[test]
+    fn progress_of_a_file_that_may_be_there_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let loops = dir.join("loop");
+        let check = |lost: &Path, kept: bool| {
+            let other = dir.join("other");
+            fs::write(&other, "12345").unwrap();
+            let mut writing = progress(dir, &other);
+            writing.file = lost.display().to_string();
+            writing.commit(3, Instant::now()).unwrap();
+            drop(writing);
+            progress(dir, &other);
+            let aside = aside_path(dir, &lost.display().to_string());
+            assert_eq!(aside.exists(), kept, "{}", lost.display());
+            assert!(!dir.join(META).exists());
+        };
+        check(&dir.join("gone"), false);
+        // Whether it is there cannot be told, as on a server that does not answer.
+        std::os::unix::fs::symlink(&loops, &loops).unwrap();
+        check(&loops.join("file"), true);
+    }
+
+    #[test]
+    fn a_damaged_progress_file_is_kept_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, file) = (dir.path(), dir.path().join("data"));
+        fs::write(&file, "12345").unwrap();
+        let aside = aside_path(dir, &file.display().to_string());
+        for path in [dir.join(META), aside] {
+            fs::write(&path, b"").unwrap();
+            assert_eq!(progress(dir, &file).resumed(), None);
+            assert!(!dir.join(DAMAGED).exists(), "an empty one says nothing");
+            fs::write(&path, b"Obj\x01damage").unwrap();
+            assert_eq!(progress(dir, &file).resumed(), None);
+            assert_eq!(fs::read(dir.join(DAMAGED)).unwrap(), b"Obj\x01damage");
+            fs::remove_file(dir.join(DAMAGED)).unwrap();
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_new_progress_file_gets_its_name_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, file) = (dir.path(), dir.path().join("data"));
+        fs::write(&file, "12345").unwrap();
+        let mut writing = progress(dir, &file);
+        let now = Instant::now();
+        writing.commit(1, now).unwrap();
+        writing.sync().unwrap();
+        assert!(writing.durable && writing.unsynced_since.is_none());
+        // As after a failed sync.
+        writing.commit(2, now).unwrap();
+        writing.open = None;
+        writing.commit(3, now).unwrap();
+        assert!(!writing.durable, "its name is a new one");
+        assert!(writing.outlives_the_machine());
+        writing.sync().unwrap();
+        assert!(writing.durable);
+        // A sync alone brings back what a failed one made doubtful.
+        writing.commit(4, now).unwrap();
+        writing.open = None;
+        fs::remove_file(dir.join(META)).unwrap();
+        writing.sync().unwrap();
+        assert_eq!(progress(dir, &file).resumed(), Some(4));
     }
 
     #[test]

@@ -67,6 +67,8 @@ struct Current {
     headers: Headers,
     /// Whether nothing of it was read yet, now or before.
     fresh: bool,
+    /// Whether it was renamed, deleted or noted, and only its progress is still there.
+    finished: bool,
 }
 
 /// A file that is left alone.
@@ -174,6 +176,11 @@ impl Spooler {
     /// Writes down what was delivered, so that a crash of the machine does not undo it either.
     pub(super) fn settle_for_good(&mut self) -> Result<(), String> {
         self.settle()?;
+        self.sync()
+    }
+
+    /// Makes durable what was written down.
+    pub(super) fn sync(&mut self) -> Result<(), String> {
         let synced = self.current.as_mut().map_or(Ok(()), |current| current.progress.sync());
         synced.map_err(|error| self.tracker_trouble(&error))?;
         self.sync_names()
@@ -210,6 +217,10 @@ impl Spooler {
                 self.sync_names()?;
                 return Ok(Step::Idle);
             };
+            if current.finished {
+                self.let_go()?;
+                continue;
+            }
             match current.deserializer.read(self.batch_events) {
                 Err(error) => {
                     let until = match &error {
@@ -244,16 +255,12 @@ impl Spooler {
             return self.set_current_aside(&Unfinished::Changed.to_string(), until);
         }
         match self.finish.apply(&self.rules, &current.relative, &current.print) {
-            Ok(dir) => {
+            Ok(changed) => {
                 info!(component = %self.title, file = %current.relative.display(), "a file is finished");
-                let long = current.progress.outlives_the_machine();
-                self.unsynced.insert(dir);
+                self.unsynced.extend(changed);
                 self.unsynced_since.get_or_insert(self.world.instant());
-                // Its progress goes now, so a long file would be read again from its start. Short
-                // ones are many, and synced together.
-                let synced = if long { self.sync_names() } else { Ok(()) };
-                self.forget_current()?;
-                synced
+                self.current.iter_mut().for_each(|current| current.finished = true);
+                self.let_go()
             }
             Err(Unfinished::Gone) => {
                 let file = current.relative.display();
@@ -275,6 +282,15 @@ impl Spooler {
                 Ok(())
             }
         }
+    }
+
+    /// Forgets the progress of a file that is finished. A long one would be read again from its
+    /// start, so it keeps it until its new name is safe. Short ones are many, and synced together.
+    fn let_go(&mut self) -> Result<(), String> {
+        if self.current.as_ref().is_some_and(|current| current.progress.outlives_the_machine()) {
+            self.sync_names()?;
+        }
+        self.forget_current()
     }
 
     /// Whether a file was left alone for long enough to be taken for complete.
@@ -408,6 +424,7 @@ impl Spooler {
             print: Print::of(&metadata),
             deserializer,
             fresh: progress.resumed().is_none(),
+            finished: false,
             progress,
             headers: self.headers(&path)?,
         }))

@@ -311,6 +311,36 @@ fn a_file_that_vanishes_is_let_go() {
 }
 
 #[test]
+fn progress_stays_until_the_new_name_is_safe() {
+    let dir = directory(&[("sub/a", b"0\n")]);
+    let (long, sub) = (dir.path().join("long"), dir.path().join("sub"));
+    fs::write(&long, b"1\n2\n").unwrap();
+    let more = "batchSize = 1\nrecursiveDirectorySearch = true";
+    let mut reading = spooler(dir.path(), "batchSize = 1");
+    assert!(matches!(reading.step().unwrap(), Step::Batch(_)));
+    reading.delivered();
+    reading.settle_for_good().unwrap();
+    drop(reading);
+    let mut reading = spooler(dir.path(), more);
+    for want in ["0", "2"] {
+        let Step::Batch(batch) = reading.step().unwrap() else { panic!("nothing read") };
+        assert_eq!(bodies(batch.events()), [want]);
+        reading.delivered();
+    }
+    // The directory of the first, which is not synced yet, cannot be opened any more.
+    fs::rename(&sub, dir.path().join("moved")).unwrap();
+    std::os::unix::fs::symlink(&sub, &sub).unwrap();
+    for _ in 0..2 {
+        assert!(reading.step().is_err_and(|error| error.contains("cannot be synced")));
+        let left = names(&dir.path().join(".flumespool"));
+        assert!(left.iter().any(|name| name.ends_with(".meta")), "{left:?}");
+    }
+    fs::remove_file(&sub).unwrap();
+    assert!(drain(&mut reading).is_empty());
+    assert_eq!(names(dir.path()), ["long.COMPLETED", "moved/a.COMPLETED"]);
+}
+
+#[test]
 fn links_are_followed_only_if_asked_to() {
     let outside = directory(&[("secret", b"secret\n")]);
     let check = |more: &str, want: &[&str], after: &[&str]| {
