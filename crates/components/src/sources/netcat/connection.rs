@@ -253,7 +253,7 @@ impl Service {
 
     fn not_in_charset(&self) {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = foreign.happened(Instant::now(), "") {
+        if let Some(more) = foreign.happened(self.world.instant(), "") {
             let charset = self.charset;
             warn!(component = %self.name, %charset, more, "a line has bytes that mean nothing in the charset, U+FFFD stands for them; set `encoding` to what clients send");
         }
