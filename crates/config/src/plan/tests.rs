@@ -431,7 +431,7 @@ fn what_is_no_text_gets_one_finding() {
         (noise, &["not-a-text"]),
         (vec![0; 5000], &["not-a-text"]),
         (slip.into_bytes(), &[]),
-        (foreign.into_bytes(), &["not-ascii"]),
+        (foreign.into_bytes(), &["not-latin1"]),
         (GOOD.into(), &[]),
     ] {
         let sources = std::iter::once(Source::from_latin1("t", &bytes)).collect();
