@@ -149,7 +149,7 @@ async fn a_port_in_use_is_named() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_keeps_nobody_else_out() {
+async fn who_says_nothing_keeps_nobody_else_out_and_is_sent_away() {
     let rig = rig(Form::Json).await;
     let mut silent = Vec::new();
     for _ in 0..2 * SOME_CONNECTIONS {
