@@ -10,9 +10,11 @@ mod json;
 mod process;
 mod prometheus;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +29,7 @@ use serde::Serialize;
 use splashdam_core::metrics::Registry;
 use splashdam_core::{Stop, Trouble};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 pub use choice::{Choice, ChoiceError, Form, Monitoring};
@@ -36,12 +38,13 @@ pub use json::java_double;
 use crate::health::{Health, Problem, Reading, Verdict};
 use crate::status::Board;
 
-/// Connections at once; more wait in the system's queue.
-const CONNECTIONS: usize = 64;
+/// Connections at once. One more takes the place of the oldest that has asked for nothing yet, so
+/// that clients that only hold connections keep nobody from asking after health.
+const CONNECTIONS: usize = 512;
 /// A connection carries one exchange, which may take this long.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The request's head must come within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of a request's head.
 const HEAD_LIMIT_BYTES: usize = 16 << 10;
 /// The most header lines of a request.
@@ -55,6 +58,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Admin {
     listener: TcpListener,
     form: Form,
+    connections: usize,
 }
 
 /// The address could not be bound.
@@ -92,7 +96,7 @@ impl Admin {
         };
         let at = || format!("{}:{port}", monitoring.host.as_deref().unwrap_or("*"));
         let listener = bound.map_err(|cause| BindError { at: at(), cause })?;
-        Ok(Admin { listener, form: monitoring.form })
+        Ok(Admin { listener, form: monitoring.form, connections: CONNECTIONS })
     }
 
     /// Where it listens.
@@ -104,29 +108,21 @@ impl Admin {
     pub async fn serve(self, registry: Registry, board: Board, stop: Stop) {
         let health = Mutex::default();
         let served = Arc::new(Served { registry, board, health, form: self.form });
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut crowd = Crowd::default();
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut trouble = Trouble::new();
         if let Ok(address) = self.local_addr() {
             info!(component = "monitoring", %address, "serving metrics");
         }
         loop {
-            // A slot first: without one nothing is accepted.
-            let accepted = async {
-                let slot = slots.clone().acquire_owned().await;
-                (slot, self.listener.accept().await)
-            };
             tokio::select! {
                 () = stop.wait() => return,
                 _ = look.tick() => drop(served.verdict()),
-                (slot, accepted) = accepted => match accepted {
+                accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         trouble.ended(Instant::now());
-                        let served = served.clone();
-                        tokio::spawn(async move {
-                            converse(stream, served).await;
-                            drop(slot);
-                        });
+                        crowd.make_room(self.connections);
+                        crowd.add(stream, &served);
                     }
                     Err(error) => {
                         if trouble.happened(Instant::now(), &error.to_string()).is_some() {
@@ -140,9 +136,41 @@ impl Admin {
     }
 }
 
+/// The connections there are, the oldest first.
+#[derive(Default)]
+struct Crowd(VecDeque<Client>);
+
+struct Client {
+    /// Whether its request has come.
+    has_asked: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Crowd {
+    fn add(&mut self, stream: TcpStream, served: &Arc<Served>) {
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(converse(stream, served.clone(), has_asked.clone()));
+        self.0.push_back(Client { has_asked, task: task.abort_handle() });
+    }
+
+    /// Leaves fewer than `most`: sends the oldest away that has not asked, else the oldest of all.
+    fn make_room(&mut self, most: usize) {
+        if self.0.len() < most {
+            return;
+        }
+        self.0.retain(|client| !client.task.is_finished());
+        while self.0.len() >= most {
+            let silent = self.0.iter().position(|client| !client.has_asked.load(Relaxed));
+            let Some(client) = self.0.remove(silent.unwrap_or(0)) else { return };
+            client.task.abort();
+        }
+    }
+}
+
 /// One exchange. Whatever goes wrong here is the client's affair.
-async fn converse(stream: TcpStream, served: Arc<Served>) {
+async fn converse(stream: TcpStream, served: Arc<Served>, has_asked: Arc<AtomicBool>) {
     let service = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Relaxed);
         let answer = served.answer(request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(answer))
     });

@@ -21,6 +21,8 @@ pub use uri::UriError;
 
 /// How long a changed file must stay as it is before it is believed to be whole.
 const SETTLE: Duration = Duration::from_millis(100);
+/// The same for one whose last line has no end, as while an editor or `cat` writes it in place.
+const SETTLE_UNENDED: Duration = Duration::from_secs(1);
 /// How often a file that keeps changing is looked at before it is left to the next poll.
 const SETTLE_LOOKS: usize = 20;
 
@@ -196,7 +198,8 @@ impl Provider {
                     None => Ok(None),
                 };
             }
-            tokio::time::sleep(SETTLE).await;
+            let unended = fresh.iter().flatten().any(|bytes| !bytes.ends_with(b"\n"));
+            tokio::time::sleep(if unended { SETTLE_UNENDED } else { SETTLE }).await;
             troubles.clear();
             let again = self.look(&mut troubles).await;
             if again == fresh {

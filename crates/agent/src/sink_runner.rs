@@ -362,7 +362,9 @@ impl Worker {
     fn note(&mut self, what: &str) {
         self.member.sign.set(Phase::Waiting, Some(what));
         if let Some(unsaid) = self.trouble.happened(now(), what) {
-            warn!(component = %self.title, error = %what, unsaid, "the batch stays in the channel and is tried again");
+            // Said only where it is news.
+            let repeats = (unsaid > 0).then_some(unsaid);
+            warn!(component = %self.title, error = %what, repeats, "the batch stays in the channel and is tried again");
         }
     }
 

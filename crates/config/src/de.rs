@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
             format!("{} needs the key `{path}`", self.subject_text()),
         )
         .at(self.section.span())
-        .help(format!("add a line that sets `{path}`"));
+        .help(format!("add a line that sets `{}`", self.section.whole_key(path)));
         self.owned(finding)
     }
 

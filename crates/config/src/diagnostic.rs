@@ -1,5 +1,7 @@
 //! What is wrong, where, and what to do about it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
@@ -119,7 +121,8 @@ impl Diagnostic {
         let place = place
             .map_or_else(String::new, |(name, at)| format!("{name}:{}:{}: ", at.line, at.column));
         let help = self.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
-        format!("{place}{}: {}{help}", self.severity.name(), self.message)
+        let line = format!("{place}{}: {}{help}", self.severity.name(), self.message);
+        escaped(&line, false).into_owned()
     }
 
     /// The finding with file name, line and column, for JSON.
@@ -147,6 +150,29 @@ impl Diagnostic {
             notes: &self.notes,
         }
     }
+}
+
+/// A text without characters that terminals act on: they come from keys and values, and show as
+/// `\u{1b}`. Line breaks stay where `lines` says so.
+#[must_use]
+pub fn escaped(text: &str, lines: bool) -> Cow<'_, str> {
+    // Marks of direction make a line look like another one.
+    let acts = |c: char| {
+        (c.is_control() && !(lines && c == '\n'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if acts(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// All findings as a JSON array, each as [`Diagnostic::located`] shows it.
@@ -212,6 +238,21 @@ impl Serialize for Reports<'_> {
 mod tests {
     use super::*;
     use crate::source::Source;
+
+    #[test]
+    fn nothing_reaches_a_terminal_that_acts_on_it() {
+        for (text, lines, want) in [
+            ("plain \u{e9}\u{2192}", false, "plain \u{e9}\u{2192}"),
+            ("\u{1b}[31m", false, "\\u{1b}[31m"),
+            ("a\nb\t\r", false, "a\\nb\\t\\r"),
+            ("a\nb\u{7f}", true, "a\nb\\u{7f}"),
+            ("\u{9b}31m\u{202e}", true, "\\u{9b}31m\\u{202e}"),
+        ] {
+            assert_eq!(escaped(text, lines), want);
+        }
+        let plain = Diagnostic::error("odd", "`\u{1b}`").help("\u{7}").plain(&Sources::new());
+        assert_eq!(plain, "error: `\\u{1b}` (\\u{7})");
+    }
 
     #[test]
     fn says_where_in_one_line_and_in_json() {

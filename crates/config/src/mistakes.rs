@@ -118,7 +118,7 @@ pub(crate) fn key_without_agent(entry: &Entry) -> Diagnostic {
 }
 
 /// `a1.sinks = k1, k2`.
-pub(crate) fn separators_in_list(list: &Entry) -> Diagnostic {
+pub(crate) fn separators_in_list(path: &str, list: &Entry) -> Diagnostic {
     let names: Vec<&str> =
         list.value().split([',', ';', ' ', '\t']).filter(|name| !name.is_empty()).collect();
     Diagnostic::warning(
@@ -127,7 +127,7 @@ pub(crate) fn separators_in_list(list: &Entry) -> Diagnostic {
     )
     .at(list.value_span())
     .label("commas count as part of the names")
-    .help(format!("write `{}`", names.join(" ")))
+    .help(format!("write `{path} = {}`", names.join(" ")))
 }
 
 /// A backslash at the end of a line that swallows the property or comment on the next one, or one
@@ -182,7 +182,7 @@ fn looks_like_property(line: &str) -> bool {
     key.matches('.').count() >= 2 && line[end..].trim_start().starts_with(['=', ':'])
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::mistakes;
 use crate::nearest::nearest;
 use crate::source::{Sources, Span};
-use crate::subst::{self, ConfigFilter, Lookups, Substitution};
+use crate::subst::{self, ConfigFilter, Lookups, Referred, Substitution};
 use crate::text::{self, Entry};
 use crate::tree::{Role, Section};
 use keys::Keys;
@@ -142,6 +142,10 @@ impl Plan {
     ) -> PlanReading {
         let properties = text::parse_all(sources);
         let mut findings = properties.findings;
+        if findings.iter().any(text::is_no_text) {
+            findings.retain(text::is_no_text);
+            return PlanReading { plan: None, findings, fatal: true, agents: Vec::new() };
+        }
         let unreadable = findings.iter().any(Diagnostic::is_error);
         mistakes::in_sources(sources, &mut findings);
         for entry in &properties.entries {
@@ -166,7 +170,7 @@ impl Plan {
                 substituted.push(entry);
             }
         }
-        let mut keys = Keys::split(substituted, &mut findings);
+        let mut keys = Keys::split(agent, substituted, &mut findings);
         let filter_plans = bind::filters(&keys, &mut findings);
         apply_filters(&mut keys, &filter_plans, filters, &mut findings);
         let mut fatal = false;
@@ -228,6 +232,7 @@ fn own_entries(
 ) -> (Vec<Entry>, Vec<String>) {
     let mut own = Vec::new();
     let mut agents = BTreeSet::new();
+    let referred = Referred::by(entries);
     for entry in entries {
         if entry.value().is_empty() {
             findings.push(mistakes::empty_value(entry));
@@ -238,7 +243,9 @@ fn own_entries(
             .map(|dot| entry.key().split_at(dot))
             .filter(|(name, rest)| !name.is_empty() && rest.len() > 1);
         let Some((name, _)) = split else {
-            findings.push(mistakes::key_without_agent(entry));
+            if !referred.has(entry.key()) {
+                findings.push(mistakes::key_without_agent(entry));
+            }
             continue;
         };
         agents.insert(name.to_owned());
@@ -249,13 +256,18 @@ fn own_entries(
         }
     }
     if !own.is_empty() {
-        stray_agents(agent, entries, findings);
+        stray_agents(agent, entries, &referred, findings);
     }
     (own, agents.into_iter().collect())
 }
 
 /// Agents that look like this one misspelt, or like an agent's name left out.
-fn stray_agents(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) {
+fn stray_agents(
+    agent: &str,
+    entries: &[Entry],
+    referred: &Referred<'_>,
+    findings: &mut Vec<Diagnostic>,
+) {
     // The first key of each other agent, and whether it lists components, as real agents do.
     let mut others: BTreeMap<&str, (&Entry, bool)> = BTreeMap::new();
     for entry in entries {
@@ -263,6 +275,9 @@ fn stray_agents(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) 
         let Some((other, key)) = entry.key().split_once('.').filter(named) else {
             continue;
         };
+        if referred.has(entry.key()) {
+            continue;
+        }
         let lists = matches!(key, "sources" | "sinks" | "channels");
         others.entry(other).or_insert((entry, false)).1 |= lists;
     }
@@ -289,6 +304,18 @@ fn stray_agents(agent: &str, entries: &[Entry], findings: &mut Vec<Diagnostic>) 
     }
 }
 
+/// The first of many names, and how many more there are: keys of any file start like an agent's.
+#[must_use]
+pub fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{}`", mistakes::shown(name)));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if let Some(more) = names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        text += &format!(" and {more} more");
+    }
+    text
+}
+
 fn unknown_agent(agent: &str, agents: &[String], sources: &Sources) -> Diagnostic {
     let finding = Diagnostic::error(
         "unknown-agent",
@@ -297,10 +324,9 @@ fn unknown_agent(agent: &str, agents: &[String], sources: &Sources) -> Diagnosti
     .at(sources.iter().next().map(|(file, _)| Span::start_of(file)))
     .with_note("as in Flume, the agent idles until the configuration changes");
     let meant = nearest(agent, agents.iter().map(String::as_str));
-    let present: Vec<String> = agents.iter().take(10).map(|name| format!("`{name}`")).collect();
-    match (meant, present.is_empty()) {
+    match (meant, agents.is_empty()) {
         (Some(name), _) => finding.help(format!("did you mean `--name {name}`?")),
-        (None, false) => finding.help(format!("the agents here are {}", present.join(", "))),
+        (None, false) => finding.help(format!("the agents here are {}", some_of(agents))),
         (None, true) => finding.help(format!("keys look like `{agent}.sources = r1`")),
     }
 }
@@ -330,6 +356,7 @@ fn apply_filters(
         }
     }
     let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
+    let list = keys.filters.path.clone();
     for value in keys.values_mut() {
         for (filter, span) in subst::asked_filters(value) {
             if names.contains(&filter.as_str()) {
@@ -343,7 +370,9 @@ fn apply_filters(
             .label("stays as it is");
             findings.push(match nearest(&filter, names.iter().copied()) {
                 Some(name) => finding.help(format!("did you mean `{name}`?")),
-                None => finding.help("list it in `configfilters` and give it a `type`"),
+                None => finding.help(format!(
+                    "list it in `{list}` and give it a type with `{list}.{filter}.type = `"
+                )),
             });
         }
     }

@@ -4,7 +4,7 @@
 //! Unlike in Flume a reference to another property does not depend on the order of anything.
 //! Environment, clock and system properties come from [`Lookups`]; nothing is read here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
@@ -76,6 +76,13 @@ pub struct Substitution<'a> {
     properties: HashMap<&'a str, &'a str>,
     lookups: &'a dyn Lookups,
     work_left: usize,
+}
+
+/// The properties that values refer to: such keys need no agent's name.
+pub(crate) struct Referred<'a> {
+    names: HashSet<&'a str>,
+    /// How names start whose rest is itself a variable.
+    starts: Vec<&'a str>,
 }
 
 /// Why a value stays as it was written.
@@ -263,6 +270,35 @@ impl<'a> Substitution<'a> {
         .at(span)
         .label("not substituted")
         .help(help)
+    }
+}
+
+impl<'a> Referred<'a> {
+    /// What the values of all `entries` name in variables.
+    pub(crate) fn by(entries: &'a [Entry]) -> Self {
+        const MOST_STARTS: usize = 100;
+        let mut referred = Referred { names: HashSet::new(), starts: Vec::new() };
+        for entry in entries {
+            for variable in entry.value().split("${").skip(1) {
+                // A piece that ends before its brace is followed by a variable within its name.
+                let end = variable.find(":-").into_iter().chain(variable.find('}')).min();
+                let name = &variable[..end.unwrap_or(variable.len())];
+                // As in `resolve`, what no prefix finds is looked for among the properties.
+                for name in [name, name.split_once(':').map_or(name, |(_, bare)| bare)] {
+                    if end.is_some() {
+                        referred.names.insert(name);
+                    } else if !name.is_empty() && referred.starts.len() < MOST_STARTS {
+                        referred.starts.push(name);
+                    }
+                }
+            }
+        }
+        referred
+    }
+
+    /// Whether `key` is one of them.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.names.contains(key) || self.starts.iter().any(|start| key.starts_with(start))
     }
 }
 

@@ -108,12 +108,53 @@ pub fn parse_source(source: &Source, file: FileId) -> Properties {
     properties
 }
 
+/// What is said of a source that holds no text of properties at all; advice on its parts would
+/// help nobody.
+fn no_text(source: &Source, file: FileId) -> Option<Diagnostic> {
+    /// This many control characters and fewer may be a slip.
+    const SLIPS: usize = 16;
+    let (mut count, mut controls, mut zeros) = (0_usize, 0_usize, [0_usize; 2]);
+    for c in source.text.chars() {
+        if c == '\0' {
+            zeros[count % 2] += 1;
+        }
+        controls += usize::from(c.is_ascii_control() && !is_blank(c) && !is_line_end(c));
+        count += 1;
+    }
+    let marked = ["\u{ff}\u{fe}", "\u{fe}\u{ff}"].iter().any(|mark| source.text.starts_with(mark));
+    // Every other byte of plain words in UTF-16 is zero.
+    let [low, high] = [zeros[0].min(zeros[1]), zeros[0].max(zeros[1])];
+    let wide = high >= SLIPS && high * 4 > count && low * 16 < count;
+    let finding = if marked || wide {
+        Diagnostic::error(UTF_16, format!("{} is UTF-16, which is not read", source.name))
+            .help("save it as ISO-8859-1 or plain ASCII (or UTF-8)")
+    } else if controls > SLIPS && controls * 20 > count {
+        Diagnostic::error(BINARY, format!("{} is not a text", source.name))
+            .help("is this the right file? a configuration is lines such as `a1.sources = r1`")
+    } else {
+        return None;
+    };
+    Some(finding.at(Span::new(file, 0, 0)))
+}
+
+/// Whether a finding says that a source is no text, after which nothing else counts.
+pub(crate) fn is_no_text(finding: &Diagnostic) -> bool {
+    matches!(finding.code, UTF_16 | BINARY)
+}
+
+const UTF_16: &str = "utf-16";
+const BINARY: &str = "not-a-text";
+
 /// Reads and merges all sources: of entries with one key the last wins, at the place of the first.
 #[must_use]
 pub fn parse_all(sources: &Sources) -> Properties {
     let mut merged = Properties::default();
     let mut places: HashMap<Arc<str>, usize> = HashMap::new();
     for (file, source) in sources.iter() {
+        if let Some(finding) = no_text(source, file) {
+            merged.findings.push(finding);
+            continue;
+        }
         let read = parse_source(source, file);
         merged.findings.extend(read.findings);
         for entry in read.entries {

@@ -18,6 +18,8 @@ pub struct Section(Arc<Node>);
 
 struct Node {
     name: String,
+    /// All of the key that leads here, as in `a1.sinks.k1`; empty where nobody said.
+    path: Arc<str>,
     role: Role,
     /// The component it belongs to, as in `sink k1`.
     owner: Option<Arc<str>>,
@@ -94,7 +96,8 @@ impl Section {
         let span = value.as_ref().map(Located::span).or(first);
         let name = name.into();
         let owner = (role != Role::Part).then(|| Arc::from(format!("{} {name}", role.name())));
-        Section(Arc::new(Node { name, role, owner, value, entries, places, span }))
+        let path = Arc::from("");
+        Section(Arc::new(Node { name, path, role, owner, value, entries, places, span }))
     }
 
     /// A section without keys.
@@ -121,6 +124,15 @@ impl Section {
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.0.owner.as_deref()
+    }
+
+    /// A dotted key below as it is written in the file, as in `a1.sinks.k1.type`, for remedies.
+    #[must_use]
+    pub fn whole_key(&self, key: &str) -> String {
+        match &*self.0.path {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        }
     }
 
     /// What it is the configuration of.
@@ -188,6 +200,9 @@ impl Section {
         let mut section = Section::new(prefix, Role::Part, value, entries);
         if let Some(node) = Arc::get_mut(&mut section.0) {
             node.owner.clone_from(&self.0.owner);
+            if !self.0.path.is_empty() {
+                node.path = self.whole_key(prefix).into();
+            }
             node.span = key.or(node.span);
         }
         section
@@ -219,12 +234,21 @@ impl Section {
         self.0.value.is_none() && self.0.entries.is_empty()
     }
 
+    /// Says under which key it stands, as in `a1.sinks.k1`.
+    pub(crate) fn under(mut self, path: &str) -> Section {
+        if let Some(node) = Arc::get_mut(&mut self.0) {
+            node.path = path.into();
+        }
+        self
+    }
+
     /// Where an empty section would have stood, for findings about what is missing.
     #[must_use]
     pub fn with_span(&self, span: Span) -> Section {
         let node = &self.0;
         Section(Arc::new(Node {
             name: node.name.clone(),
+            path: node.path.clone(),
             role: node.role,
             owner: node.owner.clone(),
             value: node.value.clone(),

@@ -8,6 +8,8 @@ use serde_json::json;
 use splashdam_agent::account::{Account, Clause, Flow, Memory, Station, account};
 use splashdam_agent::provider::{Loaded, Provider, ProviderError};
 use splashdam_agent::{Checked, Read, Reader};
+use splashdam_config::diagnostic::escaped;
+use splashdam_config::plan::some_of;
 use splashdam_config::{Diagnostic, Severity, Sources, diagnostic};
 
 use crate::cli::{CheckArgs, FAILED, Origin, ReportFormat};
@@ -74,7 +76,11 @@ fn understand(origin: &Origin, loaded: Loaded) -> Reading {
     }
     let agent = reader.agent.to_string();
     if agent.is_empty() {
-        findings.push(unnamed(&read));
+        if read.fatal {
+            findings.append(&mut read.findings);
+        } else {
+            findings.push(unnamed(&read));
+        }
         return Reading { agent, sources, checked: None, findings };
     }
     findings.append(&mut read.findings);
@@ -94,7 +100,7 @@ fn unnamed(read: &Read) -> Diagnostic {
             .help("keys look like `a1.sources = r1`, where a1 is the agent");
     }
     Diagnostic::error("unknown-agent", "the configuration names several agents")
-        .help(format!("say which with --name: {}", read.agents.join(", ")))
+        .help(format!("say which with --name: {}", some_of(&read.agents)))
 }
 
 /// What is to be told.
@@ -132,17 +138,17 @@ impl Report {
     pub(crate) fn text(&self, notes: &[String], look: Look) -> String {
         let mut text = String::new();
         for note in notes {
-            text = text + "note: " + note + "\n";
+            text = text + "note: " + &escaped(note, false) + "\n";
         }
         for finding in &self.reading.findings {
             text += &render::finding(finding, &self.reading.sources, look);
             text.push('\n');
         }
         if let Some(account) = &self.account {
-            text += &accounted(account);
+            text += &escaped(&accounted(account), true);
             text.push('\n');
         }
-        text + &self.summary() + "\n"
+        text + &escaped(&self.summary(), false) + "\n"
     }
 
     fn summary(&self) -> String {
@@ -185,7 +191,15 @@ impl Report {
             "findings": json!(diagnostic::report(&reading.findings, &reading.sources)),
             "account": self.account,
         });
-        format!("{value:#}\n")
+        let mut text = String::new();
+        for c in format!("{value:#}\n").chars() {
+            // JSON lets these stand in strings, the only place where they can be; terminals act.
+            match c {
+                '\u{7f}'..='\u{9f}' => text += &format!("\\u{:04x}", u32::from(c)),
+                _ => text.push(c),
+            }
+        }
+        text
     }
 }
 

@@ -175,7 +175,8 @@ pub(crate) fn run(program: &'static str, arguments: Vec<OsString>, before: &Java
         Err(error) => {
             let text = error.render().to_string();
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Command::Print(text),
+                ErrorKind::DisplayVersion => Command::Print(version(program)),
+                ErrorKind::DisplayHelp => Command::Print(text),
                 _ => Command::Refuse(text, USAGE),
             };
         }

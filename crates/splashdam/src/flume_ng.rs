@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::cli::java::Java;
+use crate::cli::java::{Java, is_of_machine};
 use crate::cli::{Command, FAILED, Surroundings, run};
 
 /// The name under which this program is Flume's script.
@@ -42,14 +42,16 @@ pub(crate) fn is_name(program: &OsStr) -> bool {
 
 /// Understands the script's arguments.
 pub(crate) fn parse(mut arguments: Vec<OsString>, surroundings: &Surroundings) -> Command {
-    if arguments.is_empty() {
+    let Some(command) = command_at(&arguments).map(|at| arguments.remove(at)) else {
         return Command::Refuse(format!("error: no command\n\n{USAGE}"), FAILED);
-    }
-    let command = arguments.remove(0);
+    };
     let command = command.to_string_lossy();
     match &*command {
+        "version" | "--version" | "-V" => {
+            return run(NAME, vec!["version".into()], &Java::default());
+        }
         "help" | "--help" | "-h" => return Command::Print(USAGE.to_owned()),
-        "agent" | "node" | "avro-client" | "tool" | "version" => {}
+        "agent" | "node" | "avro-client" | "tool" => {}
         _ => {
             let message = format!("error: unknown or unspecified command '{command}'\n\n{USAGE}");
             return Command::Refuse(message, FAILED);
@@ -74,6 +76,21 @@ pub(crate) fn parse(mut arguments: Vec<OsString>, surroundings: &Surroundings) -
         return Command::Print(dry_run(arguments, java));
     }
     run(NAME, arguments, &java)
+}
+
+/// Where the command stands: options of the script may stand before it.
+fn command_at(arguments: &[OsString]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let text = arguments.get(at)?.to_str().unwrap_or_default();
+        at += match text {
+            "--conf" | "-c" | "--classpath" | "-C" | "--plugins-path" | "-D" => 2,
+            "--dryrun" | "-d" => 1,
+            text if text.starts_with("--conf=") || text.starts_with("-D") => 1,
+            text if is_of_machine(text) => 1,
+            _ => return Some(at),
+        };
+    }
 }
 
 /// `flume-env.sh` of the configuration directory, if there is one.

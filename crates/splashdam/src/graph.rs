@@ -9,6 +9,7 @@ use splashdam_agent::Checked;
 use splashdam_agent::account::short;
 use splashdam_agent::checked::CheckedSource;
 use splashdam_config::Diagnostic;
+use splashdam_config::diagnostic::escaped;
 
 use crate::check::{self, Reading};
 use crate::cli::{Drawing, FAILED, GraphArgs};
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &GraphArgs) -> io::Result<u8> {
         Drawing::Dot => graph.dot(),
         Drawing::Mermaid => graph.mermaid(),
     };
-    io::stdout().lock().write_all(text.as_bytes())?;
+    io::stdout().lock().write_all(escaped(&text, true).as_bytes())?;
     Ok(if findings.iter().any(Diagnostic::is_error) { FAILED } else { 0 })
 }
 

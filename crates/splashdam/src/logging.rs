@@ -1,5 +1,7 @@
 //! Logs go to standard error, as text or as JSON, from a level that several habits can set.
 
+mod fields;
+
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -82,7 +84,8 @@ impl Settings {
         match self.format {
             Format::Text => {
                 let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
-                registry.with(lines.compact().with_target(false).with_ansi(colours)).try_init()
+                let lines = lines.compact().fmt_fields(fields::Fields);
+                registry.with(lines.with_target(false).with_ansi(colours)).try_init()
             }
             Format::Json => {
                 let lines = lines.json().flatten_event(true).with_current_span(false);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
+use splashdam_config::diagnostic::escaped;
 use splashdam_config::{Diagnostic, Severity, Source, Sources, Span};
 
 /// Lines of an excerpt; a span that goes on is cut.
@@ -41,25 +42,29 @@ pub(crate) fn finding(finding: &Diagnostic, sources: &Sources, look: Look) -> St
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(finding.message.as_str()).id(finding.code);
+    let title = level.primary_title(escaped(&finding.message, false)).id(finding.code);
     let mut elements: Vec<Element<'_>> = Vec::new();
     if let Some((source, span)) = place(finding, sources) {
         let excerpt = Excerpt::of(source, span);
-        let mark = AnnotationKind::Primary.span(excerpt.marked).label(finding.label.as_deref());
+        let label = finding.label.as_deref().map(|label| escaped(label, false));
+        let name = escaped(&source.name, false);
+        let mark = AnnotationKind::Primary.span(excerpt.marked).label(label);
         let snippet = Snippet::source(excerpt.text).line_start(excerpt.line).fold(false);
         if excerpt.cut {
             // The excerpt does not know what is in front of it.
             let (line, column) = excerpt.at;
-            elements.push(Origin::path(&*source.name).line(line).char_column(column).into());
+            elements.push(Origin::path(name).line(line).char_column(column).into());
             elements.push(snippet.annotation(mark).into());
         } else {
-            elements.push(snippet.path(&*source.name).annotation(mark).into());
+            elements.push(snippet.path(name).annotation(mark).into());
         }
     } else if let Some(component) = &finding.component {
-        elements.push(Level::INFO.with_name("at").message(component.as_str()).into());
+        elements.push(Level::INFO.with_name("at").message(escaped(component, false)).into());
     }
-    elements.extend(finding.help.iter().map(|help| Level::HELP.message(help.as_str()).into()));
-    elements.extend(finding.notes.iter().map(|note| Level::NOTE.message(note.as_str()).into()));
+    elements
+        .extend(finding.help.iter().map(|help| Level::HELP.message(escaped(help, false)).into()));
+    elements
+        .extend(finding.notes.iter().map(|note| Level::NOTE.message(escaped(note, false)).into()));
     let mut text = renderer.render(&[title.elements(elements)]);
     text.push('\n');
     text
@@ -110,7 +115,9 @@ impl Excerpt {
         };
         let shown_to = line.end.min(floor(text, shown_from + 2 * MOST_BYTES));
         let offset = self.text.len();
-        self.text.push_str(&text[shown_from..shown_to]);
+        // Those of one byte are shown as pictures later; these are as long as what replaces them.
+        let quiet = |c: char| if matches!(c, '\u{80}'..='\u{9f}') { '\u{b7}' } else { c };
+        self.text.extend(text[shown_from..shown_to].chars().map(quiet));
         let within = |at: usize| offset + at.clamp(shown_from, shown_to) - shown_from;
         if line.contains(&start) || line.end == start {
             self.marked = within(start)..within(end);
@@ -154,6 +161,20 @@ mod tests {
         }
         assert!(!text.contains("a1.sinks"));
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_terminals_act_on_is_escaped_everywhere() {
+        let odd = "a\u{1b}[31mb\u{9b}c";
+        let mut sources = Sources::new();
+        let file = sources.add(Source::new(format!("{odd}.conf"), format!("{odd} = {odd}\n")));
+        let all = Diagnostic::error("odd", odd).label(odd).help(odd).with_note(odd).component(odd);
+        for diagnostic in [all.clone(), all.at(Span::new(file, 0, 4))] {
+            let shown = finding(&diagnostic, &sources, Look { colours: false, width: 100 });
+            let acts = |c: char| c.is_control() && c != '\n';
+            assert!(!shown.contains(acts), "{shown:?}");
+            assert!(shown.contains("a\\u{1b}[31mb\\u{9b}c"), "{shown}");
+        }
     }
 
     #[test]

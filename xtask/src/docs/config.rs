@@ -65,14 +65,26 @@ fn collect(
                 let inner = super::config::defaults(text, kind);
                 collect(text, kind, &inner, prefix, keys);
             } else if !serde.contains("skip") {
-                let default = default_of(text, &attributes, &serde, (field, kind), defaults);
-                let help = help.join(" ");
+                let found = default_of(text, &attributes, &serde, (field, kind), defaults);
+                let (help, said) = said_default(&help.join(" "));
+                let default = said.map_or(found, Default::Value);
                 keys.push(Key { name: format!("{prefix}{written}"), default, help });
             }
             help.clear();
             serde.clear();
         }
     }
+}
+
+/// The help without a sentence such as ``Default: `null`.``, and what that says: where the
+/// expression says it to nobody, the comment may.
+fn said_default(help: &str) -> (String, Option<String>) {
+    let said = help.split_once("Default: `").and_then(|(before, rest)| {
+        let (value, after) = rest.split_once("`.")?;
+        let help = [before.trim(), after.trim()].join(" ").trim().to_owned();
+        Some((help, Some(value.to_owned())))
+    });
+    said.unwrap_or_else(|| (help.to_owned(), None))
 }
 
 fn default_of(
@@ -282,8 +294,10 @@ fn show(expression: &str, text: &str) -> Option<String> {
             shown.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
         if constant && shown.chars().any(|c| c.is_ascii_uppercase()) {
             let found = text.lines().find_map(|line| {
-                let line = line.trim().trim_start_matches("pub ").strip_prefix("const ")?;
-                let value = line.strip_prefix(&shown)?.strip_prefix(": ")?.split_once(" = ")?.1;
+                // Whoever may see it: `pub(super) const`.
+                let (before, line) = line.trim().split_once("const ")?;
+                let value = Some(line).filter(|_| before.is_empty() || before.starts_with("pub"));
+                let value = value?.strip_prefix(&shown)?.strip_prefix(": ")?.split_once(" = ")?.1;
                 Some(value.trim_end_matches(';').to_owned())
             });
             shown = found.unwrap_or(shown);
@@ -298,7 +312,26 @@ fn show(expression: &str, text: &str) -> Option<String> {
     if let Some(name) = written(text, &shown) {
         shown = name;
     }
-    let empty = ["None", "String::new()", "Vec::new()", "Default::default()", "\"\"", "vec![]"];
+    for (name, value) in [
+        ("i64::MAX", i64::MAX.to_string()),
+        ("u64::MAX", u64::MAX.to_string()),
+        ("i32::MAX", i32::MAX.to_string()),
+        ("u32::MAX", u32::MAX.to_string()),
+    ] {
+        if shown == name {
+            shown = value;
+        }
+    }
+    let empty = [
+        "None",
+        "String::new()",
+        "BTreeMap::new()",
+        "HashMap::new()",
+        "Vec::new()",
+        "Default::default()",
+        "\"\"",
+        "vec![]",
+    ];
     if empty.contains(&shown.as_str()) || shown.ends_with("::default()") {
         return None;
     }
@@ -431,5 +464,14 @@ impl Default for Config {
         check("String::new()", None);
         check("Charset::default()", None);
         check("Policy::Fail", Some("Policy::Fail"));
+        check("Lenient(Some(i64::MAX))", Some("9223372036854775807"));
+        check("BTreeMap::new()", None);
+        let seen = "pub(super) const E_F: usize = 2 * 8;\npub enum Long {\n    \
+            #[serde(rename = \"split\")]\n    Split,\n}\n";
+        assert_eq!(show("NonZeroUsize::new(E_F).unwrap()", seen).as_deref(), Some("16"));
+        assert_eq!(show("Long::Split", seen).as_deref(), Some("split"));
+        let said = said_default("How. Default: `null`. More.");
+        assert_eq!(said, ("How. More.".to_owned(), Some("null".to_owned())));
+        assert_eq!(said_default("How."), ("How.".to_owned(), None));
     }
 }

@@ -11,8 +11,15 @@ use crate::tidy::{Listed, listed};
 /// All documents, by their paths from the root.
 pub(super) fn documents() -> Result<BTreeMap<String, String>> {
     let mut documents: BTreeMap<String, String> = BTreeMap::new();
+    let files = repository::files()?;
     for component in listed()? {
-        let text = repository::read(&component.path)?;
+        let mut text = repository::read(&component.path)?;
+        // Constants and enums that defaults name may stand in modules below.
+        let below = format!("{}/", component.path.trim_end_matches(".rs"));
+        for path in files.iter().filter(|path| path.starts_with(&below) && !path.contains("tests"))
+        {
+            text = text + "\n" + &repository::read(path)?;
+        }
         let title = format!("{}s", component.role.replace('_', " "));
         let path = format!("docs/components/{}.md", title.replace(' ', "-"));
         let document = documents.entry(path).or_insert_with(|| opening(&title));

@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::status::{Phase, Sign};
 
+/// Fewer than outside of tests: files that a process has open may be few.
+const SOME_CONNECTIONS: usize = 64;
+
 struct Rig {
     address: SocketAddr,
     sign: Sign,
@@ -15,7 +18,8 @@ struct Rig {
 
 async fn rig(form: Form) -> Rig {
     let monitoring = Monitoring { form, port: 0, host: Some("127.0.0.1".into()) };
-    let admin = Admin::bind(&monitoring).await.unwrap();
+    let mut admin = Admin::bind(&monitoring).await.unwrap();
+    admin.connections = SOME_CONNECTIONS;
     let address = admin.local_addr().unwrap();
     let registry = Registry::default();
     let counters = Counters::new(Role::Source);
@@ -148,15 +152,25 @@ async fn a_port_in_use_is_named() {
 async fn who_says_nothing_keeps_nobody_else_out_and_is_sent_away() {
     let rig = rig(Form::Json).await;
     let mut silent = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..2 * SOME_CONNECTIONS {
         silent.push(TcpStream::connect(rig.address).await.unwrap());
     }
-    // All slots are taken by clients that say nothing; the clock is stopped only now, so that
-    // the server's timers run out as soon as nothing else is to do.
+    // The clock stands still until nothing else is to do: no timeout of the server's helps.
     tokio::time::pause();
-    let (status, ..) = get(rig.address, "/").await;
-    assert_eq!(status, 200);
+    let asked = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let (status, ..) = get(rig.address, "/healthz").await;
+        assert_eq!(status, 200);
+    }
+    assert!(asked.elapsed() < HEAD_TIMEOUT, "{:?}", asked.elapsed());
+    // The oldest were sent away.
     let mut left = Vec::new();
     let end = silent[0].read_to_end(&mut left).await;
+    assert!(end.is_err() || left.is_empty(), "{left:?}");
+    assert!(asked.elapsed() < HEAD_TIMEOUT, "{:?}", asked.elapsed());
+    // The youngest is when its time is over.
+    let last = silent.last_mut().unwrap();
+    let end = last.read_to_end(&mut left).await;
     assert!(end.is_err() || left.is_empty() || left.starts_with(b"HTTP/1.1 408"), "{left:?}");
+    assert!(asked.elapsed() >= HEAD_TIMEOUT - Duration::from_secs(1), "{:?}", asked.elapsed());
 }

@@ -85,9 +85,10 @@ async fn a_half_written_file_is_not_applied() {
     let mut provider = provider(std::slice::from_ref(&path));
     provider.load().await.unwrap();
     fs::write(&path, "x = 2").unwrap();
-    // The writer goes on after the first look and before the second.
+    // The writer goes on after the first look and before the second, which comes later where the
+    // last line has no end.
     let rest = async {
-        tokio::time::sleep(SETTLE / 4).await;
+        tokio::time::sleep(SETTLE * 3).await;
         fs::write(&path, "x = 2\ny = 3\n").unwrap();
     };
     let ((), loaded) = tokio::join!(rest, provider.poll());

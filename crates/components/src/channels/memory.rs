@@ -119,7 +119,7 @@ impl Component for Memory {
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         let limits = config.limits();
         if limits.transaction_events > limits.events {
-            return Err(OpenError::Config(vec![too_large(limits)]));
+            return Err(OpenError::Config(vec![too_large(limits, None)]));
         }
         Ok(Memory::new(cx.name, limits))
     }
@@ -140,18 +140,52 @@ impl Component for Memory {
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
         let limits = config.limits();
-        if limits.transaction_events <= limits.events {
-            return Vec::new();
+        let mut findings = replaced(config, section);
+        if limits.transaction_events > limits.events {
+            let place = ["transactionCapacity", "capacity"].map(|key| section.value_span(key));
+            let place = place.into_iter().flatten().next();
+            findings.push(too_large(limits, Some(section)).at(place));
         }
-        vec![too_large(limits).at(section.value_span("transactionCapacity"))]
+        findings
     }
 }
 
-fn too_large(limits: Limits) -> Diagnostic {
-    let Limits { events, transaction_events, .. } = limits;
+/// Values that are numbers, but none that can be meant: Flume takes the default without a word
+/// that anybody reads.
+fn replaced(config: &Config, section: &Section) -> Vec<Diagnostic> {
+    let keys = [
+        ("capacity", &config.capacity, 1, "100"),
+        ("transactionCapacity", &config.transaction_capacity, 1, "100"),
+        ("keep-alive", &config.keep_alive, 0, "3"),
+        ("byteCapacity", &config.byte_capacity, 0, "16777216"),
+        ("byteCapacityBufferPercentage", &config.byte_capacity_buffer_percentage, 0, "20"),
+    ];
+    let small = keys.into_iter().filter(|(_, value, least, _)| value.0.is_some_and(|v| v < *least));
+    let finding = |(key, value, least, default): (_, &Lenient<i64>, i64, _)| {
+        let value = value.0.unwrap_or_default();
+        Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
+            .at(section.value_span(key))
+            .label(format!("the default {default} is used instead"))
+            .help(format!("write a number from {least} on, or remove the line"))
+    };
+    small.map(finding).collect()
+}
+
+/// `section` tells what is written from what is a default, where it is known.
+fn too_large(limits: Limits, section: Option<&Section>) -> Diagnostic {
+    let said = |key: &str, value: usize| {
+        let written = section.is_none_or(|section| {
+            section.get(key).and_then(|text| text.trim().parse().ok()) == Some(value)
+        });
+        format!("{key} {value}{}", if written { "" } else { " (the default)" })
+    };
     Diagnostic::error(
         "transaction-exceeds-capacity",
-        format!("transactionCapacity {transaction_events} is greater than capacity {events}"),
+        format!(
+            "{} is greater than {}",
+            said("transactionCapacity", limits.transaction_events),
+            said("capacity", limits.events)
+        ),
     )
     .help("raise capacity, or lower transactionCapacity to at most capacity")
 }
@@ -443,6 +477,46 @@ mod tests {
         check("byteCapacity = 1000\nbyteCapacityBufferPercentage = 50", 100, 100, 5, 3);
         check("byteCapacity = 0", 100, 100, i32::MAX as usize, 3);
         check("byteCapacity = 99", 100, 100, i32::MAX as usize, 3);
+    }
+
+    #[test]
+    fn values_that_defaults_replace_are_said() {
+        let check = |keys: &str, want: &[&str]| {
+            let section = Section::parse(keys);
+            let config = section.read::<Config>().into_result().unwrap();
+            let findings = Memory::check(&config, &section);
+            let got: Vec<String> = findings
+                .iter()
+                .map(|f| format!("{}; {}", f.message, f.label.as_deref().unwrap_or("")))
+                .collect();
+            assert_eq!(got, want, "{keys}");
+            assert!(findings.iter().all(|finding| finding.span.is_some()), "{keys}");
+        };
+        check("keep-alive = 0\nbyteCapacity = 0\nbyteCapacityBufferPercentage = 0", &[]);
+        check("capacity = -5", &["`capacity` cannot be -5; the default 100 is used instead"]);
+        check(
+            "transactionCapacity = 0\nkeep-alive = -1",
+            &[
+                "`transactionCapacity` cannot be 0; the default 100 is used instead",
+                "`keep-alive` cannot be -1; the default 3 is used instead",
+            ],
+        );
+        check(
+            "byteCapacity = -1",
+            &["`byteCapacity` cannot be -1; the default 16777216 is used instead"],
+        );
+        check(
+            "transactionCapacity = 1000",
+            &["transactionCapacity 1000 is greater than capacity 100 (the default); "],
+        );
+        check(
+            "capacity = 50",
+            &["transactionCapacity 100 (the default) is greater than capacity 50; "],
+        );
+        check(
+            "capacity = 7\ntransactionCapacity = 8",
+            &["transactionCapacity 8 is greater than capacity 7; "],
+        );
     }
 
     #[tokio::test]

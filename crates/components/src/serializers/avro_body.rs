@@ -34,7 +34,7 @@ pub struct Config {
     #[serde(rename = "syncIntervalBytes")]
     pub sync_interval_bytes: SyncInterval,
     /// Compression of each block: `null`, `deflate`, `snappy`, `bzip2` or `zstandard`. Another
-    /// name gives a warning and a file that is not compressed.
+    /// name gives a warning and a file that is not compressed. Default: `null`.
     #[serde(rename = "compressionCodec")]
     pub compression_codec: String,
     /// The schema for files whose first event names none: a local file, as `file:/etc/x.avsc`.

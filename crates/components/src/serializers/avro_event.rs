@@ -26,7 +26,7 @@ pub struct Config {
     /// Bytes of data after which a block ends, 32 to 1073741824.
     pub sync_interval_bytes: SyncInterval,
     /// Compression of each block: `null`, `deflate`, `snappy`, `bzip2` or `zstandard`. Another
-    /// name gives a warning and a file that is not compressed.
+    /// name gives a warning and a file that is not compressed. Default: `null`.
     pub compression_codec: String,
 }
 

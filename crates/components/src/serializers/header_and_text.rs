@@ -1,8 +1,8 @@
 //! Serializer `header_and_text`: the headers as Java prints a map, a blank, the body, a newline.
 //!
 //! Flume's class: `org.apache.flume.serialization.HeaderAndBodyTextEventSerializer`. Headers come
-//! in the order of Java's `HashMap`, so that files compare equal with those of Flume; see
-//! [`crate::java_map`]. Text is UTF-8, where Flume takes the platform's charset.
+//! in the order of Java's `HashMap`, so that files compare equal with those of Flume. Text is
+//! UTF-8, where Flume takes the platform's charset.
 
 use bytes::{BufMut, BytesMut};
 use splashdam_core::Event;

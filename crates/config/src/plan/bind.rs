@@ -80,10 +80,11 @@ fn source_channels(
             Some(entry) => finding
                 .at(entry.key_span())
                 .label("a source may feed several: the key is `channels`")
-                .help(format!("write `channels = {}`", entry.value())),
-            None => finding
-                .at(section.span())
-                .help("add `channels = ` and the names of one or more channels"),
+                .help(format!("write `{} = {}`", section.whole_key("channels"), entry.value())),
+            None => finding.at(section.span()).help(format!(
+                "add `{} = ` and the names of one or more channels",
+                section.whole_key("channels")
+            )),
         });
         return None;
     };
@@ -124,7 +125,10 @@ fn interceptors(section: &Section, findings: &mut Vec<Diagnostic>) -> Option<Vec
             let finding =
                 Diagnostic::warning("not-listed", "interceptors are defined but not listed")
                     .at(entry.key_span())
-                    .help("add `interceptors = ` and their names, in order");
+                    .help(format!(
+                        "add `{} = ` and their names, in order",
+                        section.whole_key("interceptors")
+                    ));
             findings.push(of(section, finding));
         }
         return Some(Vec::new());
@@ -135,7 +139,7 @@ fn interceptors(section: &Section, findings: &mut Vec<Diagnostic>) -> Option<Vec
         let Some(kind) = below.entry("type") else {
             let message = format!("interceptor `{}` has no type", word.text());
             let finding = left_out(section, "type-missing", message).at(word.span());
-            findings.push(finding.help(format!("add `interceptors.{}.type = `", word.text())));
+            findings.push(finding.help(format!("add `{} = `", below.whole_key("type"))));
             return None;
         };
         let kind = spanned(&kind.value);
@@ -148,7 +152,11 @@ fn interceptors(section: &Section, findings: &mut Vec<Diagnostic>) -> Option<Vec
                 format!("interceptor `{}` is not listed", child.name()),
             )
             .at(child.span())
-            .help(format!("add `{}` to `interceptors`", child.name()));
+            .help(format!(
+                "add `{}` to `{}`",
+                child.name(),
+                section.whole_key("interceptors")
+            ));
             findings.push(of(section, finding));
         }
     }
@@ -178,8 +186,11 @@ fn sink_channel(
             Some(entry) => finding
                 .at(entry.key_span())
                 .label("a sink drains exactly one: the key is `channel`")
-                .help(format!("write `channel = {}`", entry.value())),
-            None => finding.at(section.span()).help("add `channel = ` and the name of one channel"),
+                .help(format!("write `{} = {}`", section.whole_key("channel"), entry.value())),
+            None => finding.at(section.span()).help(format!(
+                "add `{} = ` and the name of one channel",
+                section.whole_key("channel")
+            )),
         });
         return None;
     };
@@ -220,7 +231,10 @@ fn groups(
             findings.push(
                 finding
                     .at(section.span())
-                    .help("add `sinks = ` and the names of its sinks")
+                    .help(format!(
+                        "add `{} = ` and the names of its sinks",
+                        section.whole_key("sinks")
+                    ))
                     .with_note("Flume stops here with a null pointer"),
             );
             *fatal = true;
@@ -312,33 +326,40 @@ fn group_kind(
     let Some(kind) = section.entry("processor.type") else {
         let finding =
             left_out(section, "type-missing", format!("sink group `{name}` has no processor type"));
-        let help = "add `processor.type = failover`, `load_balance` or, for one sink, `default`";
+        let help = format!(
+            "add `{} = failover`, `load_balance` or, for one sink, `default`",
+            section.whole_key("processor.type")
+        );
         findings.push(finding.at(section.span()).help(help).with_note(gone));
         return None;
     };
     let is = |alias: &str, class: &str| {
         kind.value().eq_ignore_ascii_case(alias) || kind.value() == class
     };
-    let finding =
-        if is("default", "org.apache.flume.sink.DefaultSinkProcessor") && members.len() > 1 {
-            left_out(
-                section,
-                "group-size",
-                format!("sink group `{name}` has several sinks, the default processor takes one"),
-            )
-            .help("use `processor.type = failover` or `load_balance`")
-        } else if is("load_balance", "org.apache.flume.sink.LoadBalancingSinkProcessor")
-            && members.len() < 2
-        {
-            left_out(
-                section,
-                "group-size",
-                format!("sink group `{name}` has one sink, load balancing needs two"),
-            )
-            .help("add another sink, or use `processor.type = default`")
-        } else {
-            return Some(spanned(&kind.value));
-        };
+    let finding = if is("default", "org.apache.flume.sink.DefaultSinkProcessor")
+        && members.len() > 1
+    {
+        left_out(
+            section,
+            "group-size",
+            format!("sink group `{name}` has several sinks, the default processor takes one"),
+        )
+        .help(format!("use `{} = failover` or `load_balance`", section.whole_key("processor.type")))
+    } else if is("load_balance", "org.apache.flume.sink.LoadBalancingSinkProcessor")
+        && members.len() < 2
+    {
+        left_out(
+            section,
+            "group-size",
+            format!("sink group `{name}` has one sink, load balancing needs two"),
+        )
+        .help(format!(
+            "add another sink, or use `{} = default`",
+            section.whole_key("processor.type")
+        ))
+    } else {
+        return Some(spanned(&kind.value));
+    };
     findings.push(finding.at(kind.value_span()).with_note(gone));
     None
 }
@@ -363,7 +384,7 @@ fn components(
             let near = nearest("type", section.keys().filter(|key| !role.is_common(key)));
             findings.push(finding.at(section.span()).help(match near {
                 Some(key) => format!("did you mean `type` where `{key}` stands?"),
-                None => "add a line that sets `type`".to_owned(),
+                None => format!("add a line that sets `{}`", section.whole_key("type")),
             }));
             continue;
         };
@@ -393,7 +414,7 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
             names.push(word);
         }
         if tangled {
-            findings.push(mistakes::separators_in_list(list));
+            findings.push(mistakes::separators_in_list(&family.path, list));
         }
     }
     for (name, place) in family.defined().filter(|(name, _)| !seen.contains(*name)) {
@@ -404,7 +425,7 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
         )
         .at(place.span())
         .label("does not run");
-        let list = list_name(role);
+        let list = &family.path;
         findings.push(match (near.and_then(|near| nearest(name, [near])), tangled) {
             (_, true) => finding,
             (Some(near), _) => finding
@@ -416,16 +437,6 @@ fn listed(family: &Family, role: Role, findings: &mut Vec<Diagnostic>) -> Vec<Lo
         });
     }
     names
-}
-
-fn list_name(role: Role) -> &'static str {
-    match role {
-        Role::Source => "sources",
-        Role::Channel => "channels",
-        Role::Sink => "sinks",
-        Role::SinkGroup => "sinkgroups",
-        Role::ConfigFilter | Role::Part => "configfilters",
-    }
 }
 
 fn defined(
@@ -443,11 +454,9 @@ fn defined(
             .component(format!("{} {}", role.name(), word.text()));
         findings.push(match nearest(word.text(), family.defined().map(|(name, _)| name)) {
             Some(name) => finding.help(format!("did you mean `{name}`?")),
-            None => finding.help(format!(
-                "add lines such as `{}.{}.type = `",
-                list_name(role),
-                word.text()
-            )),
+            None => {
+                finding.help(format!("add lines such as `{}.{}.type = `", family.path, word.text()))
+            }
         });
     }
     section

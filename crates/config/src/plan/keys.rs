@@ -24,6 +24,8 @@ pub(super) struct Keys {
 /// The list of one role, and the components defined for it, in written order.
 #[derive(Debug, Default)]
 pub(super) struct Family {
+    /// The key of its list, as in `a1.sources`.
+    pub(super) path: String,
     /// The value of `a1.sources`.
     pub(super) list: Option<Entry>,
     defined: Vec<Defined>,
@@ -40,18 +42,23 @@ struct Defined {
 
 impl Keys {
     /// Sorts entries whose keys are relative to the agent; what fits nowhere is reported.
-    pub(super) fn split(entries: Vec<Entry>, findings: &mut Vec<Diagnostic>) -> Keys {
+    pub(super) fn split(agent: &str, entries: Vec<Entry>, findings: &mut Vec<Diagnostic>) -> Keys {
         let mut keys = Keys::default();
+        for section in SECTIONS {
+            if let Some(family) = keys.family_mut(section) {
+                family.path = format!("{agent}.{section}");
+            }
+        }
         for entry in entries {
             let section = entry.key().split('.').next().unwrap_or_default().to_owned();
             let Some(family) = keys.family_mut(&section) else {
-                findings.push(invalid(&entry, &section));
+                findings.push(invalid(agent, &entry, &section));
                 continue;
             };
             if section.len() == entry.key().len() {
                 family.list = Some(entry);
             } else if let Some(unfit) = family.add(entry, section.len() + 1) {
-                findings.push(invalid(&unfit, &section));
+                findings.push(invalid(agent, &unfit, &section));
             }
         }
         keys
@@ -115,11 +122,11 @@ impl Family {
     pub(super) fn section(&self, name: &str, role: Role) -> Option<Section> {
         let defined = &self.defined[*self.places.get(name)?];
         let section = Section::new(name, role, None, defined.entries.clone());
-        Some(section.with_span(defined.place.span()))
+        Some(section.under(&format!("{}.{name}", self.path)).with_span(defined.place.span()))
     }
 }
 
-fn invalid(entry: &Entry, section: &str) -> Diagnostic {
+fn invalid(agent: &str, entry: &Entry, section: &str) -> Diagnostic {
     let finding = Diagnostic::warning(
         "invalid-property",
         format!("invalid property specified: `{}`", entry.key()),
@@ -128,7 +135,7 @@ fn invalid(entry: &Entry, section: &str) -> Diagnostic {
     .label("ignored");
     if SECTIONS.contains(&section) {
         let wanted = format!(
-            "after `{section}.` come a name and a key, as in `{section}.{}.type`",
+            "after `{section}.` come a name and a key, as in `{agent}.{section}.{}.type`",
             example(entry, section)
         );
         return finding.help(wanted);
@@ -137,11 +144,12 @@ fn invalid(entry: &Entry, section: &str) -> Diagnostic {
     if let Some(dotted) =
         comma.filter(|dotted| SECTIONS.iter().any(|known| dotted.starts_with(known)))
     {
-        return finding.help(format!("a comma stands where a dot belongs: write `{dotted}`"));
+        return finding
+            .help(format!("a comma stands where a dot belongs: write `{agent}.{dotted}`"));
     }
     match nearest(section, SECTIONS) {
         Some(meant) => finding.help(format!(
-            "did you mean `{meant}`, as in `{}`?",
+            "did you mean `{meant}`, as in `{agent}.{}`?",
             entry.key().replacen(section, meant, 1)
         )),
         None => {

@@ -358,3 +358,85 @@ fn line() -> impl proptest::strategy::Strategy<Value = String> {
     "a1[.,]?(sources|sinks|channels|sinkgroups|Sinks)?[.]?(k1|c1|g1)?[. ]?(type|channels?|sinks|processor.type|interceptors)?\
      ?( |=| = |:)(k1|c1|g1|c1, k1|[$][{]a1.sinks[}]|[$][{]f\\[k\\][}]|x # y|\"q\"|é\u{a0})?(\n|\\\\\n|\r\n)"
 }
+
+#[test]
+fn keys_that_variables_name_need_no_agent() {
+    let check_with = |more: &str, want: &[&str]| {
+        let text = format!("{GOOD}a1.sinks.k1.x = {more}\n");
+        assert_eq!(said(&text, &read(&text)), want, "{text}");
+    };
+    check_with("${dir}/y\ndir = /x", &[]);
+    check_with("${dir}/y\ndir = ${root}/x\nroot = /r", &[]);
+    check_with("${env:dir}/y\ndir = /x", &[]);
+    check_with("${no:-${dir:-z}}/y\ndir = /x", &[]);
+    check_with("${dir.${stage}}\nstage = 1\ndir.1 = /x", &[]);
+    check_with("${a11.dir}\na11.dir = /x", &[]);
+    check_with("y\na11.dir = /x", &["10 agent-name-misspelt"]);
+    check_with("y\nb1.sinks.k1.x = ${dir}\ndir = /x", &[]);
+    check_with("{dir}\ndir = /x", &["10 no-agent-name"]);
+}
+
+#[test]
+fn remedies_name_the_agent() {
+    let check_help = |text: &str, want: &str| {
+        let reading = read(text);
+        let helps: Vec<&str> = reading.findings.iter().filter_map(|f| f.help.as_deref()).collect();
+        assert!(helps.iter().any(|help| help.contains(want)), "{want}: {helps:?}\n{text}");
+    };
+    let without = |line: &str| {
+        assert!(GOOD.contains(line));
+        GOOD.replace(line, "")
+    };
+    check_help(&without("a1.sources.r1.type = netcat\n"), "`a1.sources.r1.type`");
+    check_help(&without("a1.sources.r1.channels = c1\n"), "`a1.sources.r1.channels = `");
+    check_help(&without("a1.sinks.k1.channel = c1\n"), "`a1.sinks.k1.channel = `");
+    check_help(&without("a1.sinks = k1\n"), "add `a1.sinks = k1`");
+    check_help(&format!("{GOOD}a1.sinks.k2.type = null\n"), "add `k2` to `a1.sinks`");
+    check_help(&GOOD.replace("sinks = k1", "sinks = k1 zzz"), "`a1.sinks.zzz.type = `");
+    check_help(&GOOD.replace("sinks = k1", "sinks = k1, k2"), "write `a1.sinks = k1 k2`");
+    check_help(&GOOD.replace("k1.channel", "k1.channels"), "write `a1.sinks.k1.channel = c1`");
+    check_help(&GOOD.replace("r1.channels", "r1.channel"), "write `a1.sources.r1.channels = c1`");
+    check_help(
+        &format!("{GOOD}a1.sources.r1.interceptors = i1\n"),
+        "`a1.sources.r1.interceptors.i1.type = `",
+    );
+    check_help(
+        &format!("{GOOD}a1.sources.r1.interceptors.i1.type = host\n"),
+        "`a1.sources.r1.interceptors = `",
+    );
+    check_help(
+        &format!("{GOOD}a1.sinkgroups = g\na1.sinkgroups.g.x = 1\n"),
+        "`a1.sinkgroups.g.sinks = `",
+    );
+    check_help(
+        &format!("{GOOD}a1.sinkgroups = g\na1.sinkgroups.g.sinks = k1\n"),
+        "`a1.sinkgroups.g.processor.type = failover`",
+    );
+    check_help(&format!("{GOOD}a1.source.r1.x = 1\n"), "as in `a1.sources.r1.x`");
+    check_help(&format!("{GOOD}a1.sinks.k1 = 1\n"), "as in `a1.sinks.k1.type`");
+    check_help(&format!("{GOOD}a1.sinks.k1.x = ${{f[k]}}\n"), "`a1.configfilters.f.type = `");
+}
+
+#[test]
+fn what_is_no_text_gets_one_finding() {
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_be_bytes).collect() };
+    let noise: Vec<u8> =
+        (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
+    let slip = format!("{GOOD}a1.sinks.k1.x = \u{1}\u{0}y\n");
+    let foreign = format!("{GOOD}a1.sinks.k1.x = {}\n", "\u{4e2d}\u{6587}".repeat(200));
+    for (bytes, want) in [
+        (wide(GOOD), &["utf-16"][..]),
+        ([&[254, 255][..], &wide(GOOD)].concat(), &["utf-16"]),
+        (b"\xff\xfea\0".to_vec(), &["utf-16"]),
+        (noise, &["not-a-text"]),
+        (vec![0; 5000], &["not-a-text"]),
+        (slip.into_bytes(), &[]),
+        (foreign.into_bytes(), &["not-latin1"]),
+        (GOOD.into(), &[]),
+    ] {
+        let sources = std::iter::once(Source::from_latin1("t", &bytes)).collect();
+        let reading = Plan::read("a1", &sources, &NoLookups, &no_filters);
+        let codes: Vec<&str> = reading.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, want);
+    }
+}

@@ -24,6 +24,13 @@ pub(super) fn grammar(program: &'static str) -> Command {
         )
         .version(env!("CARGO_PKG_VERSION"))
         .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .short('V')
+                .long("version")
+                .action(ArgAction::Version)
+                .help("Say which version this is"),
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .infer_long_args(true)

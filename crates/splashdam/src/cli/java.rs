@@ -82,7 +82,7 @@ impl Java {
 }
 
 /// Whether only a Java machine can make something of an option.
-fn is_of_machine(text: &str) -> bool {
+pub(crate) fn is_of_machine(text: &str) -> bool {
     let starts = |prefix: &str| text.starts_with(prefix);
     (starts("-X") && text.len() > 2)
         || (starts("-J") && text.len() > 2)

@@ -100,9 +100,74 @@ fn what_cannot_be_read_is_a_finding() {
     std::fs::write(at.join("two.conf"), "a.sources = r\nb.sources = r\n").expect("room");
     let (status, text) = check(&["check", "-f", "two.conf"]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("say which with --name: a, b"), "{text}");
+    assert!(text.contains("say which with --name: `a`, `b`"), "{text}");
+    // UTF-16 with and without its mark, and bytes of anything.
+    let words: Vec<u8> =
+        "a1.sources = r1\na1.sinks = k1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = [&[255, 254][..], &words].concat();
+    let bytes: Vec<u8> = (0..=255).cycle().take(4000).collect();
+    for (content, says) in
+        [(&words, "is UTF-16"), (&marked, "is UTF-16"), (&bytes, "is not a text")]
+    {
+        std::fs::write(at.join("wide.conf"), content).expect("room");
+        for name in [&["check", "-f", "wide.conf"][..], &["check", "-n", "a1", "-f", "wide.conf"]] {
+            let (status, text) = check(name);
+            assert_eq!(status, Some(1), "{text}");
+            assert!(text.contains(says) && text.contains("does not run: 1 error\n"), "{text}");
+        }
+    }
     assert_eq!(check(&["check"]).0, Some(2));
     assert_eq!(check(&["graph", "-n", "a1", "-f", "noise.conf"]).0, Some(1));
+}
+
+#[test]
+fn nothing_that_a_terminal_acts_on_comes_out() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let odd = "k\u{1b}]0;x\u{7}\\u009b";
+    let text = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = {odd} {odd}2\na1.sources.r1.type = seq\n\
+         a1.sources.r1.channels = c1 {odd}\na1.sources.r1.{odd} = {odd}\n\
+         a1.channels.c1.type = memory\na1.channels.c1.{odd} = 1\n\
+         a1.sinks.{odd}.type = null\na1.sinks.{odd}.channel = c1\n\
+         a1.sinks.{odd}2.type = {odd}\na1.sinks.{odd}2.channel = {odd}\n{odd} = {odd}\n"
+    );
+    // Among enough words it is no binary file.
+    let text = text + "# " + &"words ".repeat(400) + "\n";
+    std::fs::write(dir.path().join("odd.conf"), text).expect("there is room");
+    for arguments in [
+        &["check", "-n", "a1", "-f", "odd.conf"][..],
+        &["check", "-n", "a1", "-f", "odd.conf", "--format", "json"],
+        &["graph", "-n", "a1", "-f", "odd.conf"],
+        &["graph", "-n", "a1", "-f", "odd.conf", "--format", "dot"],
+        &["graph", "-n", "a1", "-f", "odd.conf", "--format", "mermaid"],
+    ] {
+        let output = splashdam(dir.path(), arguments);
+        assert!(output.stdout.len() > 100, "{arguments:?}: {output:?}");
+        for bytes in [output.stdout, output.stderr] {
+            let text = String::from_utf8(bytes).expect("UTF-8");
+            assert!(
+                !text.contains(|c: char| c.is_control() && c != '\n'),
+                "{arguments:?}: {text:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_hundreds_of_agents_only_some_are_named() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let text: String = (0..300).map(|n| format!("x{n}z.sources = r\n")).collect();
+    std::fs::write(dir.path().join("many.conf"), text).expect("there is room");
+    for arguments in [
+        &["check", "-f", "many.conf"][..],
+        &["graph", "-f", "many.conf"],
+        &["check", "-n", "nobody-like-that", "-f", "many.conf"],
+    ] {
+        let output = splashdam(dir.path(), arguments);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(" and 290 more") && text.len() < 2000, "{text}");
+    }
 }
 
 #[cfg(unix)]
