@@ -111,9 +111,12 @@ fn entries(lists: &str) -> Vec<(String, Vec<String>)> {
 }
 
 fn aliases(text: &str) -> Vec<String> {
-    let Some((_, rest)) = text.split_once("const ALIASES:") else { return Vec::new() };
-    let list = rest.split(';').next().unwrap_or_default();
-    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    // A trait may declare it before a type says what it is.
+    let lists = text.split("const ALIASES:").skip(1).map(|rest| {
+        let list = rest.split(';').next().unwrap_or_default();
+        list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    });
+    lists.into_iter().find(|list: &Vec<String>| !list.is_empty()).unwrap_or_default()
 }
 
 /// The string literal after `start`.
@@ -161,6 +164,8 @@ mod tests {
         let text = "const TYPE: &'static str = \"null\";\nconst ALIASES: &'static [&'static str] =\n    &[\"a.B\", \"a.B$Builder\"];\n\"c\"";
         assert_eq!(text_after(text, "const TYPE: &'static str =").as_deref(), Some("null"));
         assert_eq!(aliases(text), ["a.B", "a.B$Builder"]);
+        let declared = format!("const ALIASES: &'static [&'static str];\n{text}");
+        assert_eq!(aliases(&declared), ["a.B", "a.B$Builder"]);
         assert_eq!(aliases(""), Vec::<String>::new());
     }
 

@@ -80,11 +80,11 @@ pub struct Config {
     /// The name of that header.
     #[serde(default = "basename_header_key")]
     pub basename_header_key: String,
-    /// Only files whose whole name matches this regular expression are read.
+    /// Only files whose whole name matches this regular expression are read. Default: `^.*$`.
     #[serde(default = "NamePattern::everything")]
     pub include_pattern: NamePattern,
     /// Files, and directories below, whose whole name matches this are not read, whatever
-    /// `includePattern` says.
+    /// `includePattern` says. Default: `^$`.
     #[serde(default = "NamePattern::nothing")]
     pub ignore_pattern: NamePattern,
     /// Where progress is kept: an absolute path, or one below `spoolDir`. It is made if its parent
