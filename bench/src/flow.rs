@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,7 +75,8 @@ fn about(options: &Options) -> String {
     format!(
         "A file of {lines} generated log lines, 200 bytes on average, batches of 1000, a memory channel of 100,000 \
          events, one output file. *Warm*: the process first carries {warm_up_files} files of {warm_up_lines} lines, \
-         each moved into the directory when the one before is through; then the measured file is moved in. The rate \
+         each moved into the directory when the one before is through; then, once the disk has all of that, the measured \
+         file is moved in. The rate \
          is taken from the first to the last growth of the output, so it leaves out how soon the file is noticed; \
          the time beside it does not. *Cold*: the file is there when the process starts, and time counts from then. \
          After every run the output is compared with the input, byte by byte."
@@ -112,6 +114,8 @@ struct Site {
     dir: TempDir,
     arrived: Vec<PathBuf>,
     expected_bytes: u64,
+    /// The file of this size is the measured one.
+    settled_bytes: u64,
 }
 
 impl Site {
@@ -119,7 +123,8 @@ impl Site {
         let dir = tempfile::tempdir_in(&inputs.base)?;
         fs::create_dir(dir.path().join("logs"))?;
         fs::create_dir(dir.path().join("out"))?;
-        Ok(Site { dir, arrived: Vec::new(), expected_bytes: 0 })
+        let settled_bytes = inputs.measured_bytes;
+        Ok(Site { dir, arrived: Vec::new(), expected_bytes: 0, settled_bytes })
     }
 
     fn out(&self) -> PathBuf {
@@ -130,11 +135,22 @@ impl Site {
     fn drop_in(&mut self, file: &Path, bytes: u64) -> Result<Instant> {
         let copy = self.dir.path().join("arriving");
         fs::copy(file, &copy)?;
+        if bytes == self.settled_bytes {
+            self.settle()?;
+        }
         let at = Instant::now();
         fs::rename(copy, self.dir.path().join(format!("logs/{:02}.log", self.arrived.len())))?;
         self.arrived.push(file.to_owned());
         self.expected_bytes += bytes;
         Ok(at)
+    }
+
+    /// Waits until the disk has what was written so far, so that who warms up faster is not held
+    /// back by its own earlier writes while it is measured.
+    fn settle(&self) -> Result<()> {
+        let synced = Command::new("sync").arg("-f").arg(self.dir.path()).status()?;
+        ensure!(synced.success(), "sync ended with {synced}");
+        Ok(())
     }
 
     /// Waits for the output to have all that was dropped in; answers when it began to grow and when it was whole.
