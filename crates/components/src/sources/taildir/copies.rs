@@ -94,7 +94,9 @@ impl Tailer {
             match self.verdict(key, &round, now) {
                 Verdict::Own => {
                     self.own(key);
-                    if let Some(file) = self.files.get(&key).filter(|f| is_comparable(f)) {
+                    if let Some(file) =
+                        self.files.get(&key).filter(|f| is_comparable(f) && !f.at_first)
+                    {
                         round.add(key, file);
                     }
                 }
@@ -214,9 +216,13 @@ impl Tailer {
         if at_first && !self.goes_on {
             return None;
         }
+        // Unread ones count only when files come one by one: at the start there may be very many.
         let is_alike =
             |f: &Tailed| is_comparable(f) && (f.position > 0 || f.stat.size > 0 && !at_first);
-        let alike = round.alike(start).filter(|key| self.files.get(key).is_some_and(is_alike));
+        let alike = round
+            .alike(start)
+            .take(MOST_FITTING)
+            .filter(|key| self.files.get(key).is_some_and(is_alike));
         let alike: Vec<Key> = alike.take(MOST_COMPARED).collect();
         let mut verdict = None;
         for key in alike {

@@ -101,12 +101,9 @@ impl Round {
     }
 }
 
-/// Whether copies of a file matter. What was not read yet may be copied as well, but is compared
-/// with only when files come one by one: at the start there may be very many.
+/// Whether copies of a file matter: what was not read yet may be copied as well.
 pub(super) fn is_comparable(file: &Tailed) -> bool {
-    !file.is_new()
-        && !file.replaced
-        && if file.position > 0 { file.head.len > 0 } else { !file.at_first }
+    !file.is_new() && !file.replaced && (file.position == 0 || file.head.len > 0)
 }
 
 #[cfg(test)]

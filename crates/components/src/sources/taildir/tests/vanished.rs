@@ -28,7 +28,7 @@ async fn check(before: usize, absent: Duration, after: usize, content: impl Fn(u
         );
         sleep(Duration::from_millis(10)).await;
     }
-    eprintln!("{before} {absent:?} {after}: {:?}", began.elapsed());
+    println!("{before}, {absent:?}, {after}: {:?}", began.elapsed());
     let got: std::collections::BTreeSet<String> = rig.collector.bodies().into_iter().collect();
     let want: std::collections::BTreeSet<String> =
         (0..before + after).map(|n| content(n).trim_end().to_owned()).collect();
@@ -46,4 +46,10 @@ async fn a_thousand_files_come_after_some_vanished() {
     let alike = |n| format!("2026-11-22 15:08:08.123 INFO a first line that is long: {n}\n");
     check(300, Duration::from_secs(2), 1_000, alike).await;
     check(300, Duration::ZERO, 1_000, |n| format!("{n}\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_come_as_vanished() {
+    let alike = |n| format!("2026-11-22 15:08:08.123 INFO a first line that is long: {n}\n");
+    check(4_000, Duration::ZERO, 4_000, alike).await;
 }
