@@ -34,7 +34,9 @@ pub(super) const POLL_NEW: Duration = Duration::from_millis(50);
 const COALESCE: Duration = Duration::from_millis(5);
 /// Looking at all files takes at most one part of so many of the time.
 const SHARE: u32 = 50;
-/// After a listing there is none for as long as it took, so many times, but no longer than this.
+/// After a listing that took long there is none for so many times as long, but no longer than
+/// this. After a short one there may be: a copy is told from a new file by what is listed at once.
+const LONG_LISTING: Duration = Duration::from_millis(20);
 const LIST_SHARE: u32 = 2;
 const LIST_PAUSE: Duration = Duration::from_millis(250);
 /// How long an event waits for its batch to be sent while other files are read.
@@ -186,7 +188,9 @@ impl Tailer {
                 let began = self.now();
                 self.list()?;
                 let took = self.now().saturating_duration_since(began);
-                self.next_listing = self.now() + (took * LIST_SHARE).min(LIST_PAUSE);
+                let pause = (took * LIST_SHARE).min(LIST_PAUSE);
+                self.next_listing =
+                    self.now() + if took < LONG_LISTING { Duration::ZERO } else { pause };
                 self.judge_new(true)?;
             } else if self.new_files > 0 || !self.orphans.is_empty() || self.round.is_some() {
                 let is_listed = !self.unlisted;
