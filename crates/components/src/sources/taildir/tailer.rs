@@ -188,9 +188,11 @@ impl Tailer {
                 let began = self.now();
                 self.list()?;
                 let took = self.now().saturating_duration_since(began);
-                let pause = (took * LIST_SHARE).min(LIST_PAUSE);
-                self.next_listing =
-                    self.now() + if took < LONG_LISTING { Duration::ZERO } else { pause };
+                // Files that lost their content wait for a copy of it to be found, and whoever copies
+                // does not wait.
+                let at_once = took < LONG_LISTING || !self.orphans.is_empty();
+                let pause = if at_once { Duration::ZERO } else { took * LIST_SHARE };
+                self.next_listing = self.now() + pause.min(LIST_PAUSE);
                 self.judge_new(true)?;
             } else if self.new_files > 0 || !self.orphans.is_empty() || self.round.is_some() {
                 let is_listed = !self.unlisted;
