@@ -64,10 +64,12 @@ impl Sum for Size {
     }
 }
 
-/// Events that are committed together, in order, with their size.
+/// Events that are committed together, in order, with their size. Clones share the events until
+/// one of them is changed, so that a batch may go to several channels, or to another thread, for
+/// the price of a count.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    events: Vec<Event>,
+    events: Arc<Vec<Event>>,
     bytes: usize,
     pub(crate) progress: Progress,
 }
@@ -115,19 +117,19 @@ impl Progress {
 impl Batch {
     /// An empty batch with room for `events`.
     pub fn with_capacity(events: usize) -> Self {
-        Batch { events: Vec::with_capacity(events), ..Batch::default() }
+        Batch { events: Arc::new(Vec::with_capacity(events)), ..Batch::default() }
     }
 
     /// Adds an event at the end.
     pub fn push(&mut self, event: Event) {
         self.bytes += event.bytes();
-        self.events.push(event);
+        Arc::make_mut(&mut self.events).push(event);
     }
 
     /// Moves all of `other` to the end.
-    pub fn append(&mut self, mut other: Batch) {
+    pub fn append(&mut self, other: Batch) {
         self.bytes += other.bytes;
-        self.events.append(&mut other.events);
+        Arc::make_mut(&mut self.events).append(&mut other.into_events());
     }
 
     /// The events in order.
@@ -137,7 +139,7 @@ impl Batch {
 
     /// The events, owned.
     pub fn into_events(self) -> Vec<Event> {
-        self.events
+        Arc::unwrap_or_clone(self.events)
     }
 
     /// How many events.
@@ -158,7 +160,7 @@ impl Batch {
     /// Changes events one by one and counts their bytes anew.
     pub fn edit(&mut self, mut change: impl FnMut(&mut Event)) {
         let mut bytes = 0;
-        for event in &mut self.events {
+        for event in Arc::make_mut(&mut self.events) {
             change(event);
             bytes += event.bytes();
         }
@@ -168,7 +170,7 @@ impl Batch {
     /// Keeps the events for which `keep` says true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Event) -> bool) {
         let bytes = &mut self.bytes;
-        self.events.retain(|event| {
+        Arc::make_mut(&mut self.events).retain(|event| {
             let kept = keep(event);
             if !kept {
                 *bytes -= event.bytes();
@@ -185,9 +187,10 @@ impl Batch {
         if self.len() == events || self.bytes.saturating_mul(LITTLE) > bytes {
             return;
         }
-        self.events.shrink_to_fit();
+        let events = Arc::make_mut(&mut self.events);
+        events.shrink_to_fit();
         let mut copies = BytesMut::with_capacity(self.bytes);
-        for event in &mut self.events {
+        for event in events {
             event.move_into(&mut copies);
         }
     }
@@ -199,15 +202,15 @@ impl Batch {
             return std::mem::take(self);
         }
         let mut front = Size::ZERO;
-        for event in &self.events {
+        for event in &*self.events {
             let next = front + Size { events: 1, bytes: event.bytes() };
             if front.events > 0 && !next.fits(limit) {
                 break;
             }
             front = next;
         }
-        let rest = self.events.split_off(front.events);
-        let events = std::mem::replace(&mut self.events, rest);
+        let rest = Arc::make_mut(&mut self.events).split_off(front.events);
+        let events = std::mem::replace(&mut self.events, Arc::new(rest));
         self.bytes -= front.bytes;
         let progress = self.progress.split_front(front.events);
         Batch { events, bytes: front.bytes, progress }
@@ -223,7 +226,7 @@ impl FromIterator<Event> for Batch {
 impl From<Vec<Event>> for Batch {
     fn from(events: Vec<Event>) -> Self {
         let bytes = events.iter().map(Event::bytes).sum();
-        Batch { events, bytes, progress: Progress::default() }
+        Batch { events: Arc::new(events), bytes, progress: Progress::default() }
     }
 }
 
