@@ -4,7 +4,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::{ChannelSet, Event, Route};
 
@@ -64,6 +64,29 @@ impl Sum for Size {
     }
 }
 
+/// Who sent a batch and which of theirs it was. A channel that keeps origins stores it in the same
+/// commit, acknowledges the same batch without storing it when it is sent again, and can tell where
+/// its sender stood ([`crate::Channel::last_of`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender's identity.
+    pub sender: [u8; 16],
+    /// Which life of the sender; later ones are greater.
+    pub epoch: u64,
+    /// The sender's count within the epoch; later batches have greater ones.
+    pub sequence: u64,
+    /// Where the sender stood in its own input behind this batch, opaque to everybody else; at most
+    /// 4096 bytes.
+    pub position: Bytes,
+}
+
+impl Origin {
+    /// What orders a sender's batches.
+    pub fn order(&self) -> (u64, u64) {
+        (self.epoch, self.sequence)
+    }
+}
+
 /// Events that are committed together, in order, with their size. Clones share the events until
 /// one of them is changed, so that a batch may go to several channels, or to another thread, for
 /// the price of a count.
@@ -71,6 +94,7 @@ impl Sum for Size {
 pub struct Batch {
     events: Arc<Vec<Event>>,
     bytes: usize,
+    origin: Option<Origin>,
     pub(crate) progress: Progress,
 }
 
@@ -126,8 +150,22 @@ impl Batch {
         Arc::make_mut(&mut self.events).push(event);
     }
 
+    /// This batch with an origin. It stays with the batch as long as that is whole: parts of it
+    /// and what it is joined to have none.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Option<Origin>) -> Batch {
+        self.origin = origin;
+        self
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
     /// Moves all of `other` to the end.
     pub fn append(&mut self, other: Batch) {
+        self.origin = None;
         self.bytes += other.bytes;
         Arc::make_mut(&mut self.events).append(&mut other.into_events());
     }
@@ -213,7 +251,8 @@ impl Batch {
         let events = std::mem::replace(&mut self.events, Arc::new(rest));
         self.bytes -= front.bytes;
         let progress = self.progress.split_front(front.events);
-        Batch { events, bytes: front.bytes, progress }
+        self.origin = None;
+        Batch { events, bytes: front.bytes, origin: None, progress }
     }
 }
 
@@ -226,7 +265,7 @@ impl FromIterator<Event> for Batch {
 impl From<Vec<Event>> for Batch {
     fn from(events: Vec<Event>) -> Self {
         let bytes = events.iter().map(Event::bytes).sum();
-        Batch { events: Arc::new(events), bytes, progress: Progress::default() }
+        Batch { events: Arc::new(events), bytes, ..Batch::default() }
     }
 }
 
@@ -248,6 +287,22 @@ mod tests {
         assert_eq!(b.size(), Size { events: 2, bytes: 8 });
         b.append(batch(&["d"]));
         assert_eq!(b.size(), Size { events: 3, bytes: 9 });
+    }
+
+    #[test]
+    fn only_whole_batches_have_an_origin() {
+        let origin =
+            Origin { sender: [1; 16], epoch: 1, sequence: 2, position: Bytes::from_static(b"p") };
+        let whole = batch(&["a", "b"]).with_origin(Some(origin.clone()));
+        assert_eq!(whole.clone().origin(), Some(&origin));
+        let mut parted = whole.clone();
+        assert_eq!(parted.split_front(Size::events(2)).origin(), Some(&origin));
+        let mut parted = whole.clone();
+        assert_eq!(parted.split_front(Size::events(1)).origin(), None);
+        assert_eq!(parted.origin(), None);
+        let mut joined = whole;
+        joined.append(batch(&["c"]));
+        assert_eq!(joined.origin(), None);
     }
 
     #[test]
