@@ -94,7 +94,8 @@ impl Origin {
 pub struct Batch {
     events: Arc<Vec<Event>>,
     bytes: usize,
-    origin: Option<Origin>,
+    /// Boxed, as few have one.
+    origin: Option<Box<Origin>>,
     pub(crate) progress: Progress,
 }
 
@@ -154,13 +155,13 @@ impl Batch {
     /// and what it is joined to have none.
     #[must_use]
     pub fn with_origin(mut self, origin: Option<Origin>) -> Batch {
-        self.origin = origin;
+        self.origin = origin.map(Box::new);
         self
     }
 
     /// Where it came from.
     pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+        self.origin.as_deref()
     }
 
     /// Moves all of `other` to the end.

@@ -21,10 +21,10 @@ pub(super) fn metrics(all: &[((Role, Arc<str>), Registered)], usage: Option<&Usa
     let mut levels: Vec<(&str, Level)> = Vec::new();
     for ((_, name), registered) in all {
         match &registered.counters {
-            Counters::Source(set) => sources.push((name, set)),
-            Counters::Sink(set) => sinks.push((name, set)),
+            Counters::Source(set) => sources.push((name, &**set)),
+            Counters::Sink(set) => sinks.push((name, &**set)),
             Counters::Channel(set) => {
-                channels.push((name, set));
+                channels.push((name, &**set));
                 levels.extend(registered.level.as_ref().map(|read| (&**name, read())));
             }
         }

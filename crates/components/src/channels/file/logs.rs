@@ -280,7 +280,7 @@ impl OpenLog {
                     "dataDirs hold events of a channel that is not there any more, and the disk space behind them; name a channel so to take them out"
                 ),
                 _ => {
-                    info!(component = %title, queue = %name, "dataDirs know an empty channel that is not there any more")
+                    info!(component = %title, queue = %name, "dataDirs know an empty channel that is not there any more");
                 }
             }
         }
