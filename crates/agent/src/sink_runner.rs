@@ -401,7 +401,9 @@ impl Worker {
             }
         };
         if timeout(LAST_COMMITS, settle_all).await.is_err() {
-            self.note("commits take too long; their batches were delivered and may be delivered again");
+            self.note(
+                "commits take too long; their batches were delivered and may be delivered again",
+            );
         }
         if let Some(sink) = self.sink.take() {
             match contained(&self.title, sink.close()).await {
