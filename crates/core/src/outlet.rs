@@ -77,20 +77,29 @@ impl Outlet {
         &self.0.metrics
     }
 
+    /// Whether all channels that may be required store where batches come from.
+    pub fn keeps_origins(&self) -> bool {
+        self.required().iter().all(|channel| self.0.channels[channel].channel.keeps_origins())
+    }
+
     /// Where this sender stands for all required channels: the origin of its last batch that all of
     /// them have. `None` if one of them has none or does not keep origins. Where the selector
     /// decides for each event, every channel is asked.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
-        let all = ChannelSet::first(self.0.channels.len());
-        let required = self.0.selector.uniform().map_or(all, |route| route.required);
         let mut lowest: Option<Origin> = None;
-        for channel in required.iter() {
+        for channel in self.required().iter() {
             let last = self.0.channels[channel].channel.last_of(sender)?;
             if lowest.as_ref().is_none_or(|lowest| last.order() < lowest.order()) {
                 lowest = Some(last);
             }
         }
         lowest
+    }
+
+    /// The channels that may be required: all where the selector decides for each event.
+    fn required(&self) -> ChannelSet {
+        let all = ChannelSet::first(self.0.channels.len());
+        self.0.selector.uniform().map_or(all, |route| route.required)
     }
 
     /// Puts a batch into its channels; `Ok` once every required channel has committed it.
