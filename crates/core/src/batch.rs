@@ -87,10 +87,12 @@ impl Origin {
     }
 }
 
-/// Events that are committed together, in order, with their size.
+/// Events that are committed together, in order, with their size. Clones share the events until
+/// one of them is changed, so that a batch may go to several channels, or to another thread, for
+/// the price of a count.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    events: Vec<Event>,
+    events: Arc<Vec<Event>>,
     bytes: usize,
     /// Boxed, as few have one.
     origin: Option<Box<Origin>>,
@@ -140,13 +142,13 @@ impl Progress {
 impl Batch {
     /// An empty batch with room for `events`.
     pub fn with_capacity(events: usize) -> Self {
-        Batch { events: Vec::with_capacity(events), ..Batch::default() }
+        Batch { events: Arc::new(Vec::with_capacity(events)), ..Batch::default() }
     }
 
     /// Adds an event at the end.
     pub fn push(&mut self, event: Event) {
         self.bytes += event.bytes();
-        self.events.push(event);
+        Arc::make_mut(&mut self.events).push(event);
     }
 
     /// This batch with an origin. It stays with the batch as long as that is whole: parts of it
@@ -163,10 +165,10 @@ impl Batch {
     }
 
     /// Moves all of `other` to the end.
-    pub fn append(&mut self, mut other: Batch) {
+    pub fn append(&mut self, other: Batch) {
         self.origin = None;
         self.bytes += other.bytes;
-        self.events.append(&mut other.events);
+        Arc::make_mut(&mut self.events).append(&mut other.into_events());
     }
 
     /// The events in order.
@@ -176,7 +178,7 @@ impl Batch {
 
     /// The events, owned.
     pub fn into_events(self) -> Vec<Event> {
-        self.events
+        Arc::unwrap_or_clone(self.events)
     }
 
     /// How many events.
@@ -197,7 +199,7 @@ impl Batch {
     /// Changes events one by one and counts their bytes anew.
     pub fn edit(&mut self, mut change: impl FnMut(&mut Event)) {
         let mut bytes = 0;
-        for event in &mut self.events {
+        for event in Arc::make_mut(&mut self.events) {
             change(event);
             bytes += event.bytes();
         }
@@ -207,7 +209,7 @@ impl Batch {
     /// Keeps the events for which `keep` says true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Event) -> bool) {
         let bytes = &mut self.bytes;
-        self.events.retain(|event| {
+        Arc::make_mut(&mut self.events).retain(|event| {
             let kept = keep(event);
             if !kept {
                 *bytes -= event.bytes();
@@ -224,9 +226,10 @@ impl Batch {
         if self.len() == events || self.bytes.saturating_mul(LITTLE) > bytes {
             return;
         }
-        self.events.shrink_to_fit();
+        let events = Arc::make_mut(&mut self.events);
+        events.shrink_to_fit();
         let mut copies = BytesMut::with_capacity(self.bytes);
-        for event in &mut self.events {
+        for event in events {
             event.move_into(&mut copies);
         }
     }
@@ -238,15 +241,15 @@ impl Batch {
             return std::mem::take(self);
         }
         let mut front = Size::ZERO;
-        for event in &self.events {
+        for event in &*self.events {
             let next = front + Size { events: 1, bytes: event.bytes() };
             if front.events > 0 && !next.fits(limit) {
                 break;
             }
             front = next;
         }
-        let rest = self.events.split_off(front.events);
-        let events = std::mem::replace(&mut self.events, rest);
+        let rest = Arc::make_mut(&mut self.events).split_off(front.events);
+        let events = std::mem::replace(&mut self.events, Arc::new(rest));
         self.bytes -= front.bytes;
         let progress = self.progress.split_front(front.events);
         self.origin = None;
@@ -263,7 +266,7 @@ impl FromIterator<Event> for Batch {
 impl From<Vec<Event>> for Batch {
     fn from(events: Vec<Event>) -> Self {
         let bytes = events.iter().map(Event::bytes).sum();
-        Batch { events, bytes, ..Batch::default() }
+        Batch { events: Arc::new(events), bytes, ..Batch::default() }
     }
 }
 

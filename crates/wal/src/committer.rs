@@ -61,6 +61,9 @@ impl<R: Record> Request<R> {
     pub(crate) fn refuse(self, shared: &Shared<R>, why: CommitError) {
         match self {
             Request::Put(put) => {
+                if let Some(origin) = &put.origin {
+                    shared.hold_up(origin);
+                }
                 put.release(shared);
                 (put.done)(Err(why));
             }
@@ -177,7 +180,7 @@ impl<R: Record> Committer<R> {
                 break;
             }
             if let Request::Put(put) = request {
-                if same_sender(&jobs, put) {
+                if awaits_sender(&jobs, put) {
                     break;
                 }
                 if self.stored_before(put) {
@@ -185,6 +188,10 @@ impl<R: Record> Committer<R> {
                         put.release(&self.shared);
                         (put.done)(Ok(Stored::Before));
                     }
+                    continue;
+                }
+                if self.shared.is_held_up(put.origin.as_ref()) {
+                    self.refuse_first(CommitError::OutOfOrder);
                     continue;
                 }
                 if !self.directory.admits_put(bytes, more) {
@@ -210,6 +217,9 @@ impl<R: Record> Committer<R> {
             }
             bytes += more;
             if let Some(request) = self.pending.pop_front() {
+                if let Request::Put(PutRequest { origin: Some(origin), .. }) = &request {
+                    self.shared.let_on(origin);
+                }
                 jobs.push(self.job(request));
             }
         }
@@ -446,13 +456,13 @@ impl<R: Record> Job<R> {
     }
 }
 
-/// Whether a batch of the same sender is on its way, so that this one must wait to be compared.
-fn same_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
+/// Whether the same batch of the same sender, or a later one, is on its way, so that this one must
+/// wait to be compared. What follows in order goes with it: of a torn group only a first part counts.
+fn awaits_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
     put.origin.as_ref().is_some_and(|origin| {
-        let sender = |job: &Job<R>| {
-            job.put.as_ref().and_then(|put| put.origin.as_ref()).map(|origin| origin.sender)
-        };
-        jobs.iter().any(|job| sender(job) == Some(origin.sender))
+        let origins = jobs.iter().filter_map(|job| job.put.as_ref()?.origin.as_ref());
+        let mut same = origins.filter(|other| other.sender == origin.sender);
+        same.any(|other| other.order() >= origin.order())
     })
 }
 

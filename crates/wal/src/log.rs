@@ -144,6 +144,9 @@ pub(crate) struct Shared<R> {
     pub(crate) lines: Vec<Line<R>>,
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
+    /// The first batch of a sender that failed and was not put again: what the sender had sent
+    /// behind it must not be stored before it, or it would count as stored, too.
+    pub(crate) held_up: Mutex<HashMap<[u8; 16], (u64, u64)>>,
     pub(crate) stopped: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
     pub(crate) reading: (Mutex<bool>, Condvar),
@@ -203,6 +206,36 @@ impl<R: Record> Shared<R> {
     pub(crate) fn wake_reader(&self) {
         *locked(&self.reading.0) = true;
         self.reading.1.notify_one();
+    }
+
+    /// Holds up what follows a batch that failed.
+    pub(crate) fn hold_up(&self, origin: &Origin) {
+        let mut held = locked(&self.held_up);
+        let first = held.entry(origin.sender).or_insert(origin.order());
+        // A new life of the sender begins anew.
+        if first.0 < origin.epoch || (first.0 == origin.epoch && *first > origin.order()) {
+            *first = origin.order();
+        }
+        // Senders that never came back make room.
+        if held.len() > self.options.most_senders {
+            held.retain(|sender, _| *sender == origin.sender);
+        }
+    }
+
+    pub(crate) fn is_held_up(&self, origin: Option<&Origin>) -> bool {
+        origin.is_some_and(|origin| {
+            let held = locked(&self.held_up);
+            held.get(&origin.sender)
+                .is_some_and(|first| first.0 == origin.epoch && *first < origin.order())
+        })
+    }
+
+    /// The batch that failed comes again, or the sender begins anew.
+    pub(crate) fn let_on(&self, origin: &Origin) {
+        let mut held = locked(&self.held_up);
+        if !held.is_empty() {
+            held.remove(&origin.sender);
+        }
     }
 
     /// Remembers a sender's last batch, and forgets somebody if there are too many.

@@ -116,6 +116,7 @@ impl<R: Record> Log<R> {
             lines: directories.iter().map(|_| Line::default()).collect(),
             registries,
             senders: Mutex::new(state.senders.clone()),
+            held_up: Mutex::default(),
             stopped: Mutex::new(None),
             closing: false.into(),
             reading: (Mutex::new(false), Condvar::new()),

@@ -15,7 +15,9 @@ type Sets<'a, S> = Vec<(&'a str, &'a S)>;
 /// All components and the process. A family stands together, as the format asks.
 pub(super) fn metrics(all: &[((Role, Arc<str>), Registered)], usage: Option<&Usage>) -> String {
     let mut out = String::new();
-    let (mut sources, mut channels, mut sinks): (Sets<_>, Sets<_>, Sets<_>) = Default::default();
+    let mut sources: Sets<'_, SourceMetrics> = Vec::new();
+    let mut channels: Sets<'_, ChannelMetrics> = Vec::new();
+    let mut sinks: Sets<'_, SinkMetrics> = Vec::new();
     let mut levels: Vec<(&str, Level)> = Vec::new();
     for ((_, name), registered) in all {
         match &registered.counters {
