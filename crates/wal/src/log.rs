@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
 use crate::error::CommitError;
-use crate::options::Options;
+use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Queue};
 use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, Record};
 
@@ -173,8 +173,10 @@ impl<R: Record> Shared<R> {
             let mut inbox = locked(&line.inbox);
             // Asked under the lock that the last look into the inbox takes: a request is either
             // seen by a committer or refused here.
+            let closing =
+                self.closing.load(Ordering::Acquire) && !sabotaged!(self.options, ClosingUnasked);
             if self.check_open().is_ok()
-                && !self.closing.load(Ordering::Acquire)
+                && !closing
                 && !line.failed.load(Ordering::Acquire)
                 && let Some(request) = request.take()
             {
@@ -375,6 +377,9 @@ impl<R: Record> Lease<R> {
 
 impl<R: Record> Drop for Lease<R> {
     fn drop(&mut self) {
+        if sabotaged!(self.log.options, RollbackForgets) {
+            self.pieces.pop();
+        }
         if !self.pieces.is_empty() {
             let slot = &self.log.slots[usize::from(self.queue)];
             slot.lock().restore(std::mem::take(&mut self.pieces));
