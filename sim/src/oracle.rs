@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use splashdam_wal::{Chunk, Lease, Parts, Record};
+use splashdam_wal::{Chunk, Count, Lease, Parts, Record};
 
 use crate::dice::Dice;
 
@@ -39,14 +39,15 @@ impl Record for Batch {
 
 /// The events of put `id`: number, index, count, and bytes that follow from these.
 fn event(id: u64, index: u32, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length + 16);
+    let mut bytes = Vec::with_capacity(length + 24);
     bytes.extend_from_slice(&id.to_le_bytes());
     bytes.extend_from_slice(&index.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(0).to_le_bytes());
     let mut dice = Dice::new(id << 20 | u64::from(index));
     while bytes.len() < length + 16 {
-        bytes.push(dice.roll() as u8);
+        bytes.extend_from_slice(&dice.roll().to_le_bytes());
     }
+    bytes.truncate(length + 16);
     bytes
 }
 
@@ -141,6 +142,13 @@ impl Oracle {
     pub fn batch(&self, id: u64) -> Batch {
         let lengths = self.puts[&id].lengths.iter();
         Batch((0..).zip(lengths).map(|(index, length)| event(id, index, *length)).collect())
+    }
+
+    /// How many events it has, and their bytes.
+    pub fn count(&self, id: u64) -> Count {
+        let lengths = &self.puts[&id].lengths;
+        let bytes = lengths.iter().map(|length| *length as u64 + 16).sum();
+        Count { events: lengths.len() as u64, bytes }
     }
 
     /// What is known of it.
