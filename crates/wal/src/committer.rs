@@ -141,9 +141,11 @@ impl<R: Record> Committer<R> {
             let waited = line.wake.wait_timeout_while(inbox, LOOK_EVERY, idle);
             let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
             // Whoever was answered together will mostly be back together: a moment's wait lets
-            // them share the next sync, too. It ends when as many are there as the last time.
+            // them share the next sync, too. It ends when as many are there as the last time. In
+            // the explorer no time passes, so nobody waits for it.
             let fewer = |inbox: &mut Vec<_>| {
-                !inbox.is_empty()
+                !cfg!(explore)
+                    && !inbox.is_empty()
                     && inbox.len() < last_group
                     && !shared.closing.load(Ordering::Acquire)
             };

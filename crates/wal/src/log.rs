@@ -5,9 +5,8 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
@@ -15,6 +14,7 @@ use crate::error::CommitError;
 use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Queue};
 use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, Record};
+use crate::threads::{AtomicBool, AtomicU64, Condvar, JoinHandle, Mutex, MutexGuard};
 
 /// Which queue of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
