@@ -92,6 +92,9 @@ pub struct Put {
     pub fate: Fate,
     posted: u64,
     answered: Option<u64>,
+    /// An attempt in this life failed and may have left it whole: that a later one did not happen
+    /// does not say that this one did not.
+    perhaps: bool,
     damaged: bool,
 }
 
@@ -133,7 +136,8 @@ impl Oracle {
         self.clock += 1;
         let posted = self.clock;
         let fate = Fate::Waiting;
-        let put = Put { queues, lengths, fate, posted, answered: None, damaged: false };
+        let put =
+            Put { queues, lengths, fate, posted, answered: None, perhaps: false, damaged: false };
         self.puts.insert(id, put);
         id
     }
@@ -167,7 +171,11 @@ impl Oracle {
     pub fn answered(&mut self, id: u64, fate: Fate) {
         self.clock += 1;
         if let Some(put) = self.puts.get_mut(&id) {
-            put.fate = fate;
+            put.perhaps |= fate == Fate::Unknown;
+            put.fate = match fate {
+                Fate::Gone if put.perhaps => Fate::Unknown,
+                fate => fate,
+            };
             put.answered = (fate == Fate::Stored).then_some(self.clock);
         }
     }
@@ -298,10 +306,14 @@ impl Oracle {
                     return Err(format!("acknowledged events are lost: {missing:?}"));
                 }
                 Fate::Unknown if missing.is_empty() => {
+                    put.perhaps = false;
                     put.fate = Fate::Stored;
                     put.answered = Some(self.clock);
                 }
-                Fate::Unknown if present == 0 => put.fate = Fate::Gone,
+                Fate::Unknown if present == 0 => {
+                    put.perhaps = false;
+                    put.fate = Fate::Gone;
+                }
                 Fate::Unknown => {
                     return Err(format!("put {id} is there in part, without {missing:?}"));
                 }
