@@ -34,6 +34,7 @@ pub struct Report {
     pub planted: (usize, usize),
     first: u64,
     took: Duration,
+    cpu_seconds: f64,
 }
 
 impl Report {
@@ -80,7 +81,11 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "planted bugs caught: {} of {}", self.planted.0, self.planted.1)?;
         match &self.broken {
-            None => writeln!(f, "0 lost, 0 invented, 0 out of order, in {:.1?}", self.took),
+            None => writeln!(
+                f,
+                "0 lost, 0 invented, 0 out of order, in {:.1?} ({:.0} s of processor time)",
+                self.took, self.cpu_seconds
+            ),
             Some(why) => writeln!(f, "broken: {why}"),
         }
     }
@@ -108,6 +113,7 @@ impl Campaign {
             planted: (0, planted::BUGS.len()),
             first: self.first,
             took: Duration::ZERO,
+            cpu_seconds: 0.0,
         });
         let (next, points) = (AtomicU64::new(self.first), AtomicU64::new(0));
         let (next_bug, over) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -156,6 +162,7 @@ impl Campaign {
         });
         let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.took = start.elapsed();
+        report.cpu_seconds = cpu_seconds();
         report
     }
 
@@ -174,4 +181,13 @@ impl Campaign {
             false => writeln!(stderr, "{line}"),
         };
     }
+}
+
+/// User and system time of this process, 0 where it is not told: a busy machine makes the time on
+/// the wall say little.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<_> = text.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    (ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0)) / 100.0
 }

@@ -57,6 +57,8 @@ pub struct Run {
     plan: Plan,
     dice: Dice,
     answers: Answers,
+    /// One fate of many from one crash: the starts after the first are seldom cut short again.
+    forked: bool,
     /// Per sender its epoch, its last sequence and the put that had it.
     senders: Vec<(u64, Option<u64>)>,
 }
@@ -84,6 +86,7 @@ impl Run {
             dice: Dice::new(plan.seed ^ 0x5EED),
             plan,
             answers: Arc::default(),
+            forked: false,
             senders: vec![(0, None); 2],
         }
     }
@@ -99,6 +102,7 @@ impl Run {
             plan: Plan { sabotage, ..self.plan.clone() },
             dice: self.dice.clone(),
             answers: Arc::default(),
+            forked: self.forked,
             senders: self.senders.clone(),
         }
     }
@@ -352,6 +356,9 @@ impl Run {
     /// Starts again, with the power failing during some of the starts.
     pub fn start_again(&mut self, power_was_lost: bool) -> Result<Life, String> {
         self.disks.restart(power_was_lost);
+        if self.forked && !self.dice.once_in(4) {
+            return self.open().map_err(|error| format!("it does not open again: {error}"));
+        }
         self.start_after_crashes()
     }
 
@@ -423,6 +430,7 @@ impl Run {
     /// What comes after, if this is what becomes of the disks: see [`Disks::restart_in`].
     pub fn fate(&self, mood: Option<u64>) -> Result<Verdict, String> {
         let mut run = self.copy(self.plan.sabotage);
+        run.forked = true;
         run.dice = Dice::new(
             self.plan.seed ^ self.verdict.acts << 24 ^ mood.map_or(0, |mood| mood + 1) << 56,
         );
