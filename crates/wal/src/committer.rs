@@ -65,7 +65,7 @@ impl<R: Record> Request<R> {
                 (put.done)(Err(why));
             }
             Request::Take(take) => {
-                let slot = &shared.slots[usize::from(take.queue)];
+                let slot = shared.slots.at(take.queue);
                 slot.lock().restore(take.pieces);
                 slot.changed();
                 (take.done)(Err(why));
@@ -77,7 +77,7 @@ impl<R: Record> Request<R> {
 impl<R: Record> PutRequest<R> {
     fn release(&self, shared: &Shared<R>) {
         for queue in &self.queues {
-            let slot = &shared.slots[usize::from(*queue)];
+            let slot = shared.slots.at(*queue);
             slot.lock().release(self.room);
             slot.changed();
         }
@@ -299,9 +299,8 @@ impl<R: Record> Committer<R> {
         match &request {
             Request::Put(put) => {
                 let events = put.body.events as u64;
-                let number = |queue: &u16| {
-                    (*queue, self.shared.slots[usize::from(*queue)].lock().number(events))
-                };
+                let number =
+                    |queue: &u16| (*queue, self.shared.slots.at(*queue).lock().number(events));
                 let put = PutMeta {
                     events: u32::try_from(events).expect("limited where it was encoded"),
                     queues: match sabotaged!(self.shared.options, FanOutHalf) {
@@ -326,7 +325,7 @@ impl<R: Record> Committer<R> {
             Request::Put(request) => {
                 let queues = job.put.map(|put| put.queues).unwrap_or_default();
                 for (queue, first) in queues {
-                    let slot = &self.shared.slots[usize::from(queue)];
+                    let slot = self.shared.slots.at(queue);
                     let chunk = Chunk::Live(request.record.clone());
                     let events = 0..request.body.events;
                     let mut held = slot.lock();
@@ -345,7 +344,7 @@ impl<R: Record> Committer<R> {
                 (request.done)(Ok(Stored::Now));
             }
             Request::Take(request) => {
-                let slot = &self.shared.slots[usize::from(request.queue)];
+                let slot = self.shared.slots.at(request.queue);
                 let mut count = Count::default();
                 for one in request.pieces.iter().map(Piece::count) {
                     count =
@@ -383,7 +382,7 @@ impl<R: Record> Committer<R> {
             // As long as a crash may bring the frame back, its numbers must not count as gone: the
             // cursor of another directory would say so, and half of the put would be missed.
             if sealed || self.shared.lines.len() == 1 {
-                self.shared.slots[usize::from(*queue)].lock().withdraw(numbers);
+                self.shared.slots.at(*queue).lock().withdraw(numbers);
             } else {
                 self.stranded.push((*queue, numbers));
             }
@@ -395,7 +394,7 @@ impl<R: Record> Committer<R> {
         let line = &self.shared.lines[self.index];
         line.watermark.store(self.directory.watermark(), Ordering::Release);
         for (queue, numbers) in self.stranded.drain(..) {
-            self.shared.slots[usize::from(queue)].lock().withdraw(numbers);
+            self.shared.slots.at(queue).lock().withdraw(numbers);
         }
     }
 
@@ -427,7 +426,7 @@ impl<R: Record> Committer<R> {
         let line = &self.shared.lines[self.index];
         let full = self.directory.full();
         if line.full.swap(full, Ordering::AcqRel) && !full {
-            for slot in &self.shared.slots {
+            for (_, slot) in self.shared.slots.iter() {
                 slot.changed();
             }
         }
@@ -505,7 +504,7 @@ impl<R: Record> Reader<R> {
     /// Reads for each queue that has something to be read and room for it.
     pub fn read_waiting(&self) -> bool {
         let mut any = false;
-        for (id, slot) in (0u16..).zip(&self.shared.slots) {
+        for (id, slot) in self.shared.slots.iter() {
             let Some(errand) = slot.lock().send_reader() else { continue };
             any = true;
             let options = &self.shared.options;
