@@ -73,7 +73,7 @@ fn rate(place: &Path, logs: usize, seconds: u64) -> Result<f64, Box<dyn std::err
     let mut stored = 0;
     while start.elapsed() < Duration::from_secs(seconds) {
         let batch = Arc::new(Batch(vec![b'x'; EVENTS * EVENT_BYTES]));
-        let (answer, answered) = mpsc::channel();
+        let (answer, answered) = mpsc::sync_channel(QUEUES.len());
         for log in &open {
             let queues: Vec<_> = QUEUES.iter().filter_map(|name| log.queue(name)).collect();
             let count = Count { events: EVENTS as u64, bytes: (EVENTS * EVENT_BYTES) as u64 };

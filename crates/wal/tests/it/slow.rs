@@ -171,7 +171,7 @@ fn a_disk_that_hangs_holds_up_its_own_log_within_bounds_and_no_other() {
     let slow = open(&slow, &paces[..1], capacity);
     let quick = open(&quick, &paces[1..], capacity);
     paces[0].hang(true);
-    let put = |log: &Log<Words>, answer: mpsc::Sender<bool>| {
+    let put = |log: &Log<Words>, answer: mpsc::SyncSender<bool>| {
         let queue = log.queue("c").expect("a queue");
         let room = log.reserve(&[queue], Count { events: 1, bytes: 900 })?;
         let words = Words(vec!["x".repeat(900)]);
@@ -180,7 +180,7 @@ fn a_disk_that_hangs_holds_up_its_own_log_within_bounds_and_no_other() {
     };
     // The disk hangs in the sync of the first put; what comes meanwhile is bounded by the capacity
     // and refused at once beyond it, so that a source waits no longer than its keep-alive.
-    let (answer, answers) = mpsc::channel();
+    let (answer, answers) = mpsc::sync_channel(64);
     let mut taken_in = 0;
     while put(&slow, answer.clone()).is_ok() {
         taken_in += 1;
@@ -188,7 +188,7 @@ fn a_disk_that_hangs_holds_up_its_own_log_within_bounds_and_no_other() {
     assert_eq!(taken_in, 50);
     assert!(matches!(put(&slow, answer.clone()), Err(Refusal::Full(_))));
     // Meanwhile the other log answers again and again.
-    let (quick_answer, quick_answers) = mpsc::channel();
+    let (quick_answer, quick_answers) = mpsc::sync_channel(64);
     for _ in 0..50 {
         put(&quick, quick_answer.clone()).expect("room in the other log");
         assert_eq!(quick_answers.recv(), Ok(true));
