@@ -134,6 +134,8 @@ impl<R: Record> Committer<R> {
         let guard = StopOnPanic(&shared);
         let line = &shared.lines[self.index];
         let (mut last_group, mut patience) = (0, Duration::ZERO);
+        // The start has left this to be done while nobody waits for it.
+        self.tidy();
         loop {
             let inbox = locked(&line.inbox);
             let idle =

@@ -163,6 +163,11 @@ impl Directory {
         let tail_bytes: u64 =
             tail.iter().map(|frame| frame_bytes(frame.meta.len(), frame.body.len())).sum();
         self.find_reserve();
+        // A spare of the last run saves making one.
+        self.retired = recovered
+            .spare
+            .as_ref()
+            .and_then(|name| self.storage.open(name).ok().map(|file| (name.clone(), file)));
         let header = match self.roll(cursor.clone(), tail_bytes) {
             Err(error) if error.is_full() => {
                 self.shorten(recovered)?;

@@ -132,9 +132,8 @@ impl<R: Record> Log<R> {
         let mut committers = Vec::new();
         for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
             directory.begin(shared.cursor(), recovered)?;
-            directory.clear(&recovered.leftovers);
+            directory.clear(&recovered.useless());
             shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
-            directory.prepare_ahead(0);
             shared.lines[index].full.store(directory.full(), Ordering::Release);
             committers.push(Committer {
                 shared: shared.clone(),

@@ -9,7 +9,9 @@ use crate::frame::{Header, Kind, Seed};
 use crate::options::{Options, sabotaged};
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, SegmentQueue, TakeMeta};
 use crate::replay::State;
-use crate::segment::{self, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk};
+use crate::segment::{
+    self, COPY_BYTES, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk,
+};
 use crate::storage::{Asked, DiskError, Storage, StorageFile, read_full_at, write_all_at};
 
 /// Bytes of one read while walking.
@@ -67,13 +69,32 @@ pub struct Recovered {
     pub cut: Option<(u64, u64)>,
     /// Files that are of no use any more.
     pub leftovers: Vec<String>,
+    /// One of them that never was a segment under its present name: nothing that another crash may
+    /// bring back depends on it, so that it can be the next segment at once.
+    pub spare: Option<String>,
+}
+
+impl Recovered {
+    /// Files to be removed: all of no use but the one that becomes the new segment.
+    pub fn useless(&self) -> Vec<String> {
+        let names = self.leftovers.iter();
+        names.filter(|name| Some(*name) != self.spare.as_ref()).cloned().collect()
+    }
 }
 
 struct Candidate {
     header: SegmentHeader,
     file: Arc<SegmentFile>,
     length: u64,
-    opening: bool,
+}
+
+impl Candidate {
+    /// Whether the cursor that it opens with is good.
+    fn opens(&self) -> bool {
+        let mut walk = Walk::new(&self.file, FIRST_FRAME, self.length, WALK_BYTES);
+        matches!(walk.step(), Some(Found::Frame(frame, meta))
+            if segment::opens(&frame, &self.header) && CursorMeta::decode(&meta).is_some())
+    }
 }
 
 /// A frame that may count, and the segment it is in.
@@ -93,13 +114,14 @@ pub fn recover(
     #[cfg(not(feature = "sabotage"))]
     let _nothing_to_choose = options;
     let (candidates, mut leftovers, next_number) = candidates(storage, log, directory)?;
+    let spare = spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
     let counts = |index: usize| {
         let first = candidates[index].header.first_lsn;
         candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
     };
     let base = (0..candidates.len())
-        .rfind(|index| candidates[*index].opening && counts(*index))
+        .rfind(|index| counts(*index) && candidates[*index].opens())
         .unwrap_or(0);
     let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
     let mut recovered = Recovered {
@@ -115,6 +137,7 @@ pub fn recover(
         damage: Vec::new(),
         cut: None,
         leftovers: Vec::new(),
+        spare,
     };
     let place = storage.place();
     let mut entries: Vec<SegmentEntry> = candidates
@@ -315,13 +338,36 @@ fn candidates(
         }
         let length = file.length().asked("look at", &name, storage)?;
         let file = Arc::new(SegmentFile::new(number, Seed::of(&header.salt), file, 0));
-        let mut walk = Walk::new(&file, FIRST_FRAME, length, WALK_BYTES);
-        let opening = matches!(walk.step(), Some(Found::Frame(frame, meta))
-            if segment::opens(&frame, &header) && CursorMeta::decode(&meta).is_some());
-        candidates.push(Candidate { header, file, length, opening });
+        candidates.push(Candidate { header, file, length });
     }
     let next = numbers.last().map_or(1, |last| last.saturating_add(1));
     Ok((candidates, others, next))
+}
+
+/// The last of `others` that was a segment of the usual length once and then never became another:
+/// its header is still that of the earlier number. Its length is durable, since it was so before
+/// that header; of a file without a header nobody knows whether the sync of its length failed.
+fn spare(
+    storage: &dyn Storage,
+    others: &[String],
+    options: &Options,
+) -> Result<Option<String>, OpenError> {
+    for name in others.iter().rev() {
+        let file = storage.open(name).asked("open", name, storage)?;
+        if file.length().asked("look at", name, storage)? != options.segment_bytes {
+            continue;
+        }
+        let mut head = vec![0; FIRST_FRAME as usize];
+        let read = read_full_at(&*file, &mut head, 0).unwrap_or(0);
+        let other = |header: SegmentHeader| {
+            segment::number(name) != Some(header.number) && header.length == options.segment_bytes
+        };
+        let mut copies = head[..read].chunks(COPY_BYTES);
+        if read == head.len() && copies.all(|copy| SegmentHeader::decode(copy).is_ok_and(other)) {
+            return Ok(Some(name.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// The body of a frame, if it is good.

@@ -50,6 +50,9 @@ pub struct SegmentHeader {
     pub length: u64,
 }
 
+/// Where a frame header says its segment's number.
+const NUMBER_AT: usize = 24;
+
 /// Why a header was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAHeader {
@@ -222,14 +225,15 @@ impl<'a> Walk<'a> {
         }
         let from = self.at;
         self.at = from + ALIGN;
-        while self.at < self.end {
-            if self.plausible(self.at) && self.frame_at(self.at).is_some() {
-                break;
+        while let Some(at) = self.plausible(self.at) {
+            self.at = at;
+            if self.frame_at(at).is_some() {
+                return Some(Found::Bad { from, to: at });
             }
             self.at += ALIGN;
         }
-        self.at = self.at.min(self.end);
-        Some(Found::Bad { from, to: self.at })
+        self.at = self.end;
+        Some(Found::Bad { from, to: self.end })
     }
 
     /// The body of a frame, if it matches its checksum.
@@ -249,12 +253,45 @@ impl<'a> Walk<'a> {
         header.meta_fits(&meta).then_some((header, meta))
     }
 
-    /// A cheap look before the real one: its own segment and offset stand where they must.
-    fn plausible(&mut self, at: u64) -> bool {
-        let number = self.segment.number;
-        self.bytes(at, HEADER_BYTES).is_some_and(|bytes| {
-            bytes[24..32] == number.to_le_bytes() && bytes[32..40] == at.to_le_bytes()
-        })
+    /// The first place from `at` on where a header may be: the segment's number stands where it
+    /// must. A cheap look before the real one, as it tries every place.
+    fn plausible(&mut self, mut at: u64) -> Option<u64> {
+        let number = self.segment.number.to_le_bytes();
+        let mut known_data = at;
+        while at.checked_add(HEADER_BYTES as u64)? <= self.end {
+            if self.buffered(at, HEADER_BYTES as u64).is_none() {
+                // A hole is not read: there is no number in zeros. It may hide the start of a
+                // header whose number is data, so the search goes on that much before the data.
+                if at >= known_data {
+                    match self.segment.file.next_data(at + NUMBER_AT as u64) {
+                        Ok(Some(data)) => {
+                            known_data = data.max(at + 1);
+                            let data = (data - data % ALIGN).saturating_sub(NUMBER_AT as u64);
+                            at = at.max(data.next_multiple_of(ALIGN));
+                        }
+                        Ok(None) => return None,
+                        // Reading shows what is there.
+                        Err(_) => known_data = self.end,
+                    }
+                    if at + HEADER_BYTES as u64 > self.end {
+                        return None;
+                    }
+                }
+                self.bytes(at, HEADER_BYTES);
+            }
+            let start = usize::try_from(at - self.buffer_at).ok()?;
+            let Some(words) = self.buffer.get(start + NUMBER_AT..) else {
+                // Shorter than it said: nothing more can be read.
+                return None;
+            };
+            let words = words.as_chunks::<{ ALIGN as usize }>().0;
+            match words.iter().position(|word| *word == number) {
+                Some(index) => return Some(at + (index as u64) * ALIGN),
+                None if words.is_empty() => return None,
+                None => at += (words.len() as u64) * ALIGN,
+            }
+        }
+        None
     }
 
     fn buffered(&self, at: u64, length: u64) -> Option<&[u8]> {

@@ -24,7 +24,7 @@ fn check(plans: impl Iterator<Item = Plan>, least: u64) {
 
 #[test]
 fn nothing_acknowledged_is_lost_at_any_crash_point() {
-    check((0..30).map(Plan::new), 4_000);
+    check((0..32).map(Plan::new), 4_000);
 }
 
 #[test]

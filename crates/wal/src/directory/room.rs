@@ -56,7 +56,7 @@ impl Directory {
                     .asked("shorten", &segment::name(*number), &*self.storage)?;
             }
         }
-        self.clear(&recovered.leftovers);
+        self.clear(&recovered.useless());
         Ok(())
     }
 
