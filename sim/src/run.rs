@@ -1,10 +1,11 @@
 //! One run: random operations on a log over simulated disks, a crash, starts, and the verdict.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use splashdam_wal::{
-    CommitError, Committer, Count, Lease, Log, Notice, OnDamage, OpenError, Options, Origin,
-    QueueId, QueueOptions, Reader, Sabotage, Stored,
+    CommitError, Committer, Compression, Count, Key, Keys, Lease, Log, Notice, OnDamage, OpenError,
+    Options, Origin, QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
 };
 
 use crate::dice::Dice;
@@ -28,8 +29,31 @@ pub struct Plan {
     pub faults: Vec<u64>,
     /// Bytes a disk holds.
     pub capacity: usize,
+    /// Whether syncs come only now and then.
+    pub unsynced: bool,
+    /// The aliases of the keys there are; the last is the active one.
+    pub keys: Vec<&'static str>,
+    /// How bodies are compressed.
+    pub compression: Compression,
     /// A planted bug.
     pub sabotage: Option<Sabotage>,
+}
+
+/// Keys by their names: each alias is its own secret.
+struct KeyRing(Vec<&'static str>);
+
+impl Keys for KeyRing {
+    fn active(&self) -> Option<(String, Key)> {
+        let alias = *self.0.last()?;
+        let name = alias.split('=').next().unwrap_or(alias);
+        Some((name.to_owned(), self.key(name)?))
+    }
+
+    fn key(&self, alias: &str) -> Option<Key> {
+        // What follows `=` is the secret, so that a test can have a wrong one.
+        let entry = self.0.iter().find(|entry| entry.split('=').next() == Some(alias))?;
+        Key::new(entry.repeat(16).as_bytes())
+    }
 }
 
 impl Plan {
@@ -43,6 +67,9 @@ impl Plan {
             crash_at: None,
             faults: Vec::new(),
             capacity: usize::MAX,
+            unsynced: false,
+            keys: Vec::new(),
+            compression: Compression::None,
             sabotage: None,
         }
     }
@@ -143,6 +170,11 @@ impl Run {
         }
     }
 
+    /// Changes how the next start opens the log.
+    pub fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
     /// Opens the log.
     pub fn open(&self) -> Result<Life, OpenError> {
         let unlimited = Count { events: u64::MAX, bytes: u64::MAX };
@@ -161,6 +193,14 @@ impl Run {
             notice: Arc::new(move |notice| {
                 notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
             }),
+            // The interval never passes by itself: the steps sync.
+            sync: match self.plan.unsynced {
+                true => Syncs::Every(Duration::from_secs(3600)),
+                false => Syncs::Each,
+            },
+            compression: self.plan.compression,
+            keys: (!self.plan.keys.is_empty())
+                .then(|| Arc::new(KeyRing(self.plan.keys.clone())) as Arc<dyn Keys>),
             sabotage: self.plan.sabotage,
             ..Options::default()
         };
@@ -219,7 +259,17 @@ impl Run {
                 life.reader.read_waiting();
             }
         }
-        self.hear()
+        if self.plan.unsynced && self.dice.once_in(8) {
+            life.committers.iter_mut().for_each(Committer::sync);
+        }
+        self.hear()?;
+        // What was answered before this and lies synced now survives the power, too.
+        if !self.disks.crashed()
+            && life.committers.iter().all(|committer| committer.unsynced() == 0)
+        {
+            self.oracle.synced();
+        }
+        Ok(())
     }
 
     fn commit_lease(&mut self, ids: Vec<EventId>, lease: Lease<Batch>) {
@@ -370,27 +420,42 @@ impl Run {
         }
         life.log.close();
         self.hear()?;
+        if cleanly && !self.disks.crashed() && self.plan.faults.is_empty() {
+            self.oracle.synced();
+        }
         self.oracle.process_ended();
         Ok(())
     }
 
     /// Starts again, with the power failing during some of the starts.
     pub fn start_again(&mut self, power_was_lost: bool) -> Result<Life, String> {
+        // With several disks a sibling's cursor may speak of what the power took: that is allowed
+        // then, and too much for the oracle to know.
+        let may_lose = !self.plan.unsynced || self.plan.disks == 1;
+        let power_was_lost = power_was_lost && may_lose;
         self.disks.restart(power_was_lost);
+        if power_was_lost && self.plan.unsynced {
+            self.oracle.power_failed();
+        }
         for _ in 0..self.dice.below(3) {
             self.disks.crash_at(Some(self.disks.acts() + 1 + self.dice.below(14)));
             if let Ok(life) = self.open() {
                 self.end(life, false)?;
             }
             self.verdict.crashes += u64::from(self.disks.crashed());
-            let lost = self.dice.below(4) > 0;
+            let lost = self.dice.below(4) > 0 && may_lose;
             self.disks.restart(lost);
+            if lost && self.plan.unsynced {
+                self.oracle.power_failed();
+            }
         }
         self.open().map_err(|error| format!("it does not open again: {error}"))
     }
 
     /// The whole of a plan.
     pub fn all(mut self) -> Result<Verdict, String> {
+        // A sync that failed may cost what it was to cover, if that was acknowledged before.
+        self.oracle.losses_allowed = self.plan.unsynced && !self.plan.faults.is_empty();
         let mut life = match self.open() {
             Ok(life) => Some(life),
             Err(error) if self.disks.crashed() || !self.plan.faults.is_empty() => {
@@ -439,7 +504,11 @@ impl Run {
         let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         let damaged = |notice: &&Notice| matches!(notice, Notice::Damaged(_));
         self.verdict.damaged = notices.iter().filter(damaged).count() as u64;
-        if self.verdict.damaged > 0 {
+        let lost = self.oracle.lost;
+        if lost > 0 && self.verdict.damaged == 0 {
+            return Err(format!("{lost} acknowledged events are lost in silence: {notices:?}"));
+        }
+        if self.verdict.damaged > 0 && !self.oracle.losses_allowed {
             return Err(format!("damage where nothing was damaged: {notices:?}"));
         }
         Ok(self.verdict)

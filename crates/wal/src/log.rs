@@ -300,7 +300,7 @@ impl<R: Record> Room<R> {
     /// Puts a record into all queues that room is held in, and tells `done` when it is durable.
     /// It is encoded and checksummed here, on the caller's thread.
     pub fn put(mut self, record: Arc<R>, origin: Option<Origin>, done: PutDone) {
-        let body = Body::of(&*record).filter(|body| {
+        let body = Body::of(&*record, self.log.options.compression).filter(|body| {
             let bytes = body.bytes - 4 * body.events;
             body.events as u64 <= self.count.events
                 && bytes as u64 <= self.count.bytes

@@ -1,8 +1,11 @@
 //! What a caller may choose, and what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Damage;
+use crate::pack::Compression;
+use crate::seal::Keys;
 use crate::storage::{Surroundings, System};
 
 /// What to do with acknowledged bytes that do not pass their checks.
@@ -71,6 +74,20 @@ pub enum Notice {
     },
 }
 
+/// When what is written is synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Syncs {
+    /// Before anybody is answered (Flume's `fsyncPerTransaction = true`): what was acknowledged
+    /// survives everything.
+    #[default]
+    Each,
+    /// At least this often while there is something to sync, before more than `group_bytes` lie
+    /// unsynced, before the segment changes and at the end; who waits is answered once it is written
+    /// (Flume's `fsyncPerTransaction = false` with `fsyncInterval`). A process that dies loses
+    /// nothing; a power failure may cost what was acknowledged since the last sync.
+    Every(Duration),
+}
+
 /// Bugs planted on purpose, for the simulation to find.
 #[cfg(feature = "sabotage")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +110,12 @@ pub enum Sabotage {
     TailNotCopied,
     /// A recovery's header is durable before the frames behind it.
     HeaderFirst,
+    /// What is encrypted is believed without looking at its tag.
+    TagSkipped,
+    /// With syncs now and then, frames claim to be synced that are only written.
+    WrittenIsSynced,
+    /// With syncs now and then, a segment ends without one.
+    NoSyncBeforeRoll,
 }
 
 /// How a log behaves.
@@ -115,6 +138,12 @@ pub struct Options {
     pub most_senders: usize,
     /// What to do about damage.
     pub on_damage: OnDamage,
+    /// When what is written is synced.
+    pub sync: Syncs,
+    /// How bodies of new frames are compressed; what is there is read whatever it is.
+    pub compression: Compression,
+    /// Where keys come from; without, nothing is encrypted and encrypted segments are refused.
+    pub keys: Option<Arc<dyn Keys>>,
     /// Clock and randomness.
     pub surroundings: Arc<dyn Surroundings>,
     /// Is told what happens, on the thread where it happens; must not block.
@@ -135,6 +164,9 @@ impl Default for Options {
             least_free_bytes: 0,
             most_senders: 16_384,
             on_damage: OnDamage::Quarantine,
+            sync: Syncs::Each,
+            compression: Compression::None,
+            keys: None,
             surroundings: Arc::new(System),
             notice: Arc::new(|_| {}),
             #[cfg(feature = "sabotage")]

@@ -5,10 +5,11 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::error::{Damage, OpenError};
-use crate::frame::{Header, Kind, Seed};
+use crate::frame::{Header, Kind, LZ4, SEALED, TAG_BYTES, ZSTD};
 use crate::options::{Options, sabotaged};
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, SegmentQueue, TakeMeta};
 use crate::replay::State;
+use crate::seal::{Cipher, Sealed};
 use crate::segment::{
     self, COPY_BYTES, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk,
 };
@@ -21,9 +22,11 @@ const WALK_BYTES: usize = 64 << 10;
 pub struct TailFrame {
     /// What it says.
     pub kind: Kind,
+    /// How its body is compressed.
+    pub compression: u8,
     /// Its meta part.
     pub meta: Vec<u8>,
-    /// Its body.
+    /// Its body, not encrypted.
     pub body: Vec<u8>,
     /// When it was written.
     pub time: u64,
@@ -86,6 +89,8 @@ struct Candidate {
     header: SegmentHeader,
     file: Arc<SegmentFile>,
     length: u64,
+    /// Why its frames cannot be read, whatever they are.
+    locked: Option<OpenError>,
 }
 
 impl Candidate {
@@ -111,18 +116,24 @@ pub fn recover(
     directory: [u8; 16],
     options: &Options,
 ) -> Result<Recovered, OpenError> {
-    #[cfg(not(feature = "sabotage"))]
-    let _nothing_to_choose = options;
-    let (candidates, mut leftovers, next_number) = candidates(storage, log, directory)?;
+    let (candidates, mut leftovers, next_number) = candidates(storage, log, directory, options)?;
     let spare = spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
     let counts = |index: usize| {
         let first = candidates[index].header.first_lsn;
         candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
     };
-    let base = (0..candidates.len())
-        .rfind(|index| counts(*index) && candidates[*index].opens())
-        .unwrap_or(0);
+    let mut base = 0;
+    for index in (0..candidates.len()).rev() {
+        // What cannot be read for want of a key is not passed over.
+        if let Some(error) = &candidates[index].locked {
+            return Err(error.clone());
+        }
+        if counts(index) && candidates[index].opens() {
+            base = index;
+            break;
+        }
+    }
     let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
     let mut recovered = Recovered {
         state: State::default(),
@@ -193,6 +204,7 @@ pub fn recover(
             Some(body) => {
                 recovered.tail.push(TailFrame {
                     kind: header.kind,
+                    compression: header.flags & (LZ4 | ZSTD),
                     meta: meta.clone(),
                     body,
                     time: header.time,
@@ -224,6 +236,11 @@ pub fn recover(
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
     sort_out(&mut recovered, &candidates, base, entries, known, &mut leftovers);
     recovered.leftovers = leftovers;
+    // An older segment's key is needed as long as the segment is.
+    let needed = |one: &&Candidate| recovered.segments.contains_key(&one.header.number);
+    if let Some(error) = candidates.iter().filter(needed).find_map(|one| one.locked.clone()) {
+        return Err(error);
+    }
     Ok(recovered)
 }
 
@@ -297,7 +314,7 @@ fn walk(candidates: &[Candidate], base: usize) -> Walked {
                 Found::Bad { from, to } => bad[index].push((from, to)),
             }
         }
-        let (file, header) = (candidate.file.file.clone(), candidate.header);
+        let (file, header) = (candidate.file.file.clone(), candidate.header.clone());
         headers.push(Headed { file, header, frames_end });
     }
     Walked { frames, headers, bad, watermark }
@@ -309,6 +326,7 @@ fn candidates(
     storage: &dyn Storage,
     log: [u8; 16],
     directory: [u8; 16],
+    options: &Options,
 ) -> Result<(Vec<Candidate>, Vec<String>, u64), OpenError> {
     let names = storage.list().asked("list", "", storage)?;
     let mut numbers: Vec<_> = names.iter().filter_map(|name| segment::number(name)).collect();
@@ -337,11 +355,49 @@ fn candidates(
             continue;
         }
         let length = file.length().asked("look at", &name, storage)?;
-        let file = Arc::new(SegmentFile::new(number, Seed::of(&header.salt), file, 0));
-        candidates.push(Candidate { header, file, length });
+        let (cipher, locked) = match cipher(&header, options, storage) {
+            Ok(cipher) => (cipher, None),
+            Err(error) => (None, Some(error)),
+        };
+        let file = Arc::new(SegmentFile::new(&header, cipher, file, 0));
+        candidates.push(Candidate { header, file, length, locked });
     }
     let next = numbers.last().map_or(1, |last| last.saturating_add(1));
     Ok((candidates, others, next))
+}
+
+/// What opens the frames of a segment; an error that names the key if that is not the right one.
+fn cipher(
+    header: &SegmentHeader,
+    options: &Options,
+    storage: &dyn Storage,
+) -> Result<Option<Cipher>, OpenError> {
+    let Some(Sealed { alias, check }) = &header.sealed else { return Ok(None) };
+    let refuse = |why| {
+        let (place, alias) = (storage.place(), alias.clone());
+        Err(OpenError::Key { place, segment: header.number, alias, why })
+    };
+    let Some(keys) = &options.keys else {
+        return refuse("is needed but no keys are configured; configure the key provider");
+    };
+    let Some(key) = keys.key(alias) else {
+        return refuse(
+            "is not in the key store; put it back, old keys stay until no segment needs them",
+        );
+    };
+    let derived = Cipher::derive(&key, header);
+    if derived.1 != *check {
+        return refuse(
+            "is not the one it was encrypted with; put the right key back under this alias",
+        );
+    }
+    #[cfg(feature = "sabotage")]
+    let derived = {
+        let mut derived = derived;
+        derived.0.trusting = sabotaged!(options, TagSkipped);
+        derived
+    };
+    Ok(Some(derived.0))
 }
 
 /// The last of `others` that was a segment of the usual length once and then never became another:
@@ -405,7 +461,10 @@ fn fold(
 
 /// Adds a put to what its segment is known to hold.
 pub fn count_put(entry: &mut SegmentEntry, put: &PutMeta, header: &Header) {
-    let bytes = u64::from(header.body_bytes).saturating_sub(4 * u64::from(put.events));
+    let tag = if header.flags & SEALED > 0 { TAG_BYTES as u64 } else { 0 };
+    let stored = u64::from(header.body_bytes).saturating_sub(tag);
+    let body = put.inflated.map_or(stored, u64::from);
+    let bytes = body.saturating_sub(4 * u64::from(put.events));
     if entry.events == 0 {
         entry.times.0 = header.time;
     }

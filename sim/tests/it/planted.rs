@@ -7,7 +7,8 @@ use splashdam_wal::Sabotage;
 fn check(sabotage: Sabotage) {
     let mut runs = 0;
     for seed in 0..400 {
-        let plan = Plan { sabotage: Some(sabotage), steps: 120, ..Plan::new(seed) };
+        let unsynced = matches!(sabotage, Sabotage::WrittenIsSynced | Sabotage::NoSyncBeforeRoll);
+        let plan = Plan { sabotage: Some(sabotage), steps: 120, unsynced, ..Plan::new(seed) };
         for at in (1 + seed % 7..160).step_by(7) {
             let later = at + 1 + (seed * 7 + at) % 40;
             for (faults, crash) in [(vec![], at), (vec![at], later)] {
@@ -38,4 +39,6 @@ each_is_found! {
     a_cursor_that_is_too_old_is_found: CursorBeforeData,
     a_tail_that_is_not_written_again_is_found: TailNotCopied,
     a_header_before_its_frames_is_found: HeaderFirst,
+    what_is_only_written_and_called_synced_is_found: WrittenIsSynced,
+    a_segment_that_ends_without_a_sync_is_found: NoSyncBeforeRoll,
 }
