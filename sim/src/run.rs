@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use splashdam_wal::storage::Storage;
 use splashdam_wal::{
     CommitError, Committer, Compression, Count, Key, Keys, Lease, Log, Notice, OnDamage, OpenError,
     Options, Origin, QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
@@ -177,12 +178,28 @@ impl Run {
 
     /// Opens the log.
     pub fn open(&self) -> Result<Life, OpenError> {
+        self.open_on(self.disks.storages())
+    }
+
+    /// Opens the log with these directories.
+    pub fn open_on(&self, storages: Vec<Arc<dyn Storage>>) -> Result<Life, OpenError> {
         let unlimited = Count { events: u64::MAX, bytes: u64::MAX };
         let queues: Vec<_> = (0..self.plan.queues)
             .map(|index| QueueOptions { name: format!("c{index}"), capacity: unlimited })
             .collect();
+        let opened = Log::open(storages, &queues, self.options())?;
+        Ok(Life {
+            log: opened.log,
+            committers: opened.committers,
+            reader: opened.reader,
+            leases: Vec::new(),
+        })
+    }
+
+    /// How the log is opened.
+    pub fn options(&self) -> Options {
         let notices = self.notices.clone();
-        let options = Options {
+        Options {
             segment_bytes: SEGMENT_BYTES,
             group_bytes: 8 << 10,
             window_bytes: 3 << 10,
@@ -203,14 +220,7 @@ impl Run {
                 .then(|| Arc::new(KeyRing(self.plan.keys.clone())) as Arc<dyn Keys>),
             sabotage: self.plan.sabotage,
             ..Options::default()
-        };
-        let opened = Log::open(self.disks.storages(), &queues, options)?;
-        Ok(Life {
-            log: opened.log,
-            committers: opened.committers,
-            reader: opened.reader,
-            leases: Vec::new(),
-        })
+        }
     }
 
     fn queue(&self, life: &Life, queue: u16) -> QueueId {

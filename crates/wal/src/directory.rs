@@ -37,7 +37,7 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
     }
 
-    fn add(&self, file: Arc<SegmentFile>) {
+    pub(crate) fn add(&self, file: Arc<SegmentFile>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.number, file);
     }
 

@@ -20,6 +20,7 @@ pub mod recovery;
 pub mod replay;
 
 pub mod directory;
+pub mod offline;
 pub mod queue;
 pub mod reader;
 
@@ -35,7 +36,7 @@ pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
 pub use open::{Opened, QueueOptions};
 #[cfg(feature = "sabotage")]
 pub use options::Sabotage;
-pub use options::{Notice, OnDamage, Options, Syncs};
+pub use options::{Loss, Notice, OnDamage, Options, Syncs};
 pub use pack::Compression;
 pub use queue::{Chunk, Count, Level, Piece};
 pub use record::{Origin, Parts, Record};

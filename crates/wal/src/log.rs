@@ -95,6 +95,9 @@ pub(crate) struct Shared<R> {
     pub(crate) names: Vec<String>,
     pub(crate) slots: Vec<Slot<R>>,
     pub(crate) lines: Vec<Line<R>>,
+    /// The place of each line's directory in the log's list, and how many are in that, those that
+    /// have left included.
+    pub(crate) places: (Vec<usize>, usize),
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
     pub(crate) stopped: Mutex<Option<String>>,
@@ -130,8 +133,11 @@ impl<R: Record> Shared<R> {
         let queues = queues.collect();
         let mut origins: Vec<_> = locked(&self.senders).values().cloned().collect();
         origins.sort_unstable_by_key(|last| last.origin.sender);
-        let seen = self.lines.iter().map(|line| line.watermark.load(Ordering::Acquire));
-        CursorMeta { queues, origins, watermarks: seen.collect(), segments: Vec::new() }
+        let mut watermarks = vec![0; self.places.1];
+        for (line, place) in self.lines.iter().zip(&self.places.0) {
+            watermarks[*place] = line.watermark.load(Ordering::Acquire);
+        }
+        CursorMeta { queues, origins, watermarks, segments: Vec::new() }
     }
 
     /// Each queue's lowest number that is not taken.

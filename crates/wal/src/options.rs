@@ -64,6 +64,13 @@ pub enum Notice {
         /// The directory.
         place: String,
     },
+    /// Something is given up because the operator said so.
+    GivenUp {
+        /// The directory.
+        place: String,
+        /// What of it.
+        what: String,
+    },
     /// Something failed that nothing depends on: a file of no use was not removed, the next segment
     /// not made ahead, damaged bytes not copied. It is tried again, or at the next start.
     Untidy {
@@ -86,6 +93,18 @@ pub enum Syncs {
     /// (Flume's `fsyncPerTransaction = false` with `fsyncInterval`). A process that dies loses
     /// nothing; a power failure may cost what was acknowledged since the last sync.
     Every(Duration),
+}
+
+/// What an operator gives up, so that the rest can be opened. What is not lost is not touched by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Directories, by the places that the log knows them by, that leave it with all that is in
+    /// them; they must not be named as storages.
+    pub directories: Vec<String>,
+    /// Segments that are missing or cut short; what is left of a cut one is kept.
+    pub segments: bool,
+    /// What directories have lost that are older than their siblings say.
+    pub older: bool,
 }
 
 /// Bugs planted on purpose, for the simulation to find.
@@ -144,6 +163,8 @@ pub struct Options {
     pub compression: Compression,
     /// Where keys come from; without, nothing is encrypted and encrypted segments are refused.
     pub keys: Option<Arc<dyn Keys>>,
+    /// What is given up at this start instead of refusing it.
+    pub accept: Loss,
     /// Clock and randomness.
     pub surroundings: Arc<dyn Surroundings>,
     /// Is told what happens, on the thread where it happens; must not block.
@@ -167,6 +188,7 @@ impl Default for Options {
             sync: Syncs::Each,
             compression: Compression::None,
             keys: None,
+            accept: Loss::default(),
             surroundings: Arc::new(System),
             notice: Arc::new(|_| {}),
             #[cfg(feature = "sabotage")]

@@ -20,6 +20,10 @@ const WALK_BYTES: usize = 64 << 10;
 
 /// A frame that is whole but that no later frame knows to be synced: it is written again.
 pub struct TailFrame {
+    /// The segment it is in.
+    pub segment: u64,
+    /// Where it ends.
+    pub end: u64,
     /// What it says.
     pub kind: Kind,
     /// How its body is compressed.
@@ -203,6 +207,8 @@ pub fn recover(
         match body {
             Some(body) => {
                 recovered.tail.push(TailFrame {
+                    segment: header.segment,
+                    end: header.end(),
                     kind: header.kind,
                     compression: header.flags & (LZ4 | ZSTD),
                     meta: meta.clone(),
@@ -234,7 +240,7 @@ pub fn recover(
     }
 
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
-    sort_out(&mut recovered, &candidates, base, entries, known, &mut leftovers);
+    sort_out(&mut recovered, &candidates, base, entries, known, options, &mut leftovers);
     recovered.leftovers = leftovers;
     // An older segment's key is needed as long as the segment is.
     let needed = |one: &&Candidate| recovered.segments.contains_key(&one.header.number);
@@ -252,6 +258,7 @@ fn sort_out(
     base: usize,
     entries: Vec<SegmentEntry>,
     known: Vec<SegmentEntry>,
+    options: &Options,
     leftovers: &mut Vec<String>,
 ) {
     let base_number = candidates.get(base).map_or(0, |base| base.header.number);
@@ -260,6 +267,13 @@ fn sort_out(
         match found {
             Some(found) if found.length >= entry.end => {
                 found.file.close(entry.end);
+                recovered.segments.insert(entry.number, (entry, found.file.clone()));
+            }
+            Some(found) if options.accept.segments => {
+                // What is left of it is kept; the rest is a gap.
+                let entry = SegmentEntry { end: entry.end.min(found.length), ..entry };
+                found.file.close(entry.end);
+                recovered.missing.push(entry.clone());
                 recovered.segments.insert(entry.number, (entry, found.file.clone()));
             }
             _ => recovered.missing.push(entry),
