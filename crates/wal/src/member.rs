@@ -117,6 +117,16 @@ impl Member {
         storage.sync_dir().asked("sync the names in", "", storage)
     }
 
+    /// Tells all directories, those that have not left, as the next generation.
+    pub(crate) fn announce(&mut self, storages: &[Arc<dyn Storage>]) -> Result<(), DiskError> {
+        self.generation += 1;
+        for (index, storage) in self.present().into_iter().zip(storages) {
+            self.index = u16::try_from(index).unwrap_or(u16::MAX);
+            self.write(&**storage)?;
+        }
+        Ok(())
+    }
+
     /// The newer good copy, and whether there is anything of a log in the directory at all.
     pub(crate) fn read(storage: &dyn Storage) -> Result<(Option<Member>, bool), OpenError> {
         let names = storage.list().asked("list", "", storage)?;
@@ -266,27 +276,20 @@ pub fn admit(
             stale = true;
         }
     }
-    let announce = |member: &mut Member| -> Result<(), OpenError> {
-        member.generation += 1;
-        for (index, storage) in &ordered {
-            member.index = u16::try_from(*index).unwrap_or(u16::MAX);
-            member.write(&**storage)?;
-        }
-        Ok(())
-    };
+    let storages: Vec<_> = ordered.into_iter().map(|(_, storage)| storage).collect();
     if stale && !member.complete {
-        announce(&mut member)?;
+        member.announce(&storages)?;
         member.complete = true;
     }
     if stale {
-        announce(&mut member)?;
+        member.announce(&storages)?;
     } else {
         // The names that were read may so far be in the page cache only.
-        for (_, storage) in &ordered {
+        for storage in &storages {
             storage.sync_dir().asked("sync the names in", "", &**storage)?;
         }
     }
-    Ok((member, ordered.into_iter().map(|(_, storage)| storage).collect()))
+    Ok((member, storages))
 }
 
 fn identity(surroundings: &dyn Surroundings) -> Result<[u8; 16], OpenError> {

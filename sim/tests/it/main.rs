@@ -5,4 +5,5 @@ mod damage;
 mod faults;
 mod features;
 mod offline;
+mod origins;
 mod planted;
