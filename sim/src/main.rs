@@ -13,6 +13,8 @@ fn plan(seed: u64) -> Plan {
         disks: [1, 1, 2, 1, 3][usize::try_from(seed % 5).unwrap_or(0)],
         queues: 1 + usize::try_from(seed % 3).unwrap_or(0),
         steps: 40 + usize::try_from(seed % 7).unwrap_or(0) * 20,
+        keys: if seed % 6 == 5 { vec!["one"] } else { Vec::new() },
+        unsynced: seed % 9 == 4,
         ..Plan::new(seed)
     };
     match seed % 4 {
