@@ -1,4 +1,5 @@
 //! Channels, one file each.
 
+pub mod file;
 pub mod memory;
 pub mod pseudo_memory;

@@ -1,0 +1,204 @@
+package org.apache.flume.channel.file;
+
+import java.io.PrintStream;
+import java.lang.reflect.Field;
+import java.lang.reflect.Method;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.apache.flume.Context;
+import org.apache.flume.Event;
+import org.apache.flume.Transaction;
+import org.apache.flume.conf.Configurables;
+import org.apache.flume.event.EventBuilder;
+
+/**
+ * Drives a file channel by a script. Arguments: properties as key=value, then "--", then the steps:
+ *
+ * put N SIZE   puts N events in one transaction, and commits
+ * take N       takes N events and commits
+ * rollback N   takes N events and rolls back
+ * unput N SIZE puts N events and rolls back
+ * hold N       takes N events in a thread of its own and leaves the transaction open
+ * holdput N    the same with puts
+ * checkpoint   writes a checkpoint
+ * load         puts and takes without end, until the process is killed; a line of "ready" first
+ * drain        takes all there is, one line an event: body, and the headers, in hexadecimal digits
+ * stop         stops the channel
+ * halt         ends the process without any of Java's endings
+ */
+public final class FileChannelDriver {
+  private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.US_ASCII);
+  private static int number;
+
+  public static void main(String[] arguments) throws Exception {
+    List<String> words = Arrays.asList(arguments);
+    int split = words.indexOf("--");
+    Map<String, String> properties = new TreeMap<>();
+    for (String word : words.subList(0, split)) {
+      int equals = word.indexOf('=');
+      properties.put(word.substring(0, equals), word.substring(equals + 1));
+    }
+    FileChannel channel = new FileChannel();
+    channel.setName("c1");
+    Configurables.configure(channel, new Context(properties));
+    channel.start();
+    if (!channel.isOpen()) {
+      throw new IllegalStateException("the channel did not open; see the log");
+    }
+    for (int at = split + 1; at < words.size(); at++) {
+      switch (words.get(at)) {
+        case "put" -> put(channel, Integer.parseInt(words.get(++at)), Integer.parseInt(words.get(++at)), true);
+        case "unput" -> put(channel, Integer.parseInt(words.get(++at)), Integer.parseInt(words.get(++at)), false);
+        case "take" -> take(channel, Integer.parseInt(words.get(++at)), true);
+        case "rollback" -> take(channel, Integer.parseInt(words.get(++at)), false);
+        case "hold" -> {
+          int count = Integer.parseInt(words.get(++at));
+          apart(() -> {
+            channel.getTransaction().begin();
+            for (int i = 0; i < count; i++) {
+              channel.take();
+            }
+          });
+        }
+        case "holdput" -> {
+          int count = Integer.parseInt(words.get(++at));
+          apart(() -> {
+            channel.getTransaction().begin();
+            for (int i = 0; i < count; i++) {
+              channel.put(event(40));
+            }
+          });
+        }
+        case "checkpoint" -> {
+          Field log = FileChannel.class.getDeclaredField("log");
+          log.setAccessible(true);
+          Method write = Log.class.getDeclaredMethod("writeCheckpoint", Boolean.class);
+          write.setAccessible(true);
+          if (!(Boolean) write.invoke(log.get(channel), true)) {
+            throw new IllegalStateException("no checkpoint was written");
+          }
+        }
+        case "load" -> load(channel);
+        case "drain" -> drain(channel);
+        case "pause" -> Thread.sleep(Integer.parseInt(words.get(++at)));
+        case "stop" -> channel.stop();
+        case "halt" -> {
+          OUT.flush();
+          Runtime.getRuntime().halt(0);
+        }
+        default -> throw new IllegalArgumentException(words.get(at));
+      }
+    }
+    OUT.flush();
+    System.exit(0);
+  }
+
+  private static void put(FileChannel channel, int count, int size, boolean keep) {
+    Transaction transaction = channel.getTransaction();
+    transaction.begin();
+    for (int i = 0; i < count; i++) {
+      channel.put(event(size));
+    }
+    if (keep) {
+      transaction.commit();
+    } else {
+      transaction.rollback();
+    }
+    transaction.close();
+  }
+
+  private static int take(FileChannel channel, int count, boolean keep) {
+    Transaction transaction = channel.getTransaction();
+    transaction.begin();
+    int taken = 0;
+    while (taken < count && channel.take() != null) {
+      taken++;
+    }
+    if (keep) {
+      transaction.commit();
+    } else {
+      transaction.rollback();
+    }
+    transaction.close();
+    return taken;
+  }
+
+  /** Two threads that put and one that takes, so that commits of several transactions mix. */
+  private static void load(FileChannel channel) {
+    for (int thread = 0; thread < 2; thread++) {
+      new Thread(() -> {
+        while (true) {
+          put(channel, 7, 100, true);
+        }
+      }).start();
+    }
+    new Thread(() -> {
+      for (int turn = 0; ; turn++) {
+        take(channel, 9, turn % 5 != 0);
+      }
+    }).start();
+    OUT.println("ready");
+    OUT.flush();
+    while (true) {
+      try {
+        Thread.sleep(1000);
+      } catch (InterruptedException ended) {
+        return;
+      }
+    }
+  }
+
+  private static void drain(FileChannel channel) {
+    while (true) {
+      Transaction transaction = channel.getTransaction();
+      transaction.begin();
+      int taken = 0;
+      for (Event event; taken < 100 && (event = channel.take()) != null; taken++) {
+        StringBuilder line = new StringBuilder(hex(event.getBody()));
+        for (Map.Entry<String, String> header : new TreeMap<>(event.getHeaders()).entrySet()) {
+          line.append(' ').append(hex(header.getKey().getBytes(StandardCharsets.UTF_8)));
+          line.append('=').append(hex(header.getValue().getBytes(StandardCharsets.UTF_8)));
+        }
+        OUT.println(line);
+      }
+      transaction.commit();
+      transaction.close();
+      if (taken == 0) {
+        return;
+      }
+    }
+  }
+
+  private static String hex(byte[] bytes) {
+    return HexFormat.of().formatHex(bytes);
+  }
+
+  private static synchronized Event event(int size) {
+    number++;
+    byte[] body = new byte[size == 0 ? 0 : Math.max(size, 8)];
+    for (int i = 0; i < body.length; i++) {
+      body[i] = (byte) (number * 31 + i);
+    }
+    byte[] name = String.format("%08d", number).getBytes(StandardCharsets.US_ASCII);
+    System.arraycopy(name, 0, body, 0, Math.min(8, body.length));
+    Map<String, String> headers = new TreeMap<>();
+    if (number % 3 != 0) {
+      headers.put("number", "n" + number);
+    }
+    if (number % 5 == 0) {
+      headers.put("grün 🦀", "wért" + number);
+      headers.put("empty", "");
+    }
+    return EventBuilder.withBody(body, headers);
+  }
+
+  private static void apart(Runnable work) throws InterruptedException {
+    Thread thread = new Thread(work);
+    thread.start();
+    thread.join();
+  }
+}
