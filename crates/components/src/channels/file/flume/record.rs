@@ -211,13 +211,19 @@ fn v3_head(payload: &mut &[u8]) -> Result<(i32, i64, i64), Malformed> {
 
 fn v3_record(mut payload: &[u8]) -> Result<Record, Malformed> {
     let (kind, transaction, order) = v3_head(&mut payload)?;
+    // Of a put only the beginning is here.
+    if kind == 1 {
+        return Ok(Record { order, transaction, kind: Kind::Put });
+    }
+    let body = delimited(&mut payload)?;
     let kind = match kind {
-        1 => Kind::Put,
-        2 => v3_take(delimited(&mut payload)?)?,
+        2 => v3_take(body)?,
         3 => Kind::Rollback,
-        4 => v3_commit(delimited(&mut payload)?)?,
+        4 => v3_commit(body)?,
         _ => return Err(Malformed("the record is of no known type")),
     };
+    // The footer, without which a commit is none.
+    delimited(&mut payload)?;
     Ok(Record { order, transaction, kind })
 }
 
