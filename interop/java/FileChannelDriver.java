@@ -35,6 +35,8 @@ public final class FileChannelDriver {
   private static int number;
 
   public static void main(String[] arguments) throws Exception {
+    // Flume itself prints when it stops.
+    System.setOut(System.err);
     List<String> words = Arrays.asList(arguments);
     int split = words.indexOf("--");
     Map<String, String> properties = new TreeMap<>();

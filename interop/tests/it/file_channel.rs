@@ -134,22 +134,16 @@ impl Rig {
 fn shown(event: &Event) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut line = hex(&event.body);
-    let headers: BTreeMap<_, _> = event.headers.iter().map(|(n, v)| (n.encode(), v)).collect();
-    for (_, (name, value)) in headers.iter().map(|(order, value)| (order, (&order.1, *value))) {
+    // Java orders strings by their UTF-16 units.
+    let headers: BTreeMap<Vec<u16>, _> = event
+        .headers
+        .iter()
+        .map(|(name, value)| (name.encode_utf16().collect(), (name, value)))
+        .collect();
+    for (name, value) in headers.values() {
         line.push_str(&format!(" {}={}", hex(name.as_bytes()), hex(value.as_bytes())));
     }
     line
-}
-
-/// Java orders strings by UTF-16 units.
-trait Encode {
-    fn encode(&self) -> (Vec<u16>, String);
-}
-
-impl Encode for splashdam_core::Text {
-    fn encode(&self) -> (Vec<u16>, String) {
-        (self.encode_utf16().collect(), self.as_str().to_owned())
-    }
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -194,7 +188,7 @@ const MIXED: &str = "put 100 50 put 3 0 unput 5 50 take 20 rollback 10 put 50 20
 #[test]
 fn reads_what_flume_left() -> Result<()> {
     let Some(mut rig) = rig() else { return Ok(()) };
-    let mut check = |name: &str, rig: &mut Rig, steps: &[&str], begin, events| -> Result<Counts> {
+    let check = |name: &str, rig: &mut Rig, steps: &[&str], begin, events| -> Result<Counts> {
         for site in ["made", "copy"] {
             fs::remove_dir_all(rig.dir(site, "")).ok();
         }
