@@ -1,9 +1,11 @@
 package org.apache.flume.channel.file;
 
+import java.io.File;
 import java.io.PrintStream;
 import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
@@ -16,7 +18,7 @@ import org.apache.flume.conf.Configurables;
 import org.apache.flume.event.EventBuilder;
 
 /**
- * Drives a file channel by a script. Arguments: properties as key=value, then "--", then the steps:
+ * Drives a file channel by a script, or writes a log of version 2 to the directory that a property v2 names. Arguments: properties as key=value, then "--", then the steps:
  *
  * put N SIZE   puts N events in one transaction, and commits
  * take N       takes N events and commits
@@ -43,6 +45,10 @@ public final class FileChannelDriver {
     for (String word : words.subList(0, split)) {
       int equals = word.indexOf('=');
       properties.put(word.substring(0, equals), word.substring(equals + 1));
+    }
+    if (properties.containsKey("v2")) {
+      writeVersion2(new File(properties.get("v2")));
+      System.exit(0);
     }
     FileChannel channel = new FileChannel();
     channel.setName("c1");
@@ -97,6 +103,40 @@ public final class FileChannelDriver {
     }
     OUT.flush();
     System.exit(0);
+  }
+
+  /** A log as Flume 1.2 wrote it, by the writer that is still there: 40 events put, 10 taken, and some undone. */
+  private static void writeVersion2(File directory) throws Exception {
+    directory.mkdirs();
+    LogFileV2.Writer log = new LogFileV2.Writer(new File(directory, "log-1"), 1, 1 << 30, 1000);
+    List<FlumeEventPointer> pointers = new ArrayList<>();
+    long order = 1;
+    for (long transaction = 1; transaction <= 5; transaction++) {
+      for (int i = 0; i < 10; i++) {
+        Event event = event(300 * i);
+        FlumeEvent stored = new FlumeEvent(event.getHeaders(), event.getBody());
+        pointers.add(log.put(TransactionEventRecord.toByteBufferV2(new Put(transaction, order++, stored))));
+      }
+      if (transaction == 3) {
+        log.rollback(TransactionEventRecord.toByteBufferV2(new Rollback(transaction, order++)));
+      } else {
+        short puts = TransactionEventRecord.Type.PUT.get();
+        log.commit(TransactionEventRecord.toByteBufferV2(new Commit(transaction, order++, puts)));
+      }
+    }
+    for (long transaction = 6; transaction <= 8; transaction++) {
+      for (int i = 0; i < 5; i++) {
+        FlumeEventPointer of = pointers.get(transaction == 8 ? 5 + i : i + 5 * (int) (transaction - 6));
+        Take take = new Take(transaction, order++, of.getOffset(), of.getFileID());
+        log.take(TransactionEventRecord.toByteBufferV2(take));
+      }
+      if (transaction < 8) {
+        short takes = TransactionEventRecord.Type.TAKE.get();
+        log.commit(TransactionEventRecord.toByteBufferV2(new Commit(transaction, order++, takes)));
+      }
+    }
+    log.sync();
+    log.close();
   }
 
   private static void put(FileChannel channel, int count, int size, boolean keep) {

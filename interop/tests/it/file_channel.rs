@@ -306,6 +306,19 @@ fn reads_what_was_killed_under_load() -> Result<()> {
 }
 
 #[test]
+fn reads_version_2() -> Result<()> {
+    let Some(rig) = rig() else { return Ok(()) };
+    rig.driver.run(&[format!("v2={}", rig.dir("made", "d0").display())], "")?;
+    let (events, counts) = rig.compare(LOGS)?;
+    ensure!((events, counts.puts, counts.open_transactions) == (30, 50, 1), "{events} {counts:?}");
+    // Flume goes on with it in version 3.
+    rig.run("made", "take 3 checkpoint put 5 5 halt")?;
+    let (events, _) = rig.compare(CHECKPOINT)?;
+    ensure!(events == 32, "{events}");
+    Ok(())
+}
+
+#[test]
 fn a_running_flume_is_left_alone() -> Result<()> {
     let Some(rig) = rig() else { return Ok(()) };
     rig.run("made", "put 10 10 halt")?;

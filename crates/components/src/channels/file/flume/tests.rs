@@ -101,7 +101,8 @@ use Step::{Put, Puts, Rollback, Take, Takes};
 fn log_of(steps: &[Step], cipher: Option<&Cipher>) -> (Vec<u8>, Vec<u64>) {
     let (mut bytes, mut offsets) = (Vec::new(), Vec::<u64>::new());
     for (index, step) in steps.iter().enumerate() {
-        let (order, mut payload) = (index as i64 + 1, Vec::new());
+        let (order, mut payload) = (1 + index as u32, Vec::new());
+        let order = i64::from(order);
         match *step {
             Put(transaction) => {
                 let event = event(&format!("e{index}"), &[("n", "v")]);
@@ -138,7 +139,7 @@ fn checkpoint(dir: &Path, order: i64, head: i32, queue: &[u64], puts: &[i64], ta
     let mut meta = vec![24];
     put_int(&mut meta, 1, 3);
     put_long(&mut meta, 2, order);
-    put_int(&mut meta, 3, queue.len() as i32);
+    put_int(&mut meta, 3, (queue.len() as u32).cast_signed());
     put_int(&mut meta, 4, head);
     fs::write(dir.join("checkpoint.meta"), meta).unwrap();
     for (name, longs) in [("inflightputs", puts), ("inflighttakes", takes)] {
@@ -201,13 +202,13 @@ fn begins_with_a_checkpoint() {
     let steps =
         [Put(1), Put(1), Put(1), Puts(1), Put(2), Take(3, 0), Take(4, 1), Puts(2), Takes(3)];
     let (log, at) = log_of(&steps, None);
-    let pointer = |step: usize| 1 << 32 | at[step] as i64;
+    let pointer = |step: usize| 1 << 32 | at[step].cast_signed();
     // Up to step 6: e2 is queued, 2 puts e4, 3 and 4 have taken e0 and e1.
     let (queue, puts) = ([at[2]], [2, 1, pointer(4)]);
     let takes = [3, 1, pointer(0), 4, 1, pointer(1)];
     for (head, position) in [(0, 0), (3, at[7]), (2, at[4]), (1, 7)] {
         let place = Place::new();
-        let covered = Covered { position: position as i64, order: 7 };
+        let covered = Covered { position: position.cast_signed(), order: 7 };
         place.log_with(&log, &LogMeta { file_id: 1, checkpoint: covered, ..LogMeta::default() });
         checkpoint(&place.path("c"), 7, head, &queue, &puts, &takes);
         let read = place.read(OnDamage::Stop).unwrap();
@@ -256,7 +257,7 @@ fn a_bad_checkpoint_gives_way() {
         assert_eq!(bodies(read), ["e0", "e2", "e4"], "{name}");
 
         // In the copy the first event was queued and the second was in flight.
-        checkpoint(&place.path("b"), 3, 2, &at[..1], &[2, 1, 1 << 32 | at[2] as i64], &[]);
+        checkpoint(&place.path("b"), 3, 2, &at[..1], &[2, 1, 1 << 32 | at[2].cast_signed()], &[]);
         fs::write(place.path("b/backupComplete"), b"").unwrap();
         let ring = fs::read(place.path("b/checkpoint")).unwrap();
         for compressed in [false, true] {
@@ -428,7 +429,7 @@ fn reads_version_2() {
         log.extend(1_i32.to_be_bytes());
         log.extend([0x8c, 4, b'h', b'o', b's', b't', 0x8c, 0x8e, 1, 44]);
         log.extend(long.as_bytes());
-        let length = if body.is_empty() { -1 } else { body.len() as i32 };
+        let length = if body.is_empty() { u32::MAX } else { body.len() as u32 };
         log.extend(length.to_be_bytes());
         log.extend(body.as_bytes());
     }
@@ -436,7 +437,7 @@ fn reads_version_2() {
     record(&mut log, 4, 7, 3);
     log.extend(1_i16.to_be_bytes());
     record(&mut log, 2, 8, 4);
-    log.extend((puts[0] as i32).to_be_bytes());
+    log.extend((puts[0] as u32).to_be_bytes());
     log.extend(1_i32.to_be_bytes());
     record(&mut log, 4, 8, 5);
     log.extend(2_i16.to_be_bytes());
