@@ -2,8 +2,10 @@ package org.apache.flume.channel.file;
 
 import java.io.File;
 import java.io.PrintStream;
+import java.io.RandomAccessFile;
 import java.lang.reflect.Field;
 import java.lang.reflect.Method;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -105,38 +107,47 @@ public final class FileChannelDriver {
     System.exit(0);
   }
 
-  /** A log as Flume 1.2 wrote it, by the writer that is still there: 40 events put, 10 taken, and some undone. */
+  /** A log as Flume 1.2 wrote it, of records by the encoder that is still there: 50 events put, of which 10 undone, and
+   *  10 taken. */
   private static void writeVersion2(File directory) throws Exception {
     directory.mkdirs();
-    LogFileV2.Writer log = new LogFileV2.Writer(new File(directory, "log-1"), 1, 1 << 30, 1000);
-    List<FlumeEventPointer> pointers = new ArrayList<>();
-    long order = 1;
-    for (long transaction = 1; transaction <= 5; transaction++) {
-      for (int i = 0; i < 10; i++) {
-        Event event = event(300 * i);
-        FlumeEvent stored = new FlumeEvent(event.getHeaders(), event.getBody());
-        pointers.add(log.put(TransactionEventRecord.toByteBufferV2(new Put(transaction, order++, stored))));
-      }
-      if (transaction == 3) {
-        log.rollback(TransactionEventRecord.toByteBufferV2(new Rollback(transaction, order++)));
-      } else {
+    try (RandomAccessFile log = new RandomAccessFile(new File(directory, "log-1"), "rw")) {
+      log.writeInt(2);
+      log.writeInt(1);
+      log.writeLong(0);
+      log.writeLong(0);
+      List<Integer> offsets = new ArrayList<>();
+      long order = 1;
+      for (long transaction = 1; transaction <= 5; transaction++) {
+        for (int i = 0; i < 10; i++) {
+          Event event = event(300 * i);
+          FlumeEvent stored = new FlumeEvent(event.getHeaders(), event.getBody());
+          offsets.add(append(log, new Put(transaction, order++, stored)));
+        }
         short puts = TransactionEventRecord.Type.PUT.get();
-        log.commit(TransactionEventRecord.toByteBufferV2(new Commit(transaction, order++, puts)));
+        boolean undone = transaction == 3;
+        append(log, undone ? new Rollback(transaction, order++) : new Commit(transaction, order++, puts));
       }
+      for (long transaction = 6; transaction <= 8; transaction++) {
+        for (int i = 0; i < 5; i++) {
+          append(log, new Take(transaction, order++, offsets.get(5 * (int) (transaction - 6) + i), 1));
+        }
+        if (transaction < 8) {
+          append(log, new Commit(transaction, order++, TransactionEventRecord.Type.TAKE.get()));
+        }
+      }
+      byte[] fill = new byte[1 << 20];
+      Arrays.fill(fill, (byte) 0x80);
+      log.write(fill);
     }
-    for (long transaction = 6; transaction <= 8; transaction++) {
-      for (int i = 0; i < 5; i++) {
-        FlumeEventPointer of = pointers.get(transaction == 8 ? 5 + i : i + 5 * (int) (transaction - 6));
-        Take take = new Take(transaction, order++, of.getOffset(), of.getFileID());
-        log.take(TransactionEventRecord.toByteBufferV2(take));
-      }
-      if (transaction < 8) {
-        short takes = TransactionEventRecord.Type.TAKE.get();
-        log.commit(TransactionEventRecord.toByteBufferV2(new Commit(transaction, order++, takes)));
-      }
-    }
-    log.sync();
-    log.close();
+  }
+
+  private static int append(RandomAccessFile log, TransactionEventRecord record) throws Exception {
+    int offset = (int) log.getFilePointer();
+    ByteBuffer bytes = TransactionEventRecord.toByteBufferV2(record);
+    log.writeByte(0x7f);
+    log.write(bytes.array(), bytes.arrayOffset() + bytes.position(), bytes.remaining());
+    return offset;
   }
 
   private static void put(FileChannel channel, int count, int size, boolean keep) {
