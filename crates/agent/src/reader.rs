@@ -69,6 +69,7 @@ impl Reader {
             choices: Arc::new([]),
             counters: splashdam_core::metrics::Counters::new(Role::Source),
             world: self.world.clone(),
+            shared: splashdam_core::Shared::default(),
         };
         // A filter has nothing to wait for when it opens: its work is in each look-up.
         match entry.open(plan.section.clone(), context).now_or_never() {

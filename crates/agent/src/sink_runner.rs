@@ -5,6 +5,12 @@
 //! to deliver goes to the next without being taken twice, where both drain the same channel. A
 //! sink that cannot be opened or that panicked counts as failed and is opened again when its turn
 //! comes.
+//!
+//! A commit need not be through before the next batch is delivered: while a disk syncs, a few
+//! more batches go out, and one sync serves the commits of all of them. Should the process be
+//! killed in between, what was delivered and not yet committed is delivered again.
+
+mod unsettled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +27,7 @@ use tracing::{error, info, trace, warn};
 use crate::channel_slot::ChannelSlot;
 use crate::status::{Phase, Sign};
 use crate::supervisor::contained;
+use unsettled::{Settled, Unsettled};
 
 /// The longest that an idle sink goes without a tick.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,6 +37,8 @@ const STEP: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The wait of a group whose picked sink has nothing to wait for itself.
 const STALLED: Duration = Duration::from_millis(50);
+/// How long a sink that ends waits for its commits.
+const LAST_COMMITS: Duration = Duration::from_secs(5);
 /// How often a sink may ask for an immediate second try of the same batch.
 const RETRIES: u32 = 3;
 
@@ -55,6 +64,8 @@ struct Worker {
     /// Its configuration cannot work: not opened again until that changes.
     broken: Option<String>,
     trouble: Trouble,
+    /// Commits of what it delivered.
+    unsettled: Unsettled,
 }
 
 /// The runner of one group.
@@ -186,7 +197,15 @@ fn now() -> std::time::Instant {
 impl Worker {
     fn new(member: Member) -> Self {
         let (title, metrics) = (member.context.title(), member.context.counters.sink());
-        Worker { member, title, metrics, sink: None, broken: None, trouble: Trouble::new() }
+        Worker {
+            member,
+            title,
+            metrics,
+            sink: None,
+            broken: None,
+            trouble: Trouble::new(),
+            unsettled: Unsettled::default(),
+        }
     }
 
     fn is_well(&self) -> bool {
@@ -203,6 +222,9 @@ impl Worker {
     async fn attempt(&mut self, lease: &mut Option<TakeTxn>, signals: &Signals) -> Round {
         if !self.opened().await {
             return Round::Failed;
+        }
+        if self.make_room(signals).await.is_err() {
+            return Round::BackedOff;
         }
         let Some(limit) = self.sink.as_ref().map(|sink| sink.limit()) else {
             return Round::Failed;
@@ -239,11 +261,20 @@ impl Worker {
         };
         let draining = signals.drain.requested();
         let begin = timeout(TICK, TakeTxn::begin(&*open.channel, &open.metrics, limit));
-        let begun = tokio::select! {
-            biased;
-            begun = begin => begun,
-            () = signals.halt.wait() => return Ok(None),
-            () = signals.drain.wait(), if !draining => return Ok(None),
+        tokio::pin!(begin);
+        let begun = loop {
+            tokio::select! {
+                biased;
+                begun = &mut begin => break begun,
+                Some(settled) = self.unsettled.next() => {
+                    self.settle(settled)?;
+                    if draining && self.is_drained() {
+                        return Ok(None);
+                    }
+                }
+                () = signals.halt.wait() => return Ok(None),
+                () = signals.drain.wait(), if !draining => return Ok(None),
+            }
         };
         match begun {
             Err(_) => Ok(None),
@@ -257,17 +288,40 @@ impl Worker {
         }
     }
 
+    /// Begins to commit what was delivered, and sees to what has been committed meanwhile.
     async fn commit(&mut self, txn: TakeTxn, delivered: Delivered) -> Round {
-        if let Err(error) = txn.commit().await {
+        let pause = delivered.pause;
+        self.unsettled.push(txn, delivered.events);
+        while let Some(settled) = self.unsettled.ready() {
+            if let Err(round) = self.settle(settled) {
+                return round;
+            }
+        }
+        self.tick().await;
+        if pause { Round::BackedOff } else { Round::Delivered }
+    }
+
+    /// Waits until another commit may be begun, or a halt.
+    async fn make_room(&mut self, signals: &Signals) -> Result<(), Round> {
+        while self.unsettled.is_full() {
+            match signals.halt.or(self.unsettled.next()).await {
+                Some(Some(settled)) => self.settle(settled)?,
+                Some(None) | None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, settled: Settled) -> Result<(), Round> {
+        if let Err(error) = settled.done {
             self.metrics.channel_read_failures.add(1);
             self.note(&format!("{error}; the batch was delivered and may be delivered again"));
-            return Round::BackedOff;
+            return Err(Round::BackedOff);
         }
-        self.metrics.drain_successes.add(delivered.events);
+        self.metrics.drain_successes.add(settled.delivered);
         self.well();
-        trace!(component = %self.title, events = delivered.events, "delivered");
-        self.tick().await;
-        if delivered.pause { Round::BackedOff } else { Round::Delivered }
+        trace!(component = %self.title, events = settled.delivered, "delivered");
+        Ok(())
     }
 
     /// Delivers, again at once if the sink asks for it, a few times. A panic drops the sink.
@@ -340,6 +394,17 @@ impl Worker {
     }
 
     async fn close(mut self) {
+        let settle_all = async {
+            while let Some(settled) = self.unsettled.next().await {
+                // What failed has been noted.
+                let _round = self.settle(settled);
+            }
+        };
+        if timeout(LAST_COMMITS, settle_all).await.is_err() {
+            self.note(
+                "commits take too long; their batches were delivered and may be delivered again",
+            );
+        }
         if let Some(sink) = self.sink.take() {
             match contained(&self.title, sink.close()).await {
                 Ok(Ok(())) => {}

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use splashdam_core::metrics::{Counters, Registered, Registry};
-use splashdam_core::{Channel, Context, OpenError, Role, Stop, StopHandle, World};
+use splashdam_core::{Channel, Context, OpenError, Role, Shared, Stop, StopHandle, World};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -40,6 +40,7 @@ pub struct Surroundings {
 pub struct Topology {
     agent: Arc<str>,
     around: Surroundings,
+    shared: Shared,
     channels: BTreeMap<Arc<str>, RunningChannel>,
     groups: BTreeMap<Arc<str>, RunningGroup>,
     sources: BTreeMap<Arc<str>, RunningSource>,
@@ -97,6 +98,7 @@ impl Topology {
         Topology {
             agent,
             around,
+            shared: Shared::default(),
             channels: BTreeMap::new(),
             groups: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -180,6 +182,7 @@ impl Topology {
             choices: choices.into(),
             counters: Counters::new(role),
             world: self.around.world.clone(),
+            shared: self.shared.clone(),
         }
     }
 

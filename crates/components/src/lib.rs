@@ -48,6 +48,7 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
 
 /// The channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
+    Entry::channel::<channels::file::FileChannel>(),
     Entry::channel::<channels::memory::Memory>(),
     Entry::channel::<channels::pseudo_memory::PseudoMemory>(),
 ];
@@ -130,7 +131,14 @@ mod tests {
             ],
         );
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
-        check(CHANNELS, &[("memory", "org.apache.flume.channel.MemoryChannel"), (pseudo, pseudo)]);
+        check(
+            CHANNELS,
+            &[
+                ("file", "org.apache.flume.channel.file.FileChannel"),
+                ("memory", "org.apache.flume.channel.MemoryChannel"),
+                (pseudo, pseudo),
+            ],
+        );
         check(
             SINKS,
             &[
@@ -219,7 +227,7 @@ mod tests {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");
         }
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
-        for (name, most) in [("memory", Some(100)), (pseudo, None)] {
+        for (name, most) in [("file", Some(10_000)), ("memory", Some(100)), (pseudo, None)] {
             assert_eq!(facts(CHANNELS, name, "").transaction_events, most, "{name}");
         }
     }

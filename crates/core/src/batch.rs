@@ -4,7 +4,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::{ChannelSet, Event, Route};
 
@@ -64,11 +64,38 @@ impl Sum for Size {
     }
 }
 
-/// Events that are committed together, in order, with their size.
+/// Who sent a batch and which of theirs it was. A channel that keeps origins stores it in the same
+/// commit, acknowledges the same batch without storing it when it is sent again, and can tell where
+/// its sender stood ([`crate::Channel::last_of`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender's identity.
+    pub sender: [u8; 16],
+    /// Which life of the sender; later ones are greater.
+    pub epoch: u64,
+    /// The sender's count within the epoch; later batches have greater ones.
+    pub sequence: u64,
+    /// Where the sender stood in its own input behind this batch, opaque to everybody else; at most
+    /// 4096 bytes.
+    pub position: Bytes,
+}
+
+impl Origin {
+    /// What orders a sender's batches.
+    pub fn order(&self) -> (u64, u64) {
+        (self.epoch, self.sequence)
+    }
+}
+
+/// Events that are committed together, in order, with their size. Clones share the events until
+/// one of them is changed, so that a batch may go to several channels, or to another thread, for
+/// the price of a count.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    events: Vec<Event>,
+    events: Arc<Vec<Event>>,
     bytes: usize,
+    /// Boxed, as few have one.
+    origin: Option<Box<Origin>>,
     pub(crate) progress: Progress,
 }
 
@@ -115,19 +142,33 @@ impl Progress {
 impl Batch {
     /// An empty batch with room for `events`.
     pub fn with_capacity(events: usize) -> Self {
-        Batch { events: Vec::with_capacity(events), ..Batch::default() }
+        Batch { events: Arc::new(Vec::with_capacity(events)), ..Batch::default() }
     }
 
     /// Adds an event at the end.
     pub fn push(&mut self, event: Event) {
         self.bytes += event.bytes();
-        self.events.push(event);
+        Arc::make_mut(&mut self.events).push(event);
+    }
+
+    /// This batch with an origin. It stays with the batch as long as that is whole: parts of it
+    /// and what it is joined to have none.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Option<Origin>) -> Batch {
+        self.origin = origin.map(Box::new);
+        self
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
     }
 
     /// Moves all of `other` to the end.
-    pub fn append(&mut self, mut other: Batch) {
+    pub fn append(&mut self, other: Batch) {
+        self.origin = None;
         self.bytes += other.bytes;
-        self.events.append(&mut other.events);
+        Arc::make_mut(&mut self.events).append(&mut other.into_events());
     }
 
     /// The events in order.
@@ -137,7 +178,7 @@ impl Batch {
 
     /// The events, owned.
     pub fn into_events(self) -> Vec<Event> {
-        self.events
+        Arc::unwrap_or_clone(self.events)
     }
 
     /// How many events.
@@ -158,7 +199,7 @@ impl Batch {
     /// Changes events one by one and counts their bytes anew.
     pub fn edit(&mut self, mut change: impl FnMut(&mut Event)) {
         let mut bytes = 0;
-        for event in &mut self.events {
+        for event in Arc::make_mut(&mut self.events) {
             change(event);
             bytes += event.bytes();
         }
@@ -168,7 +209,7 @@ impl Batch {
     /// Keeps the events for which `keep` says true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Event) -> bool) {
         let bytes = &mut self.bytes;
-        self.events.retain(|event| {
+        Arc::make_mut(&mut self.events).retain(|event| {
             let kept = keep(event);
             if !kept {
                 *bytes -= event.bytes();
@@ -185,9 +226,10 @@ impl Batch {
         if self.len() == events || self.bytes.saturating_mul(LITTLE) > bytes {
             return;
         }
-        self.events.shrink_to_fit();
+        let events = Arc::make_mut(&mut self.events);
+        events.shrink_to_fit();
         let mut copies = BytesMut::with_capacity(self.bytes);
-        for event in &mut self.events {
+        for event in events {
             event.move_into(&mut copies);
         }
     }
@@ -199,18 +241,19 @@ impl Batch {
             return std::mem::take(self);
         }
         let mut front = Size::ZERO;
-        for event in &self.events {
+        for event in &*self.events {
             let next = front + Size { events: 1, bytes: event.bytes() };
             if front.events > 0 && !next.fits(limit) {
                 break;
             }
             front = next;
         }
-        let rest = self.events.split_off(front.events);
-        let events = std::mem::replace(&mut self.events, rest);
+        let rest = Arc::make_mut(&mut self.events).split_off(front.events);
+        let events = std::mem::replace(&mut self.events, Arc::new(rest));
         self.bytes -= front.bytes;
         let progress = self.progress.split_front(front.events);
-        Batch { events, bytes: front.bytes, progress }
+        self.origin = None;
+        Batch { events, bytes: front.bytes, origin: None, progress }
     }
 }
 
@@ -223,7 +266,7 @@ impl FromIterator<Event> for Batch {
 impl From<Vec<Event>> for Batch {
     fn from(events: Vec<Event>) -> Self {
         let bytes = events.iter().map(Event::bytes).sum();
-        Batch { events, bytes, progress: Progress::default() }
+        Batch { events: Arc::new(events), bytes, ..Batch::default() }
     }
 }
 
@@ -245,6 +288,22 @@ mod tests {
         assert_eq!(b.size(), Size { events: 2, bytes: 8 });
         b.append(batch(&["d"]));
         assert_eq!(b.size(), Size { events: 3, bytes: 9 });
+    }
+
+    #[test]
+    fn only_whole_batches_have_an_origin() {
+        let origin =
+            Origin { sender: [1; 16], epoch: 1, sequence: 2, position: Bytes::from_static(b"p") };
+        let whole = batch(&["a", "b"]).with_origin(Some(origin.clone()));
+        assert_eq!(whole.clone().origin(), Some(&origin));
+        let mut parted = whole.clone();
+        assert_eq!(parted.split_front(Size::events(2)).origin(), Some(&origin));
+        let mut parted = whole.clone();
+        assert_eq!(parted.split_front(Size::events(1)).origin(), None);
+        assert_eq!(parted.origin(), None);
+        let mut joined = whole;
+        joined.append(batch(&["c"]));
+        assert_eq!(joined.origin(), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::metrics::ChannelMetrics;
-use crate::{Batch, BoxFuture, ChannelError, Size};
+use crate::{Batch, BoxFuture, ChannelError, Origin, OutletChannel, Size};
 
 /// A transactional queue. It may be remote: nothing that uses one may assume otherwise.
 pub trait Channel: Send + Sync + 'static {
@@ -15,6 +15,27 @@ pub trait Channel: Send + Sync + 'static {
     /// At least one event is leased when there is any, whatever its size. Cancel-safe: what a
     /// dropped future had leased goes back to its place.
     fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>>;
+
+    /// Channels of one agent that answer the same here can be put into together.
+    fn joint(&self) -> Option<JointId> {
+        None
+    }
+
+    /// Holds room for the same events in several channels of one [`Channel::joint`], this one among
+    /// the `names`, so that one commit puts them into all of these or into none. Otherwise as
+    /// [`Channel::begin_put`].
+    fn begin_joint_put(
+        &self,
+        _names: Vec<Arc<str>>,
+        size: Size,
+    ) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        self.begin_put(size)
+    }
+
+    /// The origin of the last batch of this sender that is stored, for channels that keep them.
+    fn last_of(&self, _sender: [u8; 16]) -> Option<Origin> {
+        None
+    }
 
     /// What is in it now.
     fn level(&self) -> Level;
@@ -33,6 +54,10 @@ pub trait Channel: Send + Sync + 'static {
         true
     }
 }
+
+/// What channels have in common that can be put into together, such as a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JointId(pub u64);
 
 /// How full a channel is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +100,8 @@ pub struct Refused {
 pub struct PutTxn {
     put: Box<dyn Put>,
     metrics: Arc<ChannelMetrics>,
+    /// Of the further channels of a joint put.
+    others: Vec<Arc<ChannelMetrics>>,
 }
 
 impl PutTxn {
@@ -86,9 +113,35 @@ impl PutTxn {
     ) -> Result<Self, ChannelError> {
         metrics.put_attempts.add(size.events);
         match channel.begin_put(size).await {
-            Ok(put) => Ok(PutTxn { put, metrics: metrics.clone() }),
+            Ok(put) => Ok(PutTxn { put, metrics: metrics.clone(), others: Vec::new() }),
             Err(error) => {
                 metrics.put_errors.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Holds room in all of these channels, which can be put into together; see
+    /// [`Channel::begin_joint_put`].
+    pub async fn begin_joint(
+        first: &OutletChannel,
+        others: &[&OutletChannel],
+        size: Size,
+    ) -> Result<Self, ChannelError> {
+        if others.is_empty() {
+            return PutTxn::begin(&*first.channel, &first.metrics, size).await;
+        }
+        let all = || std::iter::once(first).chain(others.iter().copied());
+        all().for_each(|to| to.metrics.put_attempts.add(size.events));
+        let names = all().map(|to| to.name.clone()).collect();
+        match first.channel.begin_joint_put(names, size).await {
+            Ok(put) => Ok(PutTxn {
+                put,
+                metrics: first.metrics.clone(),
+                others: others.iter().map(|to| to.metrics.clone()).collect(),
+            }),
+            Err(error) => {
+                all().for_each(|to| to.metrics.put_errors.add(1));
                 Err(error)
             }
         }
@@ -98,9 +151,11 @@ impl PutTxn {
     pub async fn commit(self, batch: Batch) -> Result<(), Refused> {
         let events = batch.len();
         let done = self.put.commit(batch).await;
-        match &done {
-            Ok(()) => self.metrics.put_successes.add(events),
-            Err(_) => self.metrics.put_errors.add(1),
+        for metrics in std::iter::once(&self.metrics).chain(&self.others) {
+            match &done {
+                Ok(()) => metrics.put_successes.add(events),
+                Err(_) => metrics.put_errors.add(1),
+            }
         }
         done
     }

@@ -81,6 +81,8 @@ pub struct Context {
     pub counters: crate::metrics::Counters,
     /// The machine.
     pub world: Arc<dyn World>,
+    /// What the agent's components share.
+    pub shared: crate::Shared,
 }
 
 impl Context {

@@ -1,5 +1,6 @@
 //! An event: a byte payload with headers. Cloning one never copies a byte.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -137,11 +138,29 @@ impl fmt::Debug for Headers {
 
 impl<N: Into<Text>, V: Into<Text>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
-        let mut headers = Headers::default();
+        // A few are compared with each other; many, as a hostile sender may give, are looked up.
+        const FEW: usize = 16;
+        let mut list: Vec<(Text, Text)> = Vec::new();
+        let mut places = HashMap::new();
         for (name, value) in iter {
-            headers.insert(name, value);
+            let (name, value) = (name.into(), value.into());
+            let place = match list.len() {
+                0..FEW => list.iter().position(|(known, _)| *known == name),
+                _ => places.get(&name).copied(),
+            };
+            match place {
+                Some(place) => list[place].1 = value,
+                None => {
+                    list.push((name, value));
+                    let new = if list.len() == FEW { 0 } else { list.len() - 1 };
+                    if list.len() >= FEW {
+                        places
+                            .extend((new..).zip(&list[new..]).map(|(at, (n, _))| (n.clone(), at)));
+                    }
+                }
+            }
         }
-        headers
+        Headers((!list.is_empty()).then(|| Arc::new(list)))
     }
 }
 
@@ -228,6 +247,19 @@ impl fmt::Display for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn collected_headers_are_those_that_are_inserted() {
+        for (count, names) in [(0, 1), (10, 3), (16, 16), (17, 16), (100, 17), (100, 50)] {
+            let pairs = || (0..count).map(|n| ((n * 7 % names).to_string(), n.to_string()));
+            let mut inserted = Headers::default();
+            pairs().for_each(|(name, value)| drop(inserted.insert(name, value)));
+            let collected: Headers = pairs().collect();
+            let all = |headers: &Headers| format!("{headers:?}");
+            assert_eq!(all(&collected), all(&inserted), "{count} of {names} names");
+            assert_eq!(collected.is_empty(), count == 0);
+        }
+    }
 
     #[test]
     fn headers_keep_names_unique_and_clones_apart() {

@@ -17,12 +17,13 @@ mod outlet;
 mod processor;
 mod selector;
 mod serializer;
+mod shared;
 mod sink;
 mod source;
 mod trouble;
 
-pub use batch::{Batch, Size};
-pub use channel::{Channel, Level, Put, PutTxn, Refused, Take, TakeTxn};
+pub use batch::{Batch, Origin, Size};
+pub use channel::{Channel, JointId, Level, Put, PutTxn, Refused, Take, TakeTxn};
 pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};
 pub use error::{
@@ -34,6 +35,7 @@ pub use outlet::{Outlet, OutletChannel};
 pub use processor::{SinkId, SinkProcessor, Went};
 pub use selector::{ChannelSet, Route, Selector};
 pub use serializer::{SerializeError, Serializer, Start};
+pub use shared::Shared;
 pub use sink::{Delivered, DynSink, Sink};
 pub use source::{DynSource, Source, Stop, StopHandle};
 pub use trouble::Trouble;

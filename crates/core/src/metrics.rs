@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::Role;
 
@@ -68,12 +68,13 @@ pub struct Row<S: 'static> {
 }
 
 macro_rules! counters {
-    ($(#[$doc:meta])* $set:ident { $($field:ident: $type:ident, $kind:ident, $flume:expr, $prometheus:literal, $help:literal;)* }) => {
+    ($(#[$doc:meta])* $set:ident $([$(#[$inner_doc:meta])* $inner:ident: $inner_type:ty])? { $($field:ident: $type:ident, $kind:ident, $flume:expr, $prometheus:literal, $help:literal;)* }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub struct $set {
             /// When the component was started and stopped.
             pub life: Life,
+            $($(#[$inner_doc])* pub $inner: $inner_type,)?
             $(#[doc = $help] pub $field: $type,)*
         }
         impl $set {
@@ -127,7 +128,10 @@ counters! {
 
 counters! {
     /// What a channel counts (Flume's `ChannelCounter`), but for its level, which it tells itself.
-    ChannelMetrics {
+    ChannelMetrics [
+        /// What a file channel counts besides.
+        file: OnceLock<FileMetrics>
+    ] {
         put_attempts: Counter, Counter, Some("EventPutAttemptCount"), "splashdam_channel_put_attempts_total", "Events that were to be put.";
         put_successes: Counter, Counter, Some("EventPutSuccessCount"), "splashdam_channel_put_successes_total", "Events put and committed.";
         take_attempts: Counter, Counter, Some("EventTakeAttemptCount"), "splashdam_channel_take_attempts_total", "Events taken, and takes that found nothing.";
@@ -135,6 +139,23 @@ counters! {
         put_errors: Counter, Counter, None, "splashdam_channel_put_errors_total", "Put transactions that failed.";
         take_errors: Counter, Counter, None, "splashdam_channel_take_errors_total", "Take transactions that failed.";
         events_lost: Counter, Counter, None, "splashdam_channel_events_lost_total", "Events that were in a memory channel when it was closed.";
+    }
+}
+
+counters! {
+    /// What a file channel counts besides (Flume's `FileChannelCounter`). Of Flume's attributes
+    /// `EventPutErrorCount` and `EventTakeErrorCount` are counted for every channel; checkpoints
+    /// do not fail here on their own.
+    FileMetrics {
+        open: Gauge, Gauge, None, "splashdam_channel_file_open", "Whether the channel is open.";
+        closed: Gauge, Gauge, Some("Closed"), "splashdam_channel_file_closed", "Whether the channel was closed.";
+        unhealthy: Gauge, Gauge, Some("Unhealthy"), "splashdam_channel_file_unhealthy", "Whether the channel could not be opened or a directory of it failed for good.";
+        disk_full: Gauge, Gauge, None, "splashdam_channel_file_disk_full", "Whether puts wait for room on the disk.";
+        failed_files: Counter, Counter, None, "splashdam_channel_file_failed_files_total", "Files given up after a failed write or sync.";
+        damaged: Counter, Counter, None, "splashdam_channel_file_damaged_total", "Runs of stored bytes that did not pass their checks.";
+        events_skipped: Counter, Counter, None, "splashdam_channel_file_events_skipped_total", "Events skipped since the data that held them is damaged or of failed transactions.";
+        checkpoint_errors: Counter, Counter, Some("CheckpointWriteErrorCount"), "splashdam_channel_file_checkpoint_errors_total", "Checkpoints that failed on their own, of which there are none here.";
+        backup_errors: Counter, Counter, Some("CheckpointBackupWriteErrorCount"), "splashdam_channel_file_checkpoint_backup_errors_total", "Second checkpoints that failed, of which there are none here.";
     }
 }
 
@@ -245,6 +266,7 @@ mod tests {
         check(SourceMetrics::TABLE);
         check(SinkMetrics::TABLE);
         check(ChannelMetrics::TABLE);
+        check(FileMetrics::TABLE);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 use crate::batch::Routes;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::{
-    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, PutError, PutTxn, Refused, Route,
-    Selector, Stop, Trouble,
+    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, JointId, Origin, PutError,
+    PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
 };
 
 /// A source's way into its channels. Clones share everything; any number of puts may be under way.
@@ -42,9 +42,9 @@ pub struct OutletChannel {
     pub metrics: Arc<ChannelMetrics>,
 }
 
-/// A channel's part of a batch.
+/// What of a batch goes to some channels: to one, or to several that are put into together.
 struct Share {
-    channel: usize,
+    channels: ChannelSet,
     batch: Batch,
 }
 
@@ -72,6 +72,22 @@ impl Outlet {
     /// The source's counters, for what only the source knows.
     pub fn metrics(&self) -> &SourceMetrics {
         &self.0.metrics
+    }
+
+    /// Where this sender stands for all required channels: the origin of its last batch that all of
+    /// them have. `None` if one of them has none or does not keep origins. Where the selector
+    /// decides for each event, every channel is asked.
+    pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
+        let all = ChannelSet::first(self.0.channels.len());
+        let required = self.0.selector.uniform().map_or(all, |route| route.required);
+        let mut lowest: Option<Origin> = None;
+        for channel in required.iter() {
+            let last = self.0.channels[channel].channel.last_of(sender)?;
+            if lowest.as_ref().is_none_or(|lowest| last.order() < lowest.order()) {
+                lowest = Some(last);
+            }
+        }
+        lowest
     }
 
     /// Puts a batch into its channels; `Ok` once every required channel has committed it.
@@ -188,19 +204,43 @@ impl Outlet {
 
     /// All events go one way.
     async fn put_one_way(&self, batch: Batch, route: Route) -> Result<(), PutError> {
-        let mut required = route.required.without(batch.progress.committed).iter();
-        match (required.next(), required.next(), route.optional.is_empty()) {
-            (None, _, true) => Ok(()),
-            (Some(only), None, true) => self.put_one(only, batch).await,
-            _ => self.put_whole(batch, route).await,
+        let required = route.required.without(batch.progress.committed);
+        match (required.len(), route.optional.is_empty()) {
+            (0, true) => Ok(()),
+            (1, true) => self.put_one(required, batch).await,
+            _ => match (self.together(required), route.optional.is_empty()) {
+                (parts, true) if parts.len() == 1 => self.put_one(required, batch).await,
+                (parts, _) => self.put_whole(batch, parts, route.optional).await,
+            },
         }
     }
 
+    /// Parts channels into those that are put into together.
+    fn together(&self, channels: ChannelSet) -> Vec<ChannelSet> {
+        let mut parts: Vec<(Option<JointId>, ChannelSet)> = Vec::new();
+        for channel in channels.iter() {
+            let joint = self.0.channels[channel].channel.joint();
+            let part = parts.iter_mut().find(|(known, _)| joint.is_some() && *known == joint);
+            match part {
+                Some((_, part)) => *part = part.with(channel),
+                None => parts.push((joint, ChannelSet::default().with(channel))),
+            }
+        }
+        parts.into_iter().map(|(_, part)| part).collect()
+    }
+
+    /// Holds room in one channel, or in several together.
+    async fn begin(&self, channels: ChannelSet, size: Size) -> Result<PutTxn, ChannelError> {
+        let mut all = channels.iter().map(|channel| &self.0.channels[channel]);
+        let first = all.next().expect("a share has a channel");
+        let others: Vec<_> = all.collect();
+        PutTxn::begin_joint(first, &others, size).await
+    }
+
     /// The common case: one channel takes all, so nothing is cloned.
-    async fn put_one(&self, channel: usize, mut batch: Batch) -> Result<(), PutError> {
-        let to = &self.0.channels[channel];
+    async fn put_one(&self, channels: ChannelSet, mut batch: Batch) -> Result<(), PutError> {
         let progress = std::mem::take(&mut batch.progress);
-        let refused = match PutTxn::begin(&*to.channel, &to.metrics, batch.size()).await {
+        let refused = match self.begin(channels, batch.size()).await {
             Ok(txn) => match txn.commit(batch).await {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
@@ -213,11 +253,16 @@ impl Outlet {
     }
 
     /// Several channels take all of it.
-    async fn put_whole(&self, mut batch: Batch, route: Route) -> Result<(), PutError> {
+    async fn put_whole(
+        &self,
+        mut batch: Batch,
+        required: Vec<ChannelSet>,
+        optional: ChannelSet,
+    ) -> Result<(), PutError> {
         let progress = std::mem::take(&mut batch.progress);
-        let share = |channel| Share { channel, batch: batch.clone() };
-        let required = route.required.without(progress.committed).iter().map(share).collect();
-        let optional = route.optional.iter().map(share).collect();
+        let share = |channels| Share { channels, batch: batch.clone() };
+        let required = required.into_iter().map(share).collect();
+        let optional = optional.iter().map(|one| share(ChannelSet::default().with(one))).collect();
         batch.progress = progress;
         self.put_shares(batch, required, optional).await
     }
@@ -239,7 +284,8 @@ impl Outlet {
             let shares = shares.filter(|(_, batch)| !batch.is_empty());
             let shares = shares.map(|(channel, mut part)| {
                 part.let_go(batch.len(), batch.size().bytes);
-                Share { channel, batch: part }
+                let part = part.with_origin(batch.origin().cloned());
+                Share { channels: ChannelSet::default().with(channel), batch: part }
             });
             shares.collect()
         };
@@ -256,41 +302,68 @@ impl Outlet {
         // One after the other and by name, so that two sources that feed the same channels never
         // hold what the other one waits for.
         required.sort_by(|a, b| self.name(a).cmp(self.name(b)));
-        let (mut open, mut failures) = (Vec::with_capacity(required.len()), Vec::new());
+        let mut open = Vec::with_capacity(required.len());
         for share in required {
-            let to = &self.0.channels[share.channel];
-            match PutTxn::begin(&*to.channel, &to.metrics, share.batch.size()).await {
+            match self.begin(share.channels, share.batch.size()).await {
                 Ok(txn) => open.push((txn, share)),
                 // Dropping the open puts gives their room back.
                 Err(error) => return Err(PutError { batch, failures: vec![error] }),
             }
         }
-        let commits = open.into_iter().map(async |(txn, Share { channel, batch })| {
-            (channel, txn.commit(batch).await.map_err(|refused| refused.error))
-        });
-        for (channel, committed) in join_all(commits).await {
-            match committed {
-                Ok(()) => batch.progress.committed = batch.progress.committed.with(channel),
-                Err(error) => failures.push(error),
+        for stage in self.stages(open) {
+            let commits = stage.into_iter().map(async |(txn, Share { channels, batch })| {
+                (channels, txn.commit(batch).await.map_err(|refused| refused.error))
+            });
+            let mut failures = Vec::new();
+            for (channels, committed) in join_all(commits).await {
+                match committed {
+                    Ok(()) => batch.progress.committed = batch.progress.committed.union(channels),
+                    Err(error) => failures.push(error),
+                }
             }
-        }
-        if !failures.is_empty() {
-            return Err(PutError { batch, failures });
+            if !failures.is_empty() {
+                return Err(PutError { batch, failures });
+            }
         }
         self.offer(optional).await;
         Ok(())
     }
 
+    /// What is committed at once, and what after it. An origin says that its batch is stored, so
+    /// where a batch was parted between channels that store it together, only the last of its parts
+    /// has the origin, and comes when the others are there.
+    fn stages(&self, open: Vec<(PutTxn, Share)>) -> Vec<Vec<(PutTxn, Share)>> {
+        let joint = |share: &Share| {
+            let first = share.channels.iter().next()?;
+            self.0.channels[first].channel.joint()
+        };
+        let (mut first, mut last) = (Vec::new(), Vec::<(PutTxn, Share)>::new());
+        for (txn, mut share) in open {
+            let with_origin = share.batch.origin().is_some();
+            let seen = joint(&share).filter(|_| with_origin);
+            match last.iter().position(|(_, other)| seen.is_some() && joint(other) == seen) {
+                Some(_) => {
+                    share.batch = share.batch.with_origin(None);
+                    first.push((txn, share));
+                }
+                None => last.push((txn, share)),
+            }
+        }
+        if first.is_empty() { vec![last] } else { vec![first, last] }
+    }
+
     fn name(&self, share: &Share) -> &str {
-        &self.0.channels[share.channel].name
+        share.channels.iter().next().map_or("", |first| &self.0.channels[first].name)
     }
 
     /// Optional channels get theirs after the required ones; what they refuse is counted and lost
     /// to them, as in Flume.
     async fn offer(&self, shares: Vec<Share>) {
-        for Share { channel, batch } in shares {
-            let to = &self.0.channels[channel];
-            let offered = match PutTxn::begin(&*to.channel, &to.metrics, batch.size()).await {
+        for Share { channels, batch } in shares {
+            // A required channel may have stored the origin where this one stores it too, which
+            // would then take these events for the same ones.
+            let batch = batch.with_origin(None);
+            let offered = match self.begin(channels, batch.size()).await {
                 Ok(txn) => txn.commit(batch).await.map_err(|refused| refused.error),
                 Err(error) => Err(error),
             };

@@ -45,6 +45,11 @@ impl ChannelSet {
         self.0 == 0
     }
 
+    /// How many are in it.
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     /// The indexes, in order.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         (0..Self::MAX).filter(move |i| self.contains(*i))

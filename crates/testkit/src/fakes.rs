@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use splashdam_core::metrics::{ChannelMetrics, Counters};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, ChannelSet, Clock, Context, Event, Level, Outlet,
-    OutletChannel, Put, Refused, Role, Route, Selector, Size, Take, World,
+    OutletChannel, Put, Refused, Role, Route, Selector, Shared, Size, Take, World,
 };
 
 /// A world whose time is set by hand (wall) or by tokio's clock (monotonic), with made-up names.
@@ -109,6 +109,7 @@ pub fn context_in(role: Role, world: Arc<dyn World>) -> Context {
         choices: Arc::new([]),
         counters: Counters::new(role),
         world,
+        shared: Shared::default(),
     }
 }
 

@@ -61,11 +61,14 @@ impl<R: Record> Request<R> {
     pub(crate) fn refuse(self, shared: &Shared<R>, why: CommitError) {
         match self {
             Request::Put(put) => {
+                if let Some(origin) = &put.origin {
+                    shared.hold_up(origin);
+                }
                 put.release(shared);
                 (put.done)(Err(why));
             }
             Request::Take(take) => {
-                let slot = &shared.slots[usize::from(take.queue)];
+                let slot = shared.slots.at(take.queue);
                 slot.lock().restore(take.pieces);
                 slot.changed();
                 (take.done)(Err(why));
@@ -77,7 +80,7 @@ impl<R: Record> Request<R> {
 impl<R: Record> PutRequest<R> {
     fn release(&self, shared: &Shared<R>) {
         for queue in &self.queues {
-            let slot = &shared.slots[usize::from(*queue)];
+            let slot = shared.slots.at(*queue);
             slot.lock().release(self.room);
             slot.changed();
         }
@@ -177,7 +180,7 @@ impl<R: Record> Committer<R> {
                 break;
             }
             if let Request::Put(put) = request {
-                if same_sender(&jobs, put) {
+                if awaits_sender(&jobs, put) {
                     break;
                 }
                 if self.stored_before(put) {
@@ -185,6 +188,10 @@ impl<R: Record> Committer<R> {
                         put.release(&self.shared);
                         (put.done)(Ok(Stored::Before));
                     }
+                    continue;
+                }
+                if self.shared.is_held_up(put.origin.as_ref()) {
+                    self.refuse_first(CommitError::OutOfOrder);
                     continue;
                 }
                 if !self.directory.admits_put(bytes, more) {
@@ -210,6 +217,9 @@ impl<R: Record> Committer<R> {
             }
             bytes += more;
             if let Some(request) = self.pending.pop_front() {
+                if let Request::Put(PutRequest { origin: Some(origin), .. }) = &request {
+                    self.shared.let_on(origin);
+                }
                 jobs.push(self.job(request));
             }
         }
@@ -291,9 +301,8 @@ impl<R: Record> Committer<R> {
         match &request {
             Request::Put(put) => {
                 let events = put.body.events as u64;
-                let number = |queue: &u16| {
-                    (*queue, self.shared.slots[usize::from(*queue)].lock().number(events))
-                };
+                let number =
+                    |queue: &u16| (*queue, self.shared.slots.at(*queue).lock().number(events));
                 let put = PutMeta {
                     events: u32::try_from(events).expect("limited where it was encoded"),
                     queues: put.queues.iter().map(number).collect(),
@@ -315,7 +324,7 @@ impl<R: Record> Committer<R> {
             Request::Put(request) => {
                 let queues = job.put.map(|put| put.queues).unwrap_or_default();
                 for (queue, first) in queues {
-                    let slot = &self.shared.slots[usize::from(queue)];
+                    let slot = self.shared.slots.at(queue);
                     let chunk = Chunk::Live(request.record.clone());
                     let events = 0..request.body.events;
                     let mut held = slot.lock();
@@ -334,7 +343,7 @@ impl<R: Record> Committer<R> {
                 (request.done)(Ok(Stored::Now));
             }
             Request::Take(request) => {
-                let slot = &self.shared.slots[usize::from(request.queue)];
+                let slot = self.shared.slots.at(request.queue);
                 let mut count = Count::default();
                 for one in request.pieces.iter().map(Piece::count) {
                     count =
@@ -354,7 +363,7 @@ impl<R: Record> Committer<R> {
             // As long as a crash may bring the frame back, its numbers must not count as gone: the
             // cursor of another directory would say so, and half of the put would be missed.
             if sealed || self.shared.lines.len() == 1 {
-                self.shared.slots[usize::from(*queue)].lock().withdraw(numbers);
+                self.shared.slots.at(*queue).lock().withdraw(numbers);
             } else {
                 self.stranded.push((*queue, numbers));
             }
@@ -366,7 +375,7 @@ impl<R: Record> Committer<R> {
         let line = &self.shared.lines[self.index];
         line.watermark.store(self.directory.watermark(), Ordering::Release);
         for (queue, numbers) in self.stranded.drain(..) {
-            self.shared.slots[usize::from(queue)].lock().withdraw(numbers);
+            self.shared.slots.at(queue).lock().withdraw(numbers);
         }
     }
 
@@ -398,7 +407,7 @@ impl<R: Record> Committer<R> {
         let line = &self.shared.lines[self.index];
         let full = self.directory.full();
         if line.full.swap(full, Ordering::AcqRel) && !full {
-            for slot in &self.shared.slots {
+            for (_, slot) in self.shared.slots.iter() {
                 slot.changed();
             }
         }
@@ -447,13 +456,13 @@ impl<R: Record> Job<R> {
     }
 }
 
-/// Whether a batch of the same sender is on its way, so that this one must wait to be compared.
-fn same_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
+/// Whether the same batch of the same sender, or a later one, is on its way, so that this one must
+/// wait to be compared. What follows in order goes with it: of a torn group only a first part counts.
+fn awaits_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
     put.origin.as_ref().is_some_and(|origin| {
-        let sender = |job: &Job<R>| {
-            job.put.as_ref().and_then(|put| put.origin.as_ref()).map(|origin| origin.sender)
-        };
-        jobs.iter().any(|job| sender(job) == Some(origin.sender))
+        let origins = jobs.iter().filter_map(|job| job.put.as_ref()?.origin.as_ref());
+        let mut same = origins.filter(|other| other.sender == origin.sender);
+        same.any(|other| other.order() >= origin.order())
     })
 }
 
@@ -476,7 +485,7 @@ impl<R: Record> Reader<R> {
     /// Reads for each queue that has something to be read and room for it.
     pub fn read_waiting(&self) -> bool {
         let mut any = false;
-        for (id, slot) in (0u16..).zip(&self.shared.slots) {
+        for (id, slot) in self.shared.slots.iter() {
             let Some(errand) = slot.lock().send_reader() else { continue };
             any = true;
             let options = &self.shared.options;

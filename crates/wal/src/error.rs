@@ -78,6 +78,8 @@ pub struct Damage {
 pub enum CommitError {
     /// No room on the disk; try again later. Nothing happened.
     Full,
+    /// An earlier batch of the same sender failed and was not put again.
+    OutOfOrder,
     /// The record is empty, too large, or its bytes are not what it said. Nothing happened.
     Unfit,
     /// A failed write or sync: it may have happened or not, but whole.
@@ -149,6 +151,9 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CommitError::Full => f.write_str("no room on the disk, try again later"),
+            CommitError::OutOfOrder => {
+                f.write_str("an earlier batch of the same sender failed and comes first")
+            }
             CommitError::Unfit => f.write_str("the record is empty, too large or inconsistent"),
             CommitError::Failed(why) => write!(f, "{why}; it may have happened all the same"),
             CommitError::Closed(why) => write!(f, "the log is closed: {why}"),

@@ -11,10 +11,17 @@ use std::thread::JoinHandle;
 
 use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
-use crate::error::CommitError;
+use crate::error::{CommitError, OpenError};
+use crate::member::Member;
 use crate::options::Options;
-use crate::queue::{Count, Level, Piece, Queue};
-use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, Record};
+use crate::queue::{Count, Level, Piece, Place, Queue};
+use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record};
+use crate::storage::Storage;
+
+/// Most queues of a log.
+pub(crate) const MOST_QUEUES: usize = 1024;
+/// Most bytes of a queue's name.
+pub(crate) const MOST_NAME: usize = 1024;
 
 /// Which queue of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,13 +97,56 @@ impl<R> Default for Line<R> {
     }
 }
 
+/// The queues of a log. Some may be added while it is open, none goes; looking one up takes no lock.
+pub(crate) struct Slots<R>(Box<[OnceLock<Box<Slot<R>>>]>);
+
+impl<R> Slots<R> {
+    pub(crate) fn new(slots: impl IntoIterator<Item = Slot<R>>) -> Slots<R> {
+        let mut all: Vec<_> =
+            slots.into_iter().map(|slot| OnceLock::from(Box::new(slot))).collect();
+        all.resize_with(all.len().max(MOST_QUEUES), OnceLock::new);
+        Slots(all.into())
+    }
+
+    /// A queue that is there, since its number came from here or from a recovered frame.
+    pub(crate) fn at(&self, queue: u16) -> &Slot<R> {
+        self.0[usize::from(queue)].get().expect("numbers of queues are given with their slots")
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().take_while(|slot| slot.get().is_some()).count()
+    }
+
+    /// All of them, in order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Slot<R>)> {
+        (0u16..).zip(self.0.iter().map_while(OnceLock::get).map(Box::as_ref))
+    }
+
+    /// Adds one under the next number; callers hold the roster.
+    fn add(&self, slot: Slot<R>) {
+        if let Some(place) = self.0.get(self.len()) {
+            // Nobody else adds, so the place is empty.
+            let _placed = place.set(Box::new(slot));
+        }
+    }
+}
+
+/// Who belongs to the log, as its member files say.
+pub(crate) struct Roster {
+    pub(crate) member: Member,
+    pub(crate) storages: Vec<Arc<dyn Storage>>,
+}
+
 pub(crate) struct Shared<R> {
     pub(crate) options: Options,
-    pub(crate) names: Vec<String>,
-    pub(crate) slots: Vec<Slot<R>>,
+    pub(crate) roster: Mutex<Roster>,
+    pub(crate) slots: Slots<R>,
     pub(crate) lines: Vec<Line<R>>,
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
+    /// The first batch of a sender that failed and was not put again: what the sender had sent
+    /// behind it must not be stored before it, or it would count as stored, too.
+    pub(crate) held_up: Mutex<HashMap<[u8; 16], (u64, u64)>>,
     pub(crate) stopped: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
     pub(crate) reading: (Mutex<bool>, Condvar),
@@ -112,7 +162,7 @@ impl<R: Record> Shared<R> {
     /// Stops the log for good; the first reason stands.
     pub(crate) fn stop(&self, why: &str) {
         locked(&self.stopped).get_or_insert_with(|| why.to_owned());
-        for slot in &self.slots {
+        for (_, slot) in self.slots.iter() {
             slot.changed();
         }
     }
@@ -126,8 +176,7 @@ impl<R: Record> Shared<R> {
 
     /// The state as a cursor says it, without the segments.
     pub(crate) fn cursor(&self) -> CursorMeta {
-        let queues = (0u16..).zip(&self.slots).map(|(id, slot)| (id, slot.lock().cursor()));
-        let queues = queues.collect();
+        let queues = self.slots.iter().map(|(id, slot)| (id, slot.lock().cursor())).collect();
         let mut origins: Vec<_> = locked(&self.senders).values().cloned().collect();
         origins.sort_unstable_by_key(|last| last.origin.sender);
         let seen = self.lines.iter().map(|line| line.watermark.load(Ordering::Acquire));
@@ -136,12 +185,57 @@ impl<R: Record> Shared<R> {
 
     /// Each queue's lowest number that is not taken.
     pub(crate) fn lows(&self) -> BTreeMap<u16, u64> {
-        (0u16..).zip(&self.slots).map(|(id, slot)| (id, slot.lock().low())).collect()
+        self.slots.iter().map(|(id, slot)| (id, slot.lock().low())).collect()
+    }
+
+    /// A queue that nothing was put into yet.
+    fn new_slot(&self) -> Slot<R> {
+        // Reading begins where some other queue's ends: what is before was put without this one.
+        let mut ends = vec![Place::default(); self.lines.len()];
+        for (_, slot) in self.slots.iter() {
+            for (end, other) in ends.iter_mut().zip(slot.lock().ends()) {
+                *end = (*end).max(*other);
+            }
+        }
+        let unlimited = Count { events: u64::MAX, bytes: u64::MAX };
+        let cursor = QueueCursor::default();
+        let window = self.options.window_bytes;
+        Slot::new(Queue::new(cursor, 0, ends.clone(), ends, unlimited, window))
     }
 
     pub(crate) fn wake_reader(&self) {
         *locked(&self.reading.0) = true;
         self.reading.1.notify_one();
+    }
+
+    /// Holds up what follows a batch that failed.
+    pub(crate) fn hold_up(&self, origin: &Origin) {
+        let mut held = locked(&self.held_up);
+        let first = held.entry(origin.sender).or_insert(origin.order());
+        // A new life of the sender begins anew.
+        if first.0 < origin.epoch || (first.0 == origin.epoch && *first > origin.order()) {
+            *first = origin.order();
+        }
+        // Senders that never came back make room.
+        if held.len() > self.options.most_senders {
+            held.retain(|sender, _| *sender == origin.sender);
+        }
+    }
+
+    pub(crate) fn is_held_up(&self, origin: Option<&Origin>) -> bool {
+        origin.is_some_and(|origin| {
+            let held = locked(&self.held_up);
+            held.get(&origin.sender)
+                .is_some_and(|first| first.0 == origin.epoch && *first < origin.order())
+        })
+    }
+
+    /// The batch that failed comes again, or the sender begins anew.
+    pub(crate) fn let_on(&self, origin: &Origin) {
+        let mut held = locked(&self.held_up);
+        if !held.is_empty() {
+            held.remove(&origin.sender);
+        }
     }
 
     /// Remembers a sender's last batch, and forgets somebody if there are too many.
@@ -201,21 +295,65 @@ impl<R: Record> Clone for Log<R> {
 
 impl<R: Record> fmt::Debug for Log<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("queues", &self.0.names).finish_non_exhaustive()
+        f.debug_struct("Log").field("queues", &self.queues()).finish_non_exhaustive()
     }
 }
 
 impl<R: Record> Log<R> {
+    /// The names of its queues, those that nobody uses any more among them.
+    pub fn queues(&self) -> Vec<String> {
+        let roster = locked(&self.0.roster);
+        roster.member.queues.iter().take(self.0.slots.len()).cloned().collect()
+    }
+
     /// The queue of this name.
     pub fn queue(&self, name: &str) -> Option<QueueId> {
-        let index = self.0.names.iter().position(|known| known == name)?;
+        let index = self.queues().iter().position(|known| known == name)?;
         u16::try_from(index).ok().map(QueueId)
+    }
+
+    /// The queue of this name, made if there is none, with this capacity from now on. Blocks while
+    /// it tells the directories.
+    pub fn add_queue(&self, name: &str, capacity: Count) -> Result<QueueId, OpenError> {
+        if name.len() > MOST_NAME {
+            let why = format!("the name of a queue has at most {MOST_NAME} bytes");
+            return Err(OpenError::Options(why));
+        }
+        self.0.check_open().map_err(OpenError::Options)?;
+        let mut roster = locked(&self.0.roster);
+        let known = roster.member.queues.iter().position(|known| known == name);
+        let id = known.unwrap_or(roster.member.queues.len());
+        let number = u16::try_from(id).ok().filter(|_| id < MOST_QUEUES).map(QueueId);
+        let Some(queue) = number else {
+            return Err(OpenError::Options(format!("a log has at most {MOST_QUEUES} queues")));
+        };
+        if known.is_none() {
+            // Should telling fail, the name keeps its number, since some directory may know it.
+            roster.member.queues.push(name.to_owned());
+        }
+        if self.0.slots.len() <= id {
+            let Roster { member, storages } = &mut *roster;
+            member.announce(storages)?;
+            while self.0.slots.len() < roster.member.queues.len() {
+                self.0.slots.add(self.0.new_slot());
+            }
+        }
+        drop(roster);
+        self.set_capacity(queue, capacity);
+        Ok(queue)
+    }
+
+    /// Changes how much a queue holds. What is in it stays, even if that is more.
+    pub fn set_capacity(&self, queue: QueueId, capacity: Count) {
+        let slot = self.0.slots.at(queue.0);
+        slot.lock().set_capacity(capacity);
+        slot.changed();
     }
 
     /// Calls `listener` whenever something about the queue may have changed: events came, room
     /// came, the log stopped. It must not block. One listener a queue; later ones are not taken.
     pub fn listen(&self, queue: QueueId, listener: Box<dyn Fn() + Send + Sync>) -> bool {
-        self.0.slots[usize::from(queue.0)].listener.set(listener).is_ok()
+        self.0.slots.at(queue.0).listener.set(listener).is_ok()
     }
 
     /// Holds room in all of `queues`, or in none.
@@ -229,7 +367,7 @@ impl<R: Record> Log<R> {
             if room.queues.contains(&queue.0) {
                 continue;
             }
-            if !self.0.slots[usize::from(queue.0)].lock().reserve(count) {
+            if !self.0.slots.at(queue.0).lock().reserve(count) {
                 return Err(Refusal::Full(*queue));
             }
             room.queues.push(queue.0);
@@ -241,7 +379,7 @@ impl<R: Record> Log<R> {
     /// `None` says that there is nothing yet: the listener is called when there is.
     pub fn lease(&self, queue: QueueId, most: Count) -> Result<Option<Lease<R>>, CommitError> {
         self.0.check_open().map_err(CommitError::Closed)?;
-        let mut held = self.0.slots[usize::from(queue.0)].lock();
+        let mut held = self.0.slots.at(queue.0).lock();
         let pieces = held.lease(most);
         let wants = held.wants_reading();
         drop(held);
@@ -256,7 +394,7 @@ impl<R: Record> Log<R> {
 
     /// How full a queue is.
     pub fn level(&self, queue: QueueId) -> Level {
-        self.0.slots[usize::from(queue.0)].lock().level()
+        self.0.slots.at(queue.0).lock().level()
     }
 
     /// The last batch of a sender that is stored, with the position it had.
@@ -297,6 +435,15 @@ pub struct Room<R: Record> {
 }
 
 impl<R: Record> Room<R> {
+    /// Holds more, whatever the capacity in bytes: for a batch that was let in by an estimate.
+    pub fn widen(&mut self, bytes: u64) {
+        let more = Count { events: 0, bytes: bytes.saturating_sub(self.count.bytes) };
+        for queue in &self.queues {
+            self.log.slots.at(*queue).lock().widen(more);
+        }
+        self.count.bytes += more.bytes;
+    }
+
     /// Puts a record into all queues that room is held in, and tells `done` when it is durable.
     /// It is encoded and checksummed here, on the caller's thread.
     pub fn put(mut self, record: Arc<R>, origin: Option<Origin>, done: PutDone) {
@@ -327,7 +474,7 @@ impl<R: Record> Room<R> {
 impl<R: Record> Drop for Room<R> {
     fn drop(&mut self) {
         for queue in &self.queues {
-            let slot = &self.log.slots[usize::from(*queue)];
+            let slot = self.log.slots.at(*queue);
             slot.lock().release(self.count);
             slot.changed();
         }
@@ -376,7 +523,7 @@ impl<R: Record> Lease<R> {
 impl<R: Record> Drop for Lease<R> {
     fn drop(&mut self) {
         if !self.pieces.is_empty() {
-            let slot = &self.log.slots[usize::from(self.queue)];
+            let slot = self.log.slots.at(self.queue);
             slot.lock().restore(std::mem::take(&mut self.pieces));
             slot.changed();
         }

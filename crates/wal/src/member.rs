@@ -110,6 +110,16 @@ impl Member {
         storage.sync_dir().asked("sync the names in", "", storage)
     }
 
+    /// Tells all directories, as the next generation.
+    pub(crate) fn announce(&mut self, storages: &[Arc<dyn Storage>]) -> Result<(), DiskError> {
+        self.generation += 1;
+        for (index, storage) in storages.iter().enumerate() {
+            self.index = u16::try_from(index).unwrap_or(u16::MAX);
+            self.write(&**storage)?;
+        }
+        Ok(())
+    }
+
     /// The newer good copy, and whether there is anything of a log in the directory at all.
     fn read(storage: &dyn Storage) -> Result<(Option<Member>, bool), OpenError> {
         let names = storage.list().asked("list", "", storage)?;
@@ -239,20 +249,12 @@ pub fn admit(
             stale = true;
         }
     }
-    let announce = |member: &mut Member| -> Result<(), OpenError> {
-        member.generation += 1;
-        for (index, storage) in ordered.iter().enumerate() {
-            member.index = u16::try_from(index).unwrap_or(u16::MAX);
-            member.write(&**storage)?;
-        }
-        Ok(())
-    };
     if stale && !member.complete {
-        announce(&mut member)?;
+        member.announce(&ordered)?;
         member.complete = true;
     }
     if stale {
-        announce(&mut member)?;
+        member.announce(&ordered)?;
     } else {
         // The names that were read may so far be in the page cache only.
         for storage in &ordered {

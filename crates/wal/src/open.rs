@@ -8,7 +8,7 @@ use crate::committer::{Committer, Reader};
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
 use crate::frame::Kind;
-use crate::log::{Line, Log, Shared, Slot};
+use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots};
 use crate::member;
 use crate::options::{Notice, OnDamage, Options};
 use crate::queue::{Count, Place, Queue};
@@ -111,11 +111,12 @@ impl<R: Record> Log<R> {
             Slot::new(queue(id, &all, &state, capacity, options.window_bytes))
         });
         let shared = Arc::new(Shared {
-            names: member.queues.clone(),
-            slots: slots.collect(),
+            slots: Slots::new(slots),
+            roster: Mutex::new(Roster { member, storages: storages.clone() }),
             lines: directories.iter().map(|_| Line::default()).collect(),
             registries,
             senders: Mutex::new(state.senders.clone()),
+            held_up: Mutex::default(),
             stopped: Mutex::new(None),
             closing: false.into(),
             reading: (Mutex::new(false), Condvar::new()),
@@ -147,7 +148,7 @@ impl<R: Record> Log<R> {
         }
         // The tail now lies in the new segments: that is where reading ends.
         let ends: Vec<_> = committers.iter().map(|one| one.directory.end()).collect();
-        for slot in &shared.slots {
+        for (_, slot) in shared.slots.iter() {
             slot.lock().begin(&ends);
         }
         let reader = Reader { shared: shared.clone(), storages };
@@ -161,11 +162,11 @@ fn check_options(
     options: &Options,
 ) -> Result<(), OpenError> {
     let refuse = |why: &str| Err(OpenError::Options(why.to_owned()));
-    if storages.is_empty() || storages.len() > 1024 || queues.len() > 1024 {
+    if storages.is_empty() || storages.len() > 1024 || queues.len() > MOST_QUEUES {
         return refuse("a log has from 1 to 1024 directories and at most 1024 queues");
     }
     if storages.iter().any(|storage| storage.place().len() > usize::from(u16::MAX))
-        || queues.iter().any(|queue| queue.name.len() > 1024)
+        || queues.iter().any(|queue| queue.name.len() > MOST_NAME)
     {
         return refuse("the name of a queue has at most 1024 bytes, a path at most 65535");
     }

@@ -237,6 +237,21 @@ impl<R: Record> Queue<R> {
         ok
     }
 
+    /// Holds more room, whether there is any or not.
+    pub fn widen(&mut self, count: Count) {
+        self.level.reserved.add(count);
+    }
+
+    /// Changes the most it holds; what is more than that stays.
+    pub fn set_capacity(&mut self, capacity: Count) {
+        self.level.capacity = capacity;
+    }
+
+    /// Per directory up to where what was put into it is published.
+    pub fn ends(&self) -> &[Place] {
+        &self.ends
+    }
+
     /// Gives room back.
     pub fn release(&mut self, count: Count) {
         let reserved = &mut self.level.reserved;

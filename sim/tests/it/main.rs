@@ -3,4 +3,5 @@
 mod crashes;
 mod damage;
 mod faults;
+mod origins;
 mod planted;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use splashdam_core::metrics::{
-    ChannelMetrics, Counters, Registered, Row, SinkMetrics, SourceMetrics,
+    ChannelMetrics, Counters, FileMetrics, Registered, Row, SinkMetrics, SourceMetrics,
 };
 use splashdam_core::{Level, Role};
 
@@ -29,6 +29,12 @@ pub(super) fn metrics(all: &[((Role, Arc<str>), Registered)]) -> String {
                 put("ChannelCapacity", level.capacity.events.to_string());
                 put("ChannelFillPercentage", java_double(fill_percentage(level)));
                 rows(ChannelMetrics::TABLE, set, &mut put);
+                if let Some(file) = set.file.get() {
+                    put("Open", (file.open.value() > 0).to_string());
+                    put("EventPutErrorCount", set.put_errors.value().to_string());
+                    put("EventTakeErrorCount", set.take_errors.value().to_string());
+                    rows(FileMetrics::TABLE, file, &mut put);
+                }
             }
         }
         object.insert(format!("{}.{name}", role.flume()), Value::Object(values));

@@ -3,32 +3,36 @@
 use std::sync::Arc;
 
 use splashdam_core::metrics::{
-    ChannelMetrics, Counters, Kind, Registered, Row, SinkMetrics, SourceMetrics,
+    ChannelMetrics, Counters, FileMetrics, Kind, Registered, Row, SinkMetrics, SourceMetrics,
 };
 use splashdam_core::{Level, Role};
 
 use super::process::Usage;
 
 /// One set of components with the same table: name and counters of each.
-type Sets<'a, S> = Vec<(&'a str, &'a Arc<S>)>;
+type Sets<'a, S> = Vec<(&'a str, &'a S)>;
 
 /// All components and the process. A family stands together, as the format asks.
 pub(super) fn metrics(all: &[((Role, Arc<str>), Registered)], usage: Option<&Usage>) -> String {
     let mut out = String::new();
-    let (mut sources, mut channels, mut sinks): (Sets<_>, Sets<_>, Sets<_>) = Default::default();
+    let mut sources: Sets<'_, SourceMetrics> = Vec::new();
+    let mut channels: Sets<'_, ChannelMetrics> = Vec::new();
+    let mut sinks: Sets<'_, SinkMetrics> = Vec::new();
     let mut levels: Vec<(&str, Level)> = Vec::new();
     for ((_, name), registered) in all {
         match &registered.counters {
-            Counters::Source(set) => sources.push((name, set)),
-            Counters::Sink(set) => sinks.push((name, set)),
+            Counters::Source(set) => sources.push((name, &**set)),
+            Counters::Sink(set) => sinks.push((name, &**set)),
             Counters::Channel(set) => {
-                channels.push((name, set));
+                channels.push((name, &**set));
                 levels.extend(registered.level.as_ref().map(|read| (&**name, read())));
             }
         }
     }
     families(&mut out, SourceMetrics::TABLE, &sources);
     families(&mut out, ChannelMetrics::TABLE, &channels);
+    let files = channels.iter().filter_map(|(name, set)| Some((*name, set.file.get()?)));
+    families(&mut out, FileMetrics::TABLE, &files.collect::<Vec<_>>());
     let mut level = |name: &str, help: &str, read: fn(&Level) -> usize| {
         let values = levels.iter().map(|(channel, level)| (Some(*channel), read(level) as f64));
         family(&mut out, name, Kind::Gauge, help, values);
@@ -52,7 +56,7 @@ pub(super) fn metrics(all: &[((Role, Arc<str>), Registered)], usage: Option<&Usa
     out
 }
 
-fn families<S>(out: &mut String, table: &[Row<S>], sets: &[(&str, &Arc<S>)]) {
+fn families<S>(out: &mut String, table: &[Row<S>], sets: &[(&str, &S)]) {
     for row in table {
         let values = sets.iter().map(|(name, set)| (Some(*name), (row.read)(set)));
         family(out, row.prometheus, row.kind, row.help, values);

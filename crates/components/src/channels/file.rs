@@ -1,3 +1,377 @@
-//! The file channel; so far, only its way from and to the directories of Flume's.
+//! Channel `file`: batches in a log on one or several disks, there after any crash.
+//!
+//! Flume's class: `org.apache.flume.channel.file.FileChannel`. A commit returns when it is durable.
+//! Channels of an agent that name the same `dataDirs` share a log, and a batch that goes to several
+//! of them is stored once, in all or in none. The bytes are the affair of the `wal` crate.
 
+mod config;
 pub mod flume;
+mod health;
+mod logs;
+mod record;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use splashdam_config::{Diagnostic, Section};
+use splashdam_core::metrics::FileMetrics;
+use splashdam_core::{
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, OpenError,
+    Origin, Put, Refused, Size, Take,
+};
+use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+pub use config::{Compression, Config, OnDamage};
+use logs::{Logs, Member, OpenLog};
+use record::{Datums, Leased};
+
+/// About what an event has at rest besides its bytes; what is more is held at the commit.
+const EVENT_BYTES: usize = 8;
+
+/// The most bytes of one batch in the log.
+const MOST_BYTES: usize = 1 << 30;
+
+/// The channel.
+pub struct FileChannel {
+    config: Config,
+    log: Arc<OpenLog>,
+    member: Arc<Member>,
+}
+
+impl Component for FileChannel {
+    const TYPE: &'static str = "file";
+    const ALIASES: &'static [&'static str] = &["org.apache.flume.channel.file.FileChannel"];
+    type Config = Config;
+
+    async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
+        config.refuse()?;
+        let logs = cx.shared.of::<Logs>();
+        let directories = config.directories(&cx.world.home());
+        let counters = cx.counters.channel();
+        let health = counters.file.get_or_init(FileMetrics::default);
+        match logs.attach(directories, config.settings(), config.limits(), &cx).await {
+            Ok((log, member)) => {
+                health.unhealthy.set(0);
+                Ok(FileChannel { config, log, member })
+            }
+            Err(error) => {
+                health.unhealthy.set(1);
+                Err(error)
+            }
+        }
+    }
+
+    fn facts(config: &Config) -> Facts {
+        let limits = config.limits();
+        let place = match &config.data_dirs.0[..] {
+            [] => "stores events in ~/.flume/file-channel/data".into(),
+            written => format!("stores events in {}", written.join(", ")),
+        };
+        Facts {
+            transaction_events: Some(limits.transaction_events),
+            capacity_events: usize::try_from(limits.capacity.events).ok(),
+            place: Some(place),
+            memory_bytes: Some(config.settings().window_bytes as u64),
+            durable: true,
+            process_crash: Some(
+                "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
+            ),
+            machine_crash: Some(
+                "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
+            ),
+            ..Facts::default()
+        }
+    }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        let mut findings = config.refusals(Some(section));
+        findings.extend(config::remarks(config, section));
+        findings
+    }
+}
+
+impl FileChannel {
+    async fn hold(&self, size: Size) -> Result<Box<dyn Put>, ChannelError> {
+        hold(&self.log, vec![self.member.clone()], size).await
+    }
+
+    async fn hold_jointly(
+        &self,
+        names: Vec<Arc<str>>,
+        size: Size,
+    ) -> Result<Box<dyn Put>, ChannelError> {
+        let members = names
+            .into_iter()
+            .map(|name| self.log.member(&name).ok_or(ChannelError::Closed { channel: name }));
+        hold(&self.log, members.collect::<Result<_, _>>()?, size).await
+    }
+
+    async fn lease(&self, limit: Size) -> Result<Box<dyn Take>, ChannelError> {
+        let member = &self.member;
+        let limits = member.limits();
+        let most = Count {
+            events: limit.events.min(limits.transaction_events) as u64,
+            bytes: limit.bytes as u64,
+        };
+        let fill = async {
+            loop {
+                let mut changed = std::pin::pin!(member.changed.notified());
+                changed.as_mut().enable();
+                member.check_open()?;
+                match self.log.log.lease(member.queue, most) {
+                    Ok(Some(lease)) => return Ok(lease),
+                    Ok(None) => changed.await,
+                    Err(error) => return Err(failed(member, &error)),
+                }
+            }
+        };
+        match timeout(limits.keep_alive, fill).await {
+            Ok(Ok(lease)) => {
+                let (leased, bad) = Leased::new(lease.pieces());
+                if bad > 0 {
+                    self.log.undecodable(member, bad);
+                }
+                Ok(Box::new(Held { member: member.clone(), lease: Some(lease), leased }))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let leased = Leased::Made(Batch::default());
+                Ok(Box::new(Held { member: member.clone(), lease: None, leased }))
+            }
+        }
+    }
+}
+
+/// Holds room in the queues of all `members`, or in none.
+async fn hold(
+    log: &OpenLog,
+    members: Vec<Arc<Member>>,
+    size: Size,
+) -> Result<Box<dyn Put>, ChannelError> {
+    // Whoever does not know the bytes holds them at the commit.
+    let bytes = if size.bytes == usize::MAX { 0 } else { size.bytes };
+    let more = size.events.saturating_mul(EVENT_BYTES);
+    let mut count = Count {
+        events: size.events as u64,
+        bytes: bytes.saturating_add(more).min(MOST_BYTES) as u64,
+    };
+    let mut keep_alive = std::time::Duration::ZERO;
+    for member in &members {
+        let limits = member.limits();
+        if size.events > limits.transaction_events {
+            return Err(ChannelError::TooLarge {
+                channel: member.name.clone(),
+                events: size.events,
+                capacity: limits.transaction_events,
+            });
+        }
+        keep_alive = keep_alive.max(limits.keep_alive);
+        // A batch larger than the channel passes alone.
+        count.bytes = count.bytes.min(limits.capacity.bytes);
+    }
+    let queues: Vec<_> = members.iter().map(|member| member.queue).collect();
+    let mut full = members.first();
+    let wait = async {
+        loop {
+            // Whoever is full tells when that changes; a full disk is told to all.
+            let Some(waiting) = full else { return Err(None) };
+            let mut changed = std::pin::pin!(waiting.changed.notified());
+            changed.as_mut().enable();
+            for member in &members {
+                member.check_open().map_err(Some)?;
+            }
+            match log.log.reserve(&queues, count) {
+                Ok(room) => return Ok(room),
+                Err(Refusal::Full(queue)) if queue != waiting.queue => {
+                    full = members.iter().find(|member| member.queue == queue);
+                }
+                Err(Refusal::Full(_) | Refusal::DiskFull) => changed.await,
+                Err(Refusal::Closed(why)) => {
+                    return Err(Some(failed(waiting, &CommitError::Closed(why))));
+                }
+            }
+        }
+    };
+    let held = timeout(keep_alive, wait).await;
+    let room = match held {
+        Ok(Ok(room)) => room,
+        Ok(Err(Some(error))) => return Err(error),
+        Ok(Err(None)) | Err(_) => {
+            let channel = full.map_or_else(|| Arc::from(""), |member| member.name.clone());
+            return Err(ChannelError::Full { channel, events: size.events, waited: keep_alive });
+        }
+    };
+    Ok(Box::new(RoomHeld { room, members }))
+}
+
+/// What the log's refusal means to the outlet and to the runner of sinks.
+fn failed(member: &Member, error: &CommitError) -> ChannelError {
+    let channel = member.name.clone();
+    match error {
+        CommitError::Closed(_) if member.closed.load(Ordering::Acquire) => {
+            ChannelError::Closed { channel }
+        }
+        other => ChannelError::Failed { channel, reason: other.to_string().into() },
+    }
+}
+
+/// Room held for a put.
+struct RoomHeld {
+    room: Room<Datums>,
+    members: Vec<Arc<Member>>,
+}
+
+impl Put for RoomHeld {
+    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
+        let RoomHeld { mut room, members } = *self;
+        if batch.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let closed = members.iter().find_map(|member| member.check_open().err());
+        if let Some(error) = closed {
+            return Box::pin(std::future::ready(Err(Refused { batch, error })));
+        }
+        let origin = batch.origin().map(|origin| wal::Origin {
+            sender: origin.sender,
+            epoch: origin.epoch,
+            sequence: origin.sequence,
+            position: origin.position.to_vec(),
+        });
+        let record = Arc::new(Datums::new(batch));
+        room.widen(record.bytes());
+        let (done, answer) = oneshot::channel();
+        // Nobody listens any more when the put was cancelled.
+        room.put(record.clone(), origin, Box::new(move |answer| drop(done.send(answer))));
+        Box::pin(async move {
+            let answer = answer
+                .await
+                .unwrap_or_else(|_| Err(CommitError::Failed("the log gave no answer".into())));
+            let Err(error) = answer else { return Ok(()) };
+            let batch = Arc::try_unwrap(record)
+                .map_or_else(|record| record.batch.clone(), |record| record.batch);
+            let events = batch.len();
+            let error = match (&error, members.first()) {
+                (CommitError::Full, Some(member)) => ChannelError::Full {
+                    channel: member.name.clone(),
+                    events,
+                    waited: std::time::Duration::ZERO,
+                },
+                (CommitError::Unfit, Some(member)) => ChannelError::TooLarge {
+                    channel: member.name.clone(),
+                    events,
+                    capacity: member.limits().transaction_events,
+                },
+                (other, Some(member)) => failed(member, other),
+                (other, None) => {
+                    ChannelError::Failed { channel: "".into(), reason: other.to_string().into() }
+                }
+            };
+            Err(Refused { batch, error })
+        })
+    }
+}
+
+/// A lease, or none when nothing came.
+struct Held {
+    member: Arc<Member>,
+    lease: Option<Lease<Datums>>,
+    leased: Leased,
+}
+
+impl Take for Held {
+    fn batch(&self) -> &Batch {
+        self.leased.batch()
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
+        let Held { member, lease, leased } = *self;
+        // Let go of the events first: the log may then free them.
+        drop(leased);
+        let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
+        let (done, answer) = oneshot::channel();
+        lease.commit(Box::new(move |answer| drop(done.send(answer))));
+        Box::pin(async move {
+            match answer.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(failed(&member, &error)),
+                Err(_) => {
+                    Err(failed(&member, &CommitError::Failed("the log gave no answer".into())))
+                }
+            }
+        })
+    }
+}
+
+impl Channel for FileChannel {
+    fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        Box::pin(self.hold(size))
+    }
+
+    fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        Box::pin(self.lease(limit))
+    }
+
+    fn joint(&self) -> Option<JointId> {
+        Some(self.log.id)
+    }
+
+    fn begin_joint_put(
+        &self,
+        names: Vec<Arc<str>>,
+        size: Size,
+    ) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        Box::pin(self.hold_jointly(names, size))
+    }
+
+    fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
+        let last = self.log.log.last_of(sender)?;
+        let wal::Origin { sender, epoch, sequence, position } = last;
+        Some(Origin { sender, epoch, sequence, position: Bytes::from(position) })
+    }
+
+    fn level(&self) -> Level {
+        let level = self.log.log.level(self.member.queue);
+        let size = |count: Count| Size {
+            events: usize::try_from(count.events).unwrap_or(usize::MAX),
+            bytes: usize::try_from(count.bytes).unwrap_or(usize::MAX),
+        };
+        Level {
+            queued: size(level.queued),
+            leased: size(level.leased),
+            capacity: size(level.capacity),
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        Box::pin(async {
+            self.log.clone().close(&self.member).await;
+            Ok(())
+        })
+    }
+
+    fn reconfigure(&self, section: &Section) -> bool {
+        let Some(config) = section.read::<Config>().value else { return false };
+        if config.refuse().is_err() || !config.same_log(&self.config) {
+            return false;
+        }
+        self.log.set_limits(&self.member, config.limits());
+        true
+    }
+
+    fn volatile(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for FileChannel {
+    fn drop(&mut self) {
+        // The log is closed with the last channel that lets it go; see there.
+        self.log.leave(&self.member);
+    }
+}
+
+#[cfg(test)]
+mod tests;

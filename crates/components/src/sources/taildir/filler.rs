@@ -15,7 +15,7 @@ use super::tailed::BLOCK_BYTES;
 /// Bytes of bodies at which a batch is full, whatever `batchSize` says.
 pub(super) const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Events and bytes that are worth a wake-up.
-const SEND_EVENTS: usize = 1000;
+const SEND_EVENTS: usize = 8192;
 pub(super) const SEND_BYTES: usize = 1024 * 1024;
 /// Bytes of bodies on their way, unless what is sent at once is more.
 pub(super) const AHEAD_BYTES: usize = 8 * 1024 * 1024;

@@ -1,0 +1,330 @@
+//! Keys of the file channel, Flume's and ours.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use splashdam_config::{CommaList, Diagnostic, Lenient, Section};
+use splashdam_core::OpenError;
+use splashdam_wal as wal;
+
+const CAPACITY: i64 = 1_000_000;
+const TRANSACTION_CAPACITY: i64 = 10_000;
+const KEEP_ALIVE: i64 = 3;
+const MAX_FILE_SIZE: i64 = 1_623_195_647;
+const MINIMUM_REQUIRED_SPACE: i64 = 524_288_000;
+const MEMORY_BYTES: i64 = 8 << 20;
+/// Flume's floor of `minimumRequiredSpace`.
+const LEAST_REQUIRED_SPACE: i64 = 1 << 20;
+/// A segment is no longer than this: the shorter they are, the sooner their space comes back.
+const SEGMENT_BYTES: i64 = 64 << 20;
+const LEAST_SEGMENT_BYTES: i64 = 1 << 20;
+const LEAST_MEMORY_BYTES: i64 = 64 << 10;
+
+/// Keys of the file channel. Channels that name the same `dataDirs` share one log there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    /// Directories for the data, between commas; one on each disk writes to all disks at once.
+    /// Missing ones are made. Default: `.flume/file-channel/data` in the home directory.
+    pub data_dirs: CommaList,
+    /// Accepted as in Flume; data and checkpoints lie together in `dataDirs` here. Default:
+    /// `.flume/file-channel/checkpoint` in the home directory.
+    pub checkpoint_dir: Option<PathBuf>,
+    /// Accepted as in Flume; a damaged checkpoint costs nothing here, as it can be read anew.
+    pub use_dual_checkpoints: bool,
+    /// Accepted as in Flume; there are no second checkpoints here.
+    pub backup_checkpoint_dir: Option<PathBuf>,
+    /// Accepted as in Flume; there are no second checkpoints here.
+    pub compress_backup_checkpoint: bool,
+    /// Accepted as in Flume; the state is written down as segments begin and end.
+    pub checkpoint_interval: Lenient<i64>,
+    /// Accepted as in Flume; the state is always written down at a clean stop.
+    pub checkpoint_on_close: bool,
+    /// Events it holds. A value that is not a positive number means the default, as in Flume.
+    pub capacity: Lenient<i64>,
+    /// Bytes of events it holds, as they are stored; 0 means no limit. Not in Flume.
+    pub capacity_bytes: Lenient<i64>,
+    /// Events in one transaction, at most `capacity`.
+    pub transaction_capacity: Lenient<i64>,
+    /// Seconds to wait for room at a put and for an event at a take.
+    #[serde(rename = "keep-alive")]
+    pub keep_alive: Lenient<i64>,
+    /// The most bytes of one file, from 1048576 on. Files are never longer than 64 MiB here, so a
+    /// greater value changes nothing.
+    pub max_file_size: Lenient<i64>,
+    /// Bytes that puts leave free on each disk, from 1048576 on. Takes go on on a full disk.
+    pub minimum_required_space: Lenient<i64>,
+    /// Bytes of events kept in memory for the sinks, from 65536 on; older ones are read from the
+    /// disk. Not in Flume.
+    pub memory_bytes: Lenient<i64>,
+    /// What becomes of stored bytes that do not pass their checks: `quarantine` copies them aside
+    /// and goes on with the rest, `halt` stops the channel. Not in Flume.
+    pub on_damage: OnDamage,
+    /// Compression of stored events; `none` is all there is so far. Not in Flume.
+    pub compression: Compression,
+    /// Whether a transaction is synced to the disk before it counts as committed. `false` is not
+    /// supported yet.
+    pub fsync_per_transaction: bool,
+    /// Seconds between syncs if `fsyncPerTransaction` is `false`.
+    pub fsync_interval: Lenient<i64>,
+    /// Accepted from before Flume 1.4; nothing waits for such a time.
+    #[serde(rename = "write-timeout")]
+    pub write_timeout: Lenient<i64>,
+    /// Accepted from before Flume 1.4; nothing waits for such a time.
+    #[serde(rename = "checkpoint-timeout")]
+    pub checkpoint_timeout: Lenient<i64>,
+    /// Accepted as in Flume; there is one way to read the log, and it is fast.
+    #[serde(rename = "use-log-replay-v1")]
+    pub use_log_replay_v1: bool,
+    /// Accepted as in Flume; there is one way to read the log, and it is fast.
+    #[serde(rename = "use-fast-replay")]
+    pub use_fast_replay: bool,
+    /// The alias of the key for new data. Encryption is not supported yet.
+    #[serde(rename = "encryption.activeKey")]
+    pub active_key: Option<String>,
+    /// The cipher, `AESCTRNOPADDING`. Encryption is not supported yet.
+    #[serde(rename = "encryption.cipherProvider")]
+    pub cipher_provider: Option<String>,
+    /// Where keys come from, `JCEKSFILE`, with its keys `keyStoreFile`, `keyStorePasswordFile`,
+    /// `keys` and `keys.<alias>.passwordFile` below. Encryption is not supported yet.
+    #[serde(rename = "encryption.keyProvider")]
+    pub key_provider: Section,
+}
+
+/// What becomes of damage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "any case", rename_all = "lowercase")]
+pub enum OnDamage {
+    /// It is copied aside.
+    #[default]
+    Quarantine,
+    /// The channel stops.
+    Halt,
+}
+
+/// Compression of stored events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "any case", rename_all = "lowercase")]
+pub enum Compression {
+    /// None.
+    #[default]
+    None,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dirs: CommaList(Vec::new()),
+            checkpoint_dir: None,
+            use_dual_checkpoints: false,
+            backup_checkpoint_dir: None,
+            compress_backup_checkpoint: false,
+            checkpoint_interval: Lenient(Some(30_000)),
+            checkpoint_on_close: true,
+            capacity: Lenient(Some(CAPACITY)),
+            capacity_bytes: Lenient(Some(0)),
+            transaction_capacity: Lenient(Some(TRANSACTION_CAPACITY)),
+            keep_alive: Lenient(Some(KEEP_ALIVE)),
+            max_file_size: Lenient(Some(MAX_FILE_SIZE)),
+            minimum_required_space: Lenient(Some(MINIMUM_REQUIRED_SPACE)),
+            memory_bytes: Lenient(Some(MEMORY_BYTES)),
+            on_damage: OnDamage::Quarantine,
+            compression: Compression::None,
+            fsync_per_transaction: true,
+            fsync_interval: Lenient(Some(5)),
+            write_timeout: Lenient(Some(10)),
+            checkpoint_timeout: Lenient(Some(600)),
+            use_log_replay_v1: false,
+            use_fast_replay: false,
+            active_key: None,
+            cipher_provider: None,
+            key_provider: Section::empty(),
+        }
+    }
+}
+
+/// What may change while the channel runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) capacity: wal::Count,
+    pub(super) transaction_events: usize,
+    pub(super) keep_alive: Duration,
+}
+
+/// What channels that share a log must agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) segment_bytes: u64,
+    pub(super) least_free_bytes: u64,
+    pub(super) window_bytes: usize,
+    pub(super) on_damage: OnDamage,
+}
+
+/// A number from `least` on, or Flume's default.
+fn number<T: TryFrom<i64>>(value: Lenient<i64>, least: i64, default: i64, most: T) -> T {
+    let value = value.0.filter(|value| *value >= least).unwrap_or(default);
+    T::try_from(value).unwrap_or(most)
+}
+
+impl Config {
+    pub(super) fn limits(&self) -> Limits {
+        let bytes = number(self.capacity_bytes, 0, 0, u64::MAX);
+        Limits {
+            capacity: wal::Count {
+                events: number(self.capacity, 1, CAPACITY, u64::MAX),
+                bytes: if bytes == 0 { u64::MAX } else { bytes },
+            },
+            transaction_events: number(
+                self.transaction_capacity,
+                1,
+                TRANSACTION_CAPACITY,
+                usize::MAX,
+            ),
+            keep_alive: Duration::from_secs(number(self.keep_alive, 0, KEEP_ALIVE, u64::MAX)),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        let floor = |value: Lenient<i64>, least: i64| Lenient(value.0.map(|v| v.max(least)));
+        let file = floor(self.max_file_size, LEAST_SEGMENT_BYTES);
+        let file = Lenient(file.0.map(|bytes| bytes.min(SEGMENT_BYTES)));
+        let space = floor(self.minimum_required_space, LEAST_REQUIRED_SPACE);
+        Settings {
+            segment_bytes: number(file, 1, SEGMENT_BYTES, u64::MAX),
+            least_free_bytes: number(space, 1, MINIMUM_REQUIRED_SPACE, u64::MAX),
+            window_bytes: number(self.memory_bytes, LEAST_MEMORY_BYTES, MEMORY_BYTES, usize::MAX),
+            on_damage: self.on_damage,
+        }
+    }
+
+    /// The directories of the data, those of Flume where none are named.
+    pub(super) fn directories(&self, home: &Path) -> Vec<PathBuf> {
+        match &self.data_dirs.0[..] {
+            [] => vec![home.join(".flume/file-channel/data")],
+            written => written.iter().map(PathBuf::from).collect(),
+        }
+    }
+
+    /// Whether `other` differs in nothing that needs the log to be opened anew.
+    pub(super) fn same_log(&self, other: &Config) -> bool {
+        self.data_dirs == other.data_dirs
+            && self.settings() == other.settings()
+            && (self.fsync_per_transaction, self.compression)
+                == (other.fsync_per_transaction, other.compression)
+            && (&self.active_key, &self.cipher_provider, &self.key_provider)
+                == (&other.active_key, &other.cipher_provider, &other.key_provider)
+    }
+
+    /// Findings that keep the channel from opening.
+    pub(super) fn refusals(&self, section: Option<&Section>) -> Vec<Diagnostic> {
+        let limits = self.limits();
+        let at = |key: &str| section.and_then(|section| section.value_span(key));
+        let mut findings = Vec::new();
+        if limits.transaction_events as u64 > limits.capacity.events {
+            let place = at("transactionCapacity").or_else(|| at("capacity"));
+            findings.push(
+                Diagnostic::error(
+                    "transaction-exceeds-capacity",
+                    format!(
+                        "transactionCapacity {} is greater than capacity {}",
+                        limits.transaction_events, limits.capacity.events
+                    ),
+                )
+                .at(place)
+                .help("raise capacity, or lower transactionCapacity to at most capacity"),
+            );
+        }
+        if self.use_dual_checkpoints {
+            let same = self.backup_checkpoint_dir.is_some()
+                && self.backup_checkpoint_dir == self.checkpoint_dir;
+            if self.backup_checkpoint_dir.is_none() || same {
+                let what = if same { "must differ from checkpointDir" } else { "is missing" };
+                findings.push(
+                    Diagnostic::error(
+                        "invalid-value",
+                        format!("backupCheckpointDir {what} with useDualCheckpoints"),
+                    )
+                    .at(at("backupCheckpointDir").or_else(|| at("useDualCheckpoints")))
+                    .help("remove useDualCheckpoints: the channel does without, and is as safe"),
+                );
+            }
+        }
+        let unsupported = |key: &str, what: &str| {
+            Diagnostic::error("not-supported", format!("{what} is not supported yet"))
+                .at(at(key))
+                .help("remove the key")
+        };
+        let keys = [
+            ("encryption.activeKey", self.active_key.is_some()),
+            ("encryption.cipherProvider", self.cipher_provider.is_some()),
+            ("encryption.keyProvider", self.key_provider.value().is_some()),
+        ];
+        if let Some((key, _)) = keys.into_iter().find(|(_, written)| *written) {
+            findings.push(unsupported(key, "encryption of a file channel"));
+        }
+        if !self.fsync_per_transaction {
+            findings.push(unsupported("fsyncPerTransaction", "fsyncPerTransaction = false"));
+        }
+        findings
+    }
+
+    pub(super) fn refuse(&self) -> Result<(), OpenError> {
+        match self.refusals(None) {
+            findings if findings.is_empty() => Ok(()),
+            findings => Err(OpenError::Config(findings)),
+        }
+    }
+}
+
+/// Keys that Flume's file channel needs and this one does not.
+const WITHOUT_EFFECT: [(&str, &str); 11] = [
+    ("checkpointDir", "the state is kept in `dataDirs`, with the data"),
+    ("useDualCheckpoints", "the state can always be read from the data"),
+    ("backupCheckpointDir", "the state can always be read from the data"),
+    ("compressBackupCheckpoint", "there are no second checkpoints"),
+    ("checkpointInterval", "the state is written down as segments begin and end"),
+    ("checkpointOnClose", "the state is always written down at a clean stop"),
+    ("write-timeout", "nothing waits for such a time, as in Flume from 1.4 on"),
+    ("checkpoint-timeout", "nothing waits for such a time, as in Flume from 1.4 on"),
+    ("use-log-replay-v1", "there is one way to read the log, and it is fast"),
+    ("use-fast-replay", "there is one way to read the log, and it is fast"),
+    ("fsyncInterval", "every transaction is synced"),
+];
+
+/// What else there is to say of a section.
+pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
+    let numbers = [
+        ("capacity", config.capacity, 1, CAPACITY),
+        ("capacityBytes", config.capacity_bytes, 0, 0),
+        ("transactionCapacity", config.transaction_capacity, 1, TRANSACTION_CAPACITY),
+        ("keep-alive", config.keep_alive, 0, KEEP_ALIVE),
+        ("memoryBytes", config.memory_bytes, LEAST_MEMORY_BYTES, MEMORY_BYTES),
+    ];
+    let replaced = numbers.into_iter().filter_map(|(key, value, least, default)| {
+        let value = value.0.filter(|value| *value < least)?;
+        let finding = Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
+            .at(section.value_span(key))
+            .label(format!("the default {default} is used instead"))
+            .help(format!("write a number from {least} on, or remove the line"));
+        Some(finding)
+    });
+    let floors = [
+        ("maxFileSize", config.max_file_size, LEAST_SEGMENT_BYTES),
+        ("minimumRequiredSpace", config.minimum_required_space, LEAST_REQUIRED_SPACE),
+    ];
+    let raised = floors.into_iter().filter_map(|(key, value, least)| {
+        let value = value.0.filter(|value| *value < least)?;
+        let finding = Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
+            .at(section.value_span(key))
+            .label(format!("{least} is used instead"))
+            .help(format!("write a number from {least} on, or remove the line"));
+        Some(finding)
+    });
+    let idle = WITHOUT_EFFECT.into_iter().filter(|(key, _)| section.get(key).is_some());
+    let idle = idle.map(|(key, why)| {
+        Diagnostic::note("no-effect", format!("`{key}` has no effect: {why}"))
+            .at(section.key_span(key))
+    });
+    replaced.chain(raised).chain(idle).collect()
+}

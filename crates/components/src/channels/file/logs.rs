@@ -1,0 +1,351 @@
+//! The open logs of an agent: channels that name the same directories share one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use splashdam_core::{ChannelError, Context, JointId, OpenError};
+use splashdam_wal::storage::{Disk, Storage};
+use splashdam_wal::{self as wal, Log, Options, QueueId, QueueOptions};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use super::config::{Limits, OnDamage, Settings};
+use super::health::Health;
+use super::record::Datums;
+
+/// How long after a log was opened its queues must have found their channels.
+const FIND_CHANNELS: Duration = Duration::from_secs(10);
+
+/// Where a log of these directories is, while it is open. Locked while it opens and closes.
+type Place = Arc<tokio::sync::Mutex<Weak<OpenLog>>>;
+
+/// The logs of an agent, by their directories.
+#[derive(Default)]
+pub(super) struct Logs {
+    places: Mutex<BTreeMap<Vec<String>, Place>>,
+    opened: AtomicU64,
+}
+
+/// One channel's part of a log.
+pub(super) struct Member {
+    pub(super) name: Arc<str>,
+    pub(super) queue: QueueId,
+    limits: Mutex<Limits>,
+    pub(super) closed: AtomicBool,
+    /// Told whenever something about the queue may have changed.
+    pub(super) changed: Arc<Notify>,
+}
+
+/// A log and the channels that use it.
+pub(super) struct OpenLog {
+    pub(super) id: JointId,
+    pub(super) log: Log<Datums>,
+    settings: Settings,
+    members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
+    /// One for each queue that had a channel; a log takes one listener for a queue.
+    signals: Mutex<BTreeMap<QueueId, Arc<Notify>>>,
+    health: Arc<Health>,
+    place: Place,
+    closed: AtomicBool,
+}
+
+/// What these locks guard is changed in single steps, so a panic elsewhere does not spoil it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Member {
+    pub(super) fn limits(&self) -> Limits {
+        *locked(&self.limits)
+    }
+
+    pub(super) fn closed_error(&self) -> ChannelError {
+        ChannelError::Closed { channel: self.name.clone() }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), ChannelError> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(self.closed_error()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Logs {
+    /// Opens the log in `directories`, or joins those who did.
+    pub(super) async fn attach(
+        &self,
+        directories: Vec<PathBuf>,
+        settings: Settings,
+        limits: Limits,
+        cx: &Context,
+    ) -> Result<(Arc<OpenLog>, Arc<Member>), OpenError> {
+        let storages = blocking(move || storages(&directories)).await?;
+        let mut names: Vec<_> = storages.iter().map(|storage| storage.place()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("dataDirs names {} twice; name each directory once", twice[0]);
+            return Err(OpenError::config(message));
+        }
+        let place = self.place(names)?;
+        let mut held = place.clone().lock_owned().await;
+        let open = match held.upgrade() {
+            Some(open) => open,
+            None => {
+                let id = JointId(self.opened.fetch_add(1, Ordering::Relaxed));
+                let health = Arc::new(Health::new(cx));
+                let open = open(storages, settings.clone(), limits, cx, id, health, place).await?;
+                *held = Arc::downgrade(&open);
+                open
+            }
+        };
+        if let Some(why) = open.log.stopped() {
+            return Err(OpenError::unavailable(format!(
+                "the log has stopped ({why}) and is opened again once the other channels let it go"
+            )));
+        }
+        if open.settings != settings {
+            warn!(
+                component = %cx.title(),
+                "another channel of the same dataDirs was opened with other values of maxFileSize, minimumRequiredSpace, memoryBytes or onDamage, and these count for both; give all of them the same"
+            );
+        }
+        let name = cx.name.clone();
+        let joined = open.clone();
+        let counters = cx.counters.channel();
+        let member = blocking(move || joined.join(name, limits, counters)).await?;
+        // Held until the channel has joined, so that the log is not closed before.
+        drop(held);
+        Ok((open, member))
+    }
+
+    fn place(&self, names: Vec<String>) -> Result<Place, OpenError> {
+        let mut places = locked(&self.places);
+        // One that is locked is being opened or closed.
+        let used = |place: &Place| place.try_lock().map_or(true, |open| open.strong_count() > 0);
+        // Places without a log are forgotten here, so that reloads do not pile them up, but for
+        // those that somebody has in hand.
+        places.retain(|_, place| Arc::strong_count(place) > 1 || used(place));
+        let shares = |(other, place): &(&Vec<String>, &Place)| {
+            **other != names && other.iter().any(|name| names.contains(name)) && used(place)
+        };
+        if let Some((other, _)) = places.iter().find(shares) {
+            return Err(OpenError::config(format!(
+                "dataDirs {} and dataDirs {} of another channel have some directories in common; \
+                 channels share all directories or none",
+                names.join(","),
+                other.join(",")
+            )));
+        }
+        Ok(places.entry(names).or_default().clone())
+    }
+}
+
+async fn open(
+    storages: Vec<Arc<dyn Storage>>,
+    settings: Settings,
+    limits: Limits,
+    cx: &Context,
+    id: JointId,
+    health: Arc<Health>,
+    place: Place,
+) -> Result<Arc<OpenLog>, OpenError> {
+    let notices = health.clone();
+    let options = Options {
+        segment_bytes: settings.segment_bytes,
+        least_free_bytes: settings.least_free_bytes,
+        window_bytes: settings.window_bytes,
+        on_damage: match settings.on_damage {
+            OnDamage::Quarantine => wal::OnDamage::Quarantine,
+            OnDamage::Halt => wal::OnDamage::Halt,
+        },
+        notice: Arc::new(move |notice| notices.notice(&notice)),
+        ..Options::default()
+    };
+    let queue = QueueOptions { name: cx.name.to_string(), capacity: limits.capacity };
+    let log = blocking(move || {
+        let opened = Log::open(storages, &[queue], options).map_err(unavailable)?;
+        opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
+    });
+    let open = Arc::new(OpenLog {
+        id,
+        log: log.await?,
+        settings,
+        members: Mutex::default(),
+        signals: Mutex::default(),
+        health,
+        place,
+        closed: AtomicBool::new(false),
+    });
+    if open.log.queues().len() > 1 {
+        let (open, title) = (Arc::downgrade(&open), cx.title());
+        tokio::spawn(async move {
+            tokio::time::sleep(FIND_CHANNELS).await;
+            if let Some(open) = open.upgrade() {
+                open.name_the_forgotten(&title);
+            }
+        });
+    }
+    Ok(open)
+}
+
+impl OpenLog {
+    fn join(
+        &self,
+        name: Arc<str>,
+        limits: Limits,
+        counters: Arc<splashdam_core::metrics::ChannelMetrics>,
+    ) -> Result<Arc<Member>, OpenError> {
+        if locked(&self.members).contains_key(&name) {
+            return Err(OpenError::unavailable(format!("channel {name} is still being closed")));
+        }
+        let queue = self.log.add_queue(&name, limits.capacity).map_err(unavailable)?;
+        let changed = match locked(&self.signals).entry(queue) {
+            std::collections::btree_map::Entry::Occupied(known) => known.get().clone(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let changed = Arc::new(Notify::new());
+                let told = changed.clone();
+                self.log.listen(queue, Box::new(move || told.notify_waiters()));
+                place.insert(changed).clone()
+            }
+        };
+        let member = Arc::new(Member {
+            name: name.clone(),
+            queue,
+            limits: Mutex::new(limits),
+            closed: AtomicBool::new(false),
+            changed,
+        });
+        self.health.join(&name, counters);
+        locked(&self.members).insert(name, member.clone());
+        Ok(member)
+    }
+
+    /// The channel of that name, if it is open.
+    pub(super) fn member(&self, name: &str) -> Option<Arc<Member>> {
+        locked(&self.members).get(name).cloned()
+    }
+
+    pub(super) fn set_limits(&self, member: &Member, limits: Limits) {
+        *locked(&member.limits) = limits;
+        self.log.set_capacity(member.queue, limits.capacity);
+    }
+
+    /// A stored event that is none.
+    pub(super) fn undecodable(&self, member: &Member, events: usize) {
+        self.health.undecodable(&member.name, events);
+    }
+
+    /// Takes a channel out, and says whether it was the last one.
+    pub(super) fn leave(&self, member: &Member) -> bool {
+        member.closed.store(true, Ordering::Release);
+        member.changed.notify_waiters();
+        self.health.leave(&member.name);
+        let mut members = locked(&self.members);
+        members.remove(&member.name);
+        members.is_empty()
+    }
+
+    /// Takes a channel out, and closes the log after the last one.
+    pub(super) async fn close(self: Arc<Self>, member: &Member) {
+        member.closed.store(true, Ordering::Release);
+        member.changed.notify_waiters();
+        let mut held = self.place.clone().lock_owned().await;
+        if self.leave(member) {
+            *held = Weak::new();
+            let closed = spawn_blocking(move || {
+                self.closed.store(true, Ordering::Release);
+                self.log.close();
+                drop(held);
+            });
+            // It does not panic; were it so, its threads would have said why.
+            drop(closed.await);
+        }
+    }
+
+    /// A queue that no channel names holds its events, and with them their segments.
+    fn name_the_forgotten(&self, title: &str) {
+        for name in self.log.queues() {
+            let held = self.log.queue(&name).map(|queue| self.log.level(queue).queued.events);
+            if self.member(&name).is_some() || self.closed.load(Ordering::Acquire) {
+                continue;
+            }
+            match held {
+                Some(events) if events > 0 => warn!(
+                    component = %title, queue = %name, events,
+                    "dataDirs hold events of a channel that is not there any more, and the disk space behind them; name a channel so to take them out"
+                ),
+                _ => {
+                    info!(component = %title, queue = %name, "dataDirs know an empty channel that is not there any more");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        if !self.closed.load(Ordering::Acquire) {
+            let log = self.log.clone();
+            // Whoever drops may not block. If there is no thread, the process's end closes it.
+            let _closing =
+                std::thread::Builder::new().name("wal-close".into()).spawn(move || log.close());
+        }
+    }
+}
+
+/// Runs what blocks aside.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    match spawn_blocking(act).await {
+        Ok(done) => done,
+        Err(error) => Err(OpenError::unavailable(format!("opening was cut off: {error}"))),
+    }
+}
+
+fn unavailable(error: wal::OpenError) -> OpenError {
+    match error {
+        wal::OpenError::Options(why) => OpenError::config(why),
+        other => OpenError::unavailable(other.to_string()),
+    }
+}
+
+fn storages(directories: &[PathBuf]) -> Result<Vec<Arc<dyn Storage>>, OpenError> {
+    let mut storages: Vec<Arc<dyn Storage>> = Vec::new();
+    for path in directories {
+        let disk = Disk::open(path).map_err(|error| {
+            OpenError::unavailable(format!("cannot open directory {}: {error}", path.display()))
+        })?;
+        let names = disk.list().map_err(|error| {
+            OpenError::unavailable(format!("cannot list directory {}: {error}", path.display()))
+        })?;
+        if holds_flume(&names) {
+            return Err(flume_found(path));
+        }
+        storages.push(Arc::new(disk));
+    }
+    Ok(storages)
+}
+
+/// Whether these are the files of a Flume channel, and not of ours as well.
+fn holds_flume(names: &[String]) -> bool {
+    let of_flume = |name: &String| {
+        let number = name.strip_prefix("log-");
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let ours = |name: &String| name == "member-a" || name == "member-b";
+    names.iter().any(of_flume) && !names.iter().any(ours)
+}
+
+fn flume_found(path: &Path) -> OpenError {
+    OpenError::config(format!(
+        "{} holds the data of a Flume file channel, which cannot be taken over yet; name an empty \
+         directory, or drain it with Flume first",
+        path.display()
+    ))
+}

@@ -1,0 +1,3 @@
+//! Avro, as Flume speaks it.
+
+pub mod datum;

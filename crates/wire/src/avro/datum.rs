@@ -1,0 +1,186 @@
+//! An event as Flume's Avro datum: a map of headers, then the body.
+//!
+//! The record is Flume's `AvroFlumeEvent` {headers: map of string, body: bytes}, the bytes that its
+//! RPC carries and that events have at rest in a file channel. A map comes in blocks, each a count
+//! and as many entries, ended by a count of 0; a negative count is followed by the block's bytes.
+//! Numbers are zigzag, seven bits a byte, the lowest first.
+
+use bytes::Bytes;
+use splashdam_core::{Event, Headers, Malformed, Text};
+
+/// Bytes of the whole datum.
+pub fn length(event: &Event) -> usize {
+    head_length(event) + event.body.len()
+}
+
+/// Bytes of all that comes before the body.
+pub fn head_length(event: &Event) -> usize {
+    let headers = &event.headers;
+    let entries = |text: &Text| number_length(text.as_bytes().len()) + text.as_bytes().len();
+    let blocks = match headers.len() {
+        0 => 1,
+        count => number_length(count) + 1,
+    };
+    let pairs: usize = headers.iter().map(|(name, value)| entries(name) + entries(value)).sum();
+    blocks + pairs + number_length(event.body.len())
+}
+
+/// Appends all that comes before the body. The datum is this and then the body as it lies, so that
+/// nobody needs to copy that one.
+pub fn put_head(event: &Event, out: &mut Vec<u8>) {
+    let headers = &event.headers;
+    if !headers.is_empty() {
+        put_number(headers.len(), out);
+        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+            put_number(text.as_bytes().len(), out);
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+    put_number(0, out);
+    put_number(event.body.len(), out);
+}
+
+/// Reads a datum that is all of `input`. Texts and body are slices of it. A name that comes twice
+/// has its last value.
+pub fn decode(input: &Bytes) -> Result<Event, Malformed> {
+    let mut reader = Reader::new(input);
+    let event = reader.event()?;
+    match reader.left() {
+        0 => Ok(event),
+        _ => Err(reader.malformed("bytes behind the event")),
+    }
+}
+
+/// Reads Avro's values from a buffer, one after the other.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    input: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from the beginning.
+    pub fn new(input: &'a Bytes) -> Self {
+        Reader { input, at: 0 }
+    }
+
+    /// How many bytes come after what was read.
+    pub fn left(&self) -> usize {
+        self.input.len() - self.at
+    }
+
+    /// An error at the place reached.
+    pub fn malformed(&self, what: &'static str) -> Malformed {
+        Malformed { at: self.at, what }
+    }
+
+    /// An event.
+    pub fn event(&mut self) -> Result<Event, Malformed> {
+        let headers = self.headers()?;
+        Ok(Event { headers, body: self.bytes()? })
+    }
+
+    /// A map of texts.
+    pub fn headers(&mut self) -> Result<Headers, Malformed> {
+        let mut count = self.count()?;
+        if count == 0 {
+            return Ok(Headers::default());
+        }
+        let mut failed = None;
+        let pairs = std::iter::from_fn(|| {
+            if count == 0 {
+                return None;
+            }
+            let pair = self.text().and_then(|name| Ok((name, self.text()?))).and_then(|pair| {
+                count -= 1;
+                if count == 0 {
+                    count = self.count()?;
+                }
+                Ok(pair)
+            });
+            pair.map_err(|error| failed = Some(error)).ok()
+        });
+        let headers = pairs.collect();
+        failed.map_or(Ok(headers), Err)
+    }
+
+    /// Bytes with their length before them.
+    pub fn bytes(&mut self) -> Result<Bytes, Malformed> {
+        let at = self.at;
+        let length = self.number()?;
+        let fits = usize::try_from(length).ok().filter(|length| *length <= self.left());
+        let Some(length) = fits else {
+            let what = if length < 0 { "a negative length" } else { "a length beyond the end" };
+            return Err(Malformed { at, what });
+        };
+        let bytes = self.input.slice(self.at..self.at + length);
+        self.at += length;
+        Ok(bytes)
+    }
+
+    /// A text with its length before it.
+    pub fn text(&mut self) -> Result<Text, Malformed> {
+        let bytes = self.bytes()?;
+        let start = self.at - bytes.len();
+        Text::from_utf8(bytes)
+            .map_err(|error| Malformed { at: start + error.valid_up_to, what: "text is not UTF-8" })
+    }
+
+    /// A number.
+    pub fn number(&mut self) -> Result<i64, Malformed> {
+        let (start, mut value) = (self.at, 0u64);
+        for shift in (0..64).step_by(7) {
+            let Some(byte) = self.input.get(self.at) else {
+                return Err(self.malformed("it ends within a number"));
+            };
+            self.at += 1;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            }
+        }
+        Err(Malformed { at: start, what: "a number of more than 64 bits" })
+    }
+
+    /// How many entries the next block of a map has. Each takes two bytes at least.
+    fn count(&mut self) -> Result<usize, Malformed> {
+        let at = self.at;
+        let mut count = self.number()?;
+        if count < 0 {
+            let at = self.at;
+            let size = self.number()?;
+            if usize::try_from(size).ok().is_none_or(|size| size > self.left()) {
+                return Err(Malformed { at, what: "a block's size is beyond the end" });
+            }
+            count = count.checked_neg().unwrap_or(i64::MAX);
+        }
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        if count > self.left() / 2 {
+            return Err(Malformed { at, what: "more headers than there are bytes" });
+        }
+        Ok(count)
+    }
+}
+
+/// Bytes of a number that is not negative.
+fn number_length(value: usize) -> usize {
+    let bits = usize::BITS - value.leading_zeros() + 1;
+    bits.div_ceil(7) as usize
+}
+
+fn put_number(value: usize, out: &mut Vec<u8>) {
+    // Lengths of what is in memory: doubling them does not overflow.
+    let mut rest = (value as u64) << 1;
+    while rest >= 0x80 {
+        out.push((rest & 0x7f | 0x80) as u8);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Protocols as functions from bytes to batches and back. Nothing here knows sockets, tasks or
+//! clocks; nothing panics or allocates more than its input allows, whatever the input.
+
+pub mod avro;
