@@ -539,3 +539,30 @@ fn finds_a_channel_or_says_what_is_wrong() {
     let [Err(gone)] = &events[..] else { panic!("{events:?}") };
     assert!(gone.to_string().contains("log-1"), "{gone}");
 }
+
+/// `cargo test --release -p splashdam-components -- --ignored --nocapture import_speed`
+#[test]
+#[ignore = "measures, and needs 600 MB of disk"]
+fn import_speed() {
+    const EVENTS: u64 = 1_000_000;
+    let dir = TempDir::new().unwrap();
+    let (check, data) = (dir.path().join("c"), [dir.path().join("d")]);
+    let one = event(&"x".repeat(512), &[("host", "h1")]);
+    let all = (0..EVENTS).map(|_| Ok::<_, Error>(one.clone()));
+    let began = std::time::Instant::now();
+    write(&check, &data, Limits::default(), all).unwrap();
+    println!("written in {:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    let channel = FlumeChannel::find(&check, None, &data).unwrap().unwrap();
+    let queue = channel.read(None, OnDamage::Stop, &mut |_| {}).unwrap();
+    println!("replayed in {:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    assert_eq!(
+        queue.into_events().filter(|read| read.as_ref().is_ok_and(|read| *read == one)).count()
+            as u64,
+        EVENTS
+    );
+    println!("delivered in {:?}", began.elapsed());
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+}
