@@ -5,7 +5,7 @@
 //! or removed is durable only after the directory's sync, each on its own, in any order; a rename is
 //! atomic. A sync that fails has written some of what waited, will not try the rest again, and the
 //! next one says that all is well, while reads still show what was written. Any call may fail once
-//! with EIO. Allocation fails when the disk is full. What is not fair: bytes that were durable change
+//! with EIO or ENOSPC. Allocation fails when the disk is full. What is not fair: bytes that were durable change
 //! only if a test flips them, and a sector that is written again with equal bytes keeps them.
 
 use std::any::Any;
@@ -28,8 +28,8 @@ struct World {
     acts: u64,
     crash_at: Option<u64>,
     crashed: bool,
-    /// Acts that fail with EIO.
-    faults: Vec<u64>,
+    /// Acts that fail, and with what.
+    faults: Vec<(u64, Errno)>,
     /// How many more reads fail with EIO.
     bad_reads: u32,
     /// Most bytes of files on a disk.
@@ -40,6 +40,28 @@ struct World {
     now: u64,
     trace: u64,
 }
+
+/// How an act fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errno {
+    /// The medium has a fault (EIO).
+    Io,
+    /// There is no room (ENOSPC).
+    NoSpace,
+}
+
+impl Errno {
+    fn error(self) -> io::Error {
+        io::Error::from_raw_os_error(match self {
+            Errno::Io => 5,
+            Errno::NoSpace => 28,
+        })
+    }
+}
+
+/// What a power failure may do to what was not synced: none of it stays, all of it, some whole
+/// writes, some sectors, parts of sectors.
+pub const MOODS: u64 = 5;
 
 /// Some disks, a clock and randomness, all from one seed.
 #[derive(Clone, Debug)]
@@ -79,6 +101,11 @@ impl Disks {
             .collect()
     }
 
+    /// How often the power was on, or a process began.
+    pub fn life(&self) -> u64 {
+        self.world().life
+    }
+
     /// Acts so far.
     pub fn acts(&self) -> u64 {
         self.world().acts
@@ -99,9 +126,9 @@ impl Disks {
         self.world().crashed
     }
 
-    /// Lets this act fail with EIO.
-    pub fn fail_at(&self, act: u64) {
-        self.world().faults.push(act);
+    /// Lets this act fail.
+    pub fn fail_at(&self, act: u64, with: Errno) {
+        self.world().faults.push((act, with));
     }
 
     /// Lets the next reads fail with EIO.
@@ -116,6 +143,16 @@ impl Disks {
 
     /// Turns the power on again: what survived is what there is.
     pub fn restart(&self, power_was_lost: bool) {
+        self.power_on(|dice| power_was_lost.then(|| dice.below(MOODS)));
+    }
+
+    /// The same with a chosen mood, which says what becomes of what was not synced; without one
+    /// only the process ended, and the page cache still has all of it.
+    pub fn restart_in(&self, mood: Option<u64>) {
+        self.power_on(|_| mood);
+    }
+
+    fn power_on(&self, mood: impl Fn(&mut Dice) -> Option<u64>) {
         let mut world = self.world();
         let world = &mut *world;
         world.crashed = false;
@@ -125,8 +162,7 @@ impl Disks {
         world.life += 1;
         for disk in &mut world.disks {
             disk.locks.clear();
-            if power_was_lost {
-                let mood = world.dice.below(5);
+            if let Some(mood) = mood(&mut world.dice) {
                 disk.lose_names(&mut world.dice, mood);
                 for inode in disk.inodes.values_mut() {
                     inode.lose(&mut world.dice, mood);
@@ -144,7 +180,7 @@ impl Disks {
     pub fn bytes(&self, disk: usize, name: &str) -> Vec<u8> {
         let world = self.world();
         let disk = &world.disks[disk];
-        disk.names.get(name).map(|inode| disk.inodes[inode].seen.clone()).unwrap_or_default()
+        disk.names.get(name).map(|inode| disk.inodes[inode].seen.to_vec()).unwrap_or_default()
     }
 
     /// Changes a file at rest.
@@ -152,7 +188,7 @@ impl Disks {
         let mut world = self.world();
         let disk = &mut world.disks[disk];
         if let Some(inode) = disk.names.get(name).and_then(|inode| disk.inodes.get_mut(inode)) {
-            change(&mut inode.seen);
+            change(Arc::make_mut(&mut inode.seen));
             inode.durable = inode.seen.clone();
             inode.pending.clear();
         }
@@ -201,7 +237,7 @@ impl Disks {
 /// What an act must do.
 enum Fate {
     Happens,
-    Fails,
+    Fails(Errno),
     /// It happens as far as unsynced things do, but nobody hears of it.
     PowerFails,
 }
@@ -218,10 +254,8 @@ impl World {
             self.crashed = true;
             return Ok(Fate::PowerFails);
         }
-        if self.faults.contains(&self.acts) {
-            return Ok(Fate::Fails);
-        }
-        Ok(Fate::Happens)
+        let fault = self.faults.iter().find(|(act, _)| *act == self.acts);
+        Ok(fault.map_or(Fate::Happens, |(_, errno)| Fate::Fails(*errno)))
     }
 
     fn used(&self, disk: usize) -> usize {
@@ -252,8 +286,8 @@ impl SimDisk {
     ) -> io::Result<()> {
         let mut world = self.disks.world();
         let fate = world.act(self.life, kind)?;
-        if matches!(fate, Fate::Fails) {
-            return Err(eio());
+        if let Fate::Fails(errno) = fate {
+            return Err(errno.error());
         }
         let op = change(&mut world)?;
         let disk = &mut world.disks[self.disk];
@@ -323,7 +357,7 @@ impl Storage for SimDisk {
                 disk.durable_names = disk.names.clone();
                 Ok(())
             }
-            Fate::Fails => Err(eio()),
+            Fate::Fails(errno) => Err(errno.error()),
             Fate::PowerFails => Err(power_off()),
         }
     }
@@ -377,8 +411,8 @@ impl SimFile {
         let length = usize::try_from(length).map_err(|_| ErrorKind::FileTooLarge)?;
         let mut world = self.disks.world();
         let fate = world.act(self.life, 6)?;
-        if matches!(fate, Fate::Fails) {
-            return Err(eio());
+        if let Fate::Fails(errno) = fate {
+            return Err(errno.error());
         }
         let (used, capacity) = (world.used(self.disk), world.capacity);
         let inode = self.inode(&mut world)?;
@@ -387,7 +421,7 @@ impl SimFile {
             return Err(ErrorKind::StorageFull.into());
         }
         if shrink || more > 0 {
-            inode.seen.resize(length, 0);
+            Arc::make_mut(&mut inode.seen).resize(length, 0);
             inode.pending.push(Pending::Length(length));
         }
         match fate {
@@ -404,19 +438,20 @@ impl StorageFile for SimFile {
             return Err(ErrorKind::Interrupted.into());
         }
         let fate = world.act(self.life, 5)?;
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        if world.dice.once_in(20) || matches!(fate, Fate::Fails) {
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        if world.dice.once_in(20) || matches!(fate, Fate::Fails(_)) {
             let some = world.dice.index(bytes.len()) + 1;
             bytes.truncate(some);
         }
         let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
         let inode = self.inode(&mut world)?;
-        write_into(&mut inode.seen, offset, &bytes);
+        write_into(Arc::make_mut(&mut inode.seen), offset, &bytes);
         let written = bytes.len();
         inode.pending.push(Pending::Write { offset, bytes });
         match fate {
             Fate::Happens => Ok(written),
-            Fate::Fails => Err(eio()),
+            Fate::Fails(errno) => Err(errno.error()),
             Fate::PowerFails => Err(power_off()),
         }
     }
@@ -444,15 +479,15 @@ impl StorageFile for SimFile {
                 self.inode(&mut world)?.sync();
                 Ok(())
             }
-            Fate::Fails => {
+            Fate::Fails(errno) => {
                 let mut dice = world.dice.clone();
                 let inode = self.inode(&mut world)?;
-                let mood = dice.below(5);
+                let mood = dice.below(MOODS);
                 for pending in std::mem::take(&mut inode.pending) {
                     inode.survive(pending, &mut dice, mood);
                 }
                 world.dice = dice;
-                Err(eio())
+                Err(errno.error())
             }
             Fate::PowerFails => Err(power_off()),
         }

@@ -1,51 +1,57 @@
-//! `splashdam-sim [FIRST-SEED [SEEDS]]`: crashes at every act of every seed's run, with and without
-//! calls that fail before, on one to three disks, full ones too. Prints what it did; ends with an
-//! error and the plan at the first promise that was broken.
+//! `splashdam-sim [SEED] [--points N] [--minutes M]`: what `cargo xtask sim` starts.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::Duration;
 
-use splashdam_sim::run::{Plan, crash_everywhere};
+use splashdam_sim::campaign::Campaign;
 
-/// The run of a seed: its kind follows from its number.
-fn plan(seed: u64) -> Plan {
-    let mut plan = Plan {
-        disks: [1, 1, 2, 1, 3][usize::try_from(seed % 5).unwrap_or(0)],
-        queues: 1 + usize::try_from(seed % 3).unwrap_or(0),
-        steps: 40 + usize::try_from(seed % 7).unwrap_or(0) * 20,
-        ..Plan::new(seed)
-    };
-    match seed % 4 {
-        1 => plan.faults = vec![15 + seed % 41],
-        2 => plan.faults = vec![10 + seed % 53, 12 + seed % 53, 60 + seed % 31],
-        3 if plan.disks == 1 => plan.capacity = 150_000,
-        _ => {}
-    }
-    plan
-}
+const USAGE: &str = "usage: cargo xtask sim [SEED] [--points N] [--minutes M]
+
+Crashes the log at every act of its simulated disks, with every fate of what was not synced, in the
+runs of SEED (0) and the seeds after it, until N crash points (1000000) were tried or M minutes (60)
+are over; lets calls fail, flips bits, and looks for each planted bug. Ends with a table, or with an
+error and the plan of the run at the first promise that was broken.
+  `cargo xtask sim SEED --points 1` runs one seed again.
+";
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>());
-    let (first, count) = match (args.next(), args.next()) {
-        (None, _) => (0, 200),
-        (Some(Ok(first)), None) => (first, 200),
-        (Some(Ok(first)), Some(Ok(count))) => (first, count),
-        _ => {
-            eprintln!("give the first seed and how many, as numbers");
+    let campaign = match parse(std::env::args().skip(1)) {
+        Ok(Some(campaign)) => campaign,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("sim: {why}\n\n{USAGE}");
             return ExitCode::FAILURE;
         }
     };
-    let start = Instant::now();
-    let mut crashes = 0;
-    for seed in first..first.saturating_add(count) {
-        match crash_everywhere(&plan(seed), 1, 1) {
-            Ok(more) => crashes += more,
-            Err(why) => {
-                eprintln!("broken: {why}\n{:?}", plan(seed));
-                return ExitCode::FAILURE;
+    let report = campaign.run();
+    println!("\n{report}");
+    match report.good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// What is wanted; `None` is help.
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Campaign>, String> {
+    let mut campaign = Campaign { first: 0, points: 1_000_000, most: Duration::from_secs(60 * 60) };
+    let number = |name: &str, text: Option<String>| {
+        let text = text.ok_or_else(|| format!("{name} needs a number"))?;
+        text.parse::<u64>().map_err(|_| format!("`{text}` is no number"))
+    };
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--points" => campaign.points = number("--points", words.next())?,
+            "--minutes" => {
+                let minutes = number("--minutes", words.next())?;
+                campaign.most = Duration::from_secs(minutes.saturating_mul(60));
             }
+            _ if word.starts_with('-') => return Err(format!("no option `{word}`")),
+            _ => campaign.first = number("the seed", Some(word))?,
         }
     }
-    println!("{count} seeds, {crashes} crashes in {:.1?}: every promise was kept", start.elapsed());
-    ExitCode::SUCCESS
+    Ok(Some(campaign))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use splashdam_wal::{Chunk, Lease, Parts, Record};
+use splashdam_wal::{Chunk, Count, Lease, Parts, Record};
 
 use crate::dice::Dice;
 
@@ -39,14 +39,15 @@ impl Record for Batch {
 
 /// The events of put `id`: number, index, count, and bytes that follow from these.
 fn event(id: u64, index: u32, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length + 16);
+    let mut bytes = Vec::with_capacity(length + 24);
     bytes.extend_from_slice(&id.to_le_bytes());
     bytes.extend_from_slice(&index.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(0).to_le_bytes());
     let mut dice = Dice::new(id << 20 | u64::from(index));
     while bytes.len() < length + 16 {
-        bytes.push(dice.roll() as u8);
+        bytes.extend_from_slice(&dice.roll().to_le_bytes());
     }
+    bytes.truncate(length + 16);
     bytes
 }
 
@@ -91,6 +92,9 @@ pub struct Put {
     pub fate: Fate,
     posted: u64,
     answered: Option<u64>,
+    /// An attempt in this life failed and may have left it whole: that a later one did not happen
+    /// does not say that this one did not.
+    perhaps: bool,
     damaged: bool,
 }
 
@@ -132,7 +136,8 @@ impl Oracle {
         self.clock += 1;
         let posted = self.clock;
         let fate = Fate::Waiting;
-        let put = Put { queues, lengths, fate, posted, answered: None, damaged: false };
+        let put =
+            Put { queues, lengths, fate, posted, answered: None, perhaps: false, damaged: false };
         self.puts.insert(id, put);
         id
     }
@@ -141,6 +146,13 @@ impl Oracle {
     pub fn batch(&self, id: u64) -> Batch {
         let lengths = self.puts[&id].lengths.iter();
         Batch((0..).zip(lengths).map(|(index, length)| event(id, index, *length)).collect())
+    }
+
+    /// How many events it has, and their bytes.
+    pub fn count(&self, id: u64) -> Count {
+        let lengths = &self.puts[&id].lengths;
+        let bytes = lengths.iter().map(|length| *length as u64 + 16).sum();
+        Count { events: lengths.len() as u64, bytes }
     }
 
     /// What is known of it.
@@ -159,7 +171,11 @@ impl Oracle {
     pub fn answered(&mut self, id: u64, fate: Fate) {
         self.clock += 1;
         if let Some(put) = self.puts.get_mut(&id) {
-            put.fate = fate;
+            put.perhaps |= fate == Fate::Unknown;
+            put.fate = match fate {
+                Fate::Gone if put.perhaps => Fate::Unknown,
+                fate => fate,
+            };
             put.answered = (fate == Fate::Stored).then_some(self.clock);
         }
     }
@@ -290,10 +306,14 @@ impl Oracle {
                     return Err(format!("acknowledged events are lost: {missing:?}"));
                 }
                 Fate::Unknown if missing.is_empty() => {
+                    put.perhaps = false;
                     put.fate = Fate::Stored;
                     put.answered = Some(self.clock);
                 }
-                Fate::Unknown if present == 0 => put.fate = Fate::Gone,
+                Fate::Unknown if present == 0 => {
+                    put.perhaps = false;
+                    put.fate = Fate::Gone;
+                }
                 Fate::Unknown => {
                     return Err(format!("put {id} is there in part, without {missing:?}"));
                 }

@@ -3,75 +3,32 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use splashdam_wal::{
-    CommitError, Committer, Count, Lease, Log, Notice, OnDamage, OpenError, Options, Origin,
+    CommitError, Committer, Count, Lease, Level, Log, Notice, OnDamage, OpenError, Options, Origin,
     QueueId, QueueOptions, Reader, Sabotage, Stored,
 };
 
 use crate::dice::Dice;
-use crate::disk::Disks;
+use crate::disk::{Disks, Errno};
 use crate::oracle::{Batch, EventId, Fate, Oracle};
 
-/// What is to happen.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Decides everything that is left to chance.
-    pub seed: u64,
-    /// Directories of the log.
-    pub disks: usize,
-    /// Queues of the log.
-    pub queues: usize,
-    /// Operations before the end.
-    pub steps: usize,
-    /// The act of a disk at which the power fails.
-    pub crash_at: Option<u64>,
-    /// Acts of a disk that fail with EIO.
-    pub faults: Vec<u64>,
-    /// Bytes a disk holds.
-    pub capacity: usize,
-    /// A planted bug.
-    pub sabotage: Option<Sabotage>,
-}
-
-impl Plan {
-    /// A plain run.
-    pub fn new(seed: u64) -> Plan {
-        Plan {
-            seed,
-            disks: 1,
-            queues: 2,
-            steps: 60,
-            crash_at: None,
-            faults: Vec::new(),
-            capacity: usize::MAX,
-            sabotage: None,
-        }
-    }
-}
-
-/// How a run went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// Acts of the disks before the end of the operations.
-    pub acts: u64,
-    /// Differs as soon as two runs do.
-    pub trace: u64,
-    /// Power failures and kills, those during a start included.
-    pub crashes: u64,
-    /// Puts that were acknowledged.
-    pub stored: u64,
-    /// Takes that were acknowledged.
-    pub taken: u64,
-    /// Puts and takes that failed or were refused.
-    pub refused: u64,
-    /// Damage that was reported.
-    pub damaged: u64,
-}
+pub use crate::plan::{Plan, Verdict};
 
 type Answers = Arc<Mutex<Vec<Answer>>>;
 
 enum Answer {
     Put(u64, Result<Stored, CommitError>),
     Take(Vec<EventId>, Result<(), CommitError>),
+}
+
+/// What damage at rest came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// Nothing: nobody needed what was hit.
+    None,
+    /// It was named, and cost a frame at most.
+    Named,
+    /// The log did not open, and said which directory is to blame.
+    Refused,
 }
 
 /// An open log, moved by hand.
@@ -100,6 +57,8 @@ pub struct Run {
     plan: Plan,
     dice: Dice,
     answers: Answers,
+    /// One fate of many from one crash: the starts after the first are seldom cut short again.
+    forked: bool,
     /// Per sender its epoch, its last sequence and the put that had it.
     senders: Vec<(u64, Option<u64>)>,
 }
@@ -114,7 +73,10 @@ impl Run {
         disks.limit(plan.capacity);
         disks.crash_at(plan.crash_at);
         for fault in &plan.faults {
-            disks.fail_at(*fault);
+            disks.fail_at(*fault, Errno::Io);
+        }
+        for fault in &plan.no_space {
+            disks.fail_at(*fault, Errno::NoSpace);
         }
         Run {
             disks,
@@ -125,6 +87,7 @@ impl Run {
             dice: Dice::new(plan.seed ^ 0x5EED),
             plan,
             answers: Arc::default(),
+            forked: false,
             senders: vec![(0, None); 2],
         }
     }
@@ -140,6 +103,7 @@ impl Run {
             plan: Plan { sabotage, ..self.plan.clone() },
             dice: self.dice.clone(),
             answers: Arc::default(),
+            forked: self.forked,
             senders: self.senders.clone(),
         }
     }
@@ -148,9 +112,9 @@ impl Run {
     pub fn open(&self) -> Result<Life, OpenError> {
         // In every other run the rest of the queues are added when they are first needed.
         let named = if self.plan.seed % 2 == 1 { 1 } else { self.plan.queues };
-        let queues: Vec<_> = (0..named)
-            .map(|index| QueueOptions { name: format!("c{index}"), capacity: UNLIMITED })
-            .collect();
+        let capacity = self.room_of_this_life();
+        let queues: Vec<_> =
+            (0..named).map(|index| QueueOptions { name: format!("c{index}"), capacity }).collect();
         let notices = self.notices.clone();
         let options = Options {
             segment_bytes: SEGMENT_BYTES,
@@ -175,16 +139,27 @@ impl Run {
         })
     }
 
+    /// How much a queue holds, until the next start.
+    fn room_of_this_life(&self) -> Count {
+        match self.plan.bounded {
+            true => {
+                let mut dice = Dice::new(self.plan.seed ^ (self.disks.life() << 32));
+                Count { events: 20 + dice.below(60), ..UNLIMITED }
+            }
+            false => UNLIMITED,
+        }
+    }
+
     /// A queue, added if it is not there; `None` when the disk refuses that.
     fn queue(&self, life: &Life, queue: u16) -> Option<QueueId> {
         let name = format!("c{queue}");
-        life.log.queue(&name).or_else(|| life.log.add_queue(&name, UNLIMITED).ok())
+        life.log.queue(&name).or_else(|| life.log.add_queue(&name, self.room_of_this_life()).ok())
     }
 
     /// One random operation.
     pub fn step(&mut self, life: &mut Life) -> Result<(), String> {
         match self.dice.below(16) {
-            0..6 => self.put(life),
+            0..6 => self.put(life)?,
             6..9 => {
                 for index in 0..life.committers.len() {
                     if self.dice.below(3) > 0 {
@@ -236,13 +211,13 @@ impl Run {
         }));
     }
 
-    fn put(&mut self, life: &Life) {
+    fn put(&mut self, life: &Life) -> Result<(), String> {
         let queues: Vec<u16> = match self.dice.below(3) {
             0 => (0..self.plan.queues as u16).collect(),
             _ => vec![self.dice.index(self.plan.queues) as u16],
         };
         if (0..self.plan.queues as u16).any(|queue| self.queue(life, queue).is_none()) {
-            return;
+            return Ok(());
         }
         let sender = self.dice.index(6);
         let mut origin = None;
@@ -250,7 +225,7 @@ impl Run {
         if let Some((sequence, last)) = self.senders.get_mut(sender) {
             match last.map(|last| (last, self.oracle.look(last).fate)) {
                 // Its answer is still to come.
-                Some((_, Fate::Waiting)) => return,
+                Some((_, Fate::Waiting)) => return Ok(()),
                 // Nobody knows, or the answer was lost: it is sent again.
                 Some((last, Fate::Unknown | Fate::Gone)) => id = Some(last),
                 Some((last, Fate::Stored)) if self.dice.once_in(4) => id = Some(last),
@@ -271,7 +246,10 @@ impl Run {
             }
         };
         let batch = Arc::new(self.oracle.batch(id));
-        let count = Count { events: 1 << 20, bytes: 1 << 30 };
+        let count = match self.plan.bounded {
+            true => self.oracle.count(id),
+            false => Count { events: 1 << 20, bytes: 1 << 30 },
+        };
         let queues: Vec<_> = self
             .oracle
             .look(id)
@@ -282,6 +260,13 @@ impl Run {
         let stored = self.oracle.look(id).fate == Fate::Stored;
         match life.log.reserve(&queues, count) {
             Ok(room) => {
+                for queue in &queues {
+                    let Level { queued, leased, reserved, capacity } = life.log.level(*queue);
+                    if queued.events + leased.events + reserved.events > capacity.events {
+                        let told = life.log.level(*queue);
+                        return Err(format!("more than the capacity: {told:?}"));
+                    }
+                }
                 if !stored {
                     self.oracle.again(id);
                 }
@@ -300,6 +285,7 @@ impl Run {
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes note of the answers.
@@ -393,6 +379,13 @@ impl Run {
     /// Starts again, with the power failing during some of the starts.
     pub fn start_again(&mut self, power_was_lost: bool) -> Result<Life, String> {
         self.disks.restart(power_was_lost);
+        if self.forked && !self.dice.once_in(4) {
+            return self.open().map_err(|error| format!("it does not open again: {error}"));
+        }
+        self.start_after_crashes()
+    }
+
+    fn start_after_crashes(&mut self) -> Result<Life, String> {
         for _ in 0..self.dice.below(3) {
             self.disks.crash_at(Some(self.disks.acts() + 1 + self.dice.below(14)));
             if let Ok(life) = self.open() {
@@ -407,12 +400,22 @@ impl Run {
 
     /// The whole of a plan.
     pub fn all(mut self) -> Result<Verdict, String> {
+        let life = self.work()?;
+        self.verdict.acts = self.disks.acts();
+        self.verdict.trace = self.disks.trace();
+        let crashed = self.disks.crashed();
+        self.verdict.crashes += u64::from(crashed);
+        self.end_somehow(life)?;
+        let lost = crashed && self.dice.below(4) > 0;
+        self.disks.restart(lost);
+        self.aftermath()
+    }
+
+    /// Its operations, until they are done or the power fails.
+    fn work(&mut self) -> Result<Option<Life>, String> {
         let mut life = match self.open() {
             Ok(life) => Some(life),
-            Err(error) if self.disks.crashed() || !self.plan.faults.is_empty() => {
-                let _expected = error;
-                None
-            }
+            Err(_) if self.disks.crashed() || self.plan.has_faults() => None,
             Err(error) => return Err(format!("it does not open: {error}")),
         };
         let mut steps = 0;
@@ -426,18 +429,80 @@ impl Run {
                 break;
             }
         }
-        self.verdict.acts = self.disks.acts();
-        self.verdict.trace = self.disks.trace();
-        let crashed = self.disks.crashed();
-        self.verdict.crashes += u64::from(crashed);
-        if let Some(life) = life {
-            let cleanly = self.dice.below(3) > 0 && !crashed && life.log.stopped().is_none();
-            self.end(life, cleanly)?;
+        Ok(life)
+    }
+
+    fn end_somehow(&mut self, life: Option<Life>) -> Result<(), String> {
+        let Some(life) = life else { return Ok(()) };
+        let stopped = self.disks.crashed() || life.log.stopped().is_some();
+        let cleanly = self.dice.below(3) > 0 && !stopped;
+        self.end(life, cleanly)
+    }
+
+    /// The operations of a plan and their end, clean or not, to try several fates from there.
+    pub fn until_the_end(plan: Plan) -> Result<Run, String> {
+        let mut run = Run::new(plan);
+        let life = run.work()?;
+        run.end_somehow(life)?;
+        run.verdict.acts = run.disks.acts();
+        run.verdict.trace = run.disks.trace();
+        run.expect_no_damage()?;
+        Ok(run)
+    }
+
+    /// What comes after, if this is what becomes of the disks: see [`Disks::restart_in`].
+    pub fn fate(&self, mood: Option<u64>) -> Result<Verdict, String> {
+        let mut run = self.copy(self.plan.sabotage);
+        run.forked = true;
+        run.dice = Dice::new(
+            self.plan.seed ^ self.verdict.acts << 24 ^ mood.map_or(0, |mood| mood + 1) << 56,
+        );
+        run.disks.restart_in(mood);
+        run.aftermath()
+    }
+
+    /// The log of a plan, filled and closed cleanly.
+    pub fn closed(plan: Plan) -> Result<Run, String> {
+        let steps = plan.steps;
+        let mut run = Run::new(plan);
+        let mut life = run.open().map_err(|error| error.to_string())?;
+        for _ in 0..steps {
+            run.step(&mut life)?;
         }
-        let lost = crashed && self.dice.below(4) > 0;
-        let mut life = self.start_again(lost)?;
+        run.end(life, true)?;
+        Ok(run)
+    }
+
+    /// Opens a copy after `change` to its disks, and takes out what is left: nothing wrong is
+    /// delivered and nothing is missing that is not named.
+    pub fn after_damage(&self, change: impl FnOnce(&Disks)) -> Result<Harm, String> {
+        let mut copy = self.copy(self.plan.sabotage);
+        copy.oracle.losses_allowed = true;
+        change(&copy.disks);
+        let mut life = match copy.open() {
+            Ok(life) => life,
+            // The last frame of a directory, which another has seen there: both are asked for.
+            Err(OpenError::Older { .. }) if self.plan.disks > 1 => return Ok(Harm::Refused),
+            Err(error) => return Err(format!("it does not open: {error}")),
+        };
+        copy.inspect(&mut life)?;
+        copy.drain(&mut life)?;
+        copy.end(life, true)?;
+        let named = copy.expect_no_damage().is_err();
+        match copy.oracle.lost {
+            0 if !named => Ok(Harm::None),
+            lost if !named => Err(format!("{lost} events are lost in silence")),
+            // A put has at most 20 events, in each of its queues.
+            lost if lost <= 20 * self.plan.queues as u64 => Ok(Harm::Named),
+            lost => Err(format!("{lost} events are lost, more than a frame has")),
+        }
+    }
+
+    /// It is opened and looked at; it goes on as if nothing had been; everything comes out, and
+    /// nothing comes back.
+    fn aftermath(mut self) -> Result<Verdict, String> {
+        let mut life = self.start_after_crashes()?;
         self.inspect(&mut life)?;
-        // It goes on as if nothing had been: some more work, and everything comes out.
         for _ in 0..10 {
             self.step(&mut life)?;
         }
@@ -452,13 +517,16 @@ impl Run {
             return Err(format!("{left} events are left after all were taken"));
         }
         self.end(life, true)?;
-        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        let damaged = |notice: &&Notice| matches!(notice, Notice::Damaged(_));
-        self.verdict.damaged = notices.iter().filter(damaged).count() as u64;
-        if self.verdict.damaged > 0 {
-            return Err(format!("damage where nothing was damaged: {notices:?}"));
-        }
+        self.expect_no_damage()?;
         Ok(self.verdict)
+    }
+
+    fn expect_no_damage(&self) -> Result<(), String> {
+        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        match notices.iter().any(|notice| matches!(notice, Notice::Damaged(_))) {
+            true => Err(format!("damage where nothing was damaged: {notices:?}")),
+            false => Ok(()),
+        }
     }
 
     /// Takes everything out.
@@ -495,22 +563,4 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// Runs a plan with the power failing at each act of its disks in turn, from `first` in strides
-/// of `stride`. Says how many crashes that were.
-pub fn crash_everywhere(plan: &Plan, first: u64, stride: u64) -> Result<u64, String> {
-    let whole = Run::new(plan.clone())
-        .all()
-        .map_err(|why| format!("seed {}, no crash: {why}", plan.seed))?;
-    let (seed, mut crashes) = (plan.seed, whole.crashes);
-    let mut at = first.max(1);
-    while at <= whole.acts {
-        let plan = Plan { crash_at: Some(at), ..plan.clone() };
-        let verdict =
-            Run::new(plan).all().map_err(|why| format!("seed {seed}, crash at act {at}: {why}"))?;
-        crashes += verdict.crashes;
-        at += stride;
-    }
-    Ok(crashes)
 }

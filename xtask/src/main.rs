@@ -12,6 +12,7 @@ mod fuzz;
 mod interop;
 mod manifest;
 mod repository;
+mod sim;
 mod test;
 mod tidy;
 
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test       all tests of the workspace (--require-interop: what is missing fails)
   tidy       layering, sizes, and what each component must have
   docs       writes docs/components/ and docs/compatibility.md (--check: only compares)
+  sim        crashes of the log on simulated disks, from a seed (--help for more)
   fuzz       random input for a parser (--help for more)
   bench      both agents at the same work, ratios into docs/benchmarks.md (--help for more)
   interop    our agent against real Flume, failing where something is missing
@@ -45,6 +47,7 @@ fn run() -> Result<()> {
         Some("test") => test::run(&rest),
         Some("tidy") => tidy::run(&rest),
         Some("docs") => docs::run(&rest),
+        Some("sim") => sim::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("interop") => interop::run(&rest),

@@ -32,6 +32,11 @@ pub trait Channel: Send + Sync + 'static {
         self.begin_put(size)
     }
 
+    /// Whether it stores where batches come from, in the same commit.
+    fn keeps_origins(&self) -> bool {
+        false
+    }
+
     /// The origin of the last batch of this sender that is stored, for channels that keep them.
     fn last_of(&self, _sender: [u8; 16]) -> Option<Origin> {
         None

@@ -14,6 +14,7 @@ mod event;
 mod interceptor;
 pub mod metrics;
 mod outlet;
+pub mod pipeline;
 mod processor;
 mod selector;
 mod serializer;
@@ -32,6 +33,7 @@ pub use error::{
 pub use event::{Event, Headers, NotUtf8, Text};
 pub use interceptor::Interceptor;
 pub use outlet::{Outlet, OutletChannel};
+pub use pipeline::Pipeline;
 pub use processor::{SinkId, SinkProcessor, Went};
 pub use selector::{ChannelSet, Route, Selector};
 pub use serializer::{SerializeError, Serializer, Start};

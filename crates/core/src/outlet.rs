@@ -5,7 +5,9 @@
 //! after another succeeded, the batch remembers who has it, and a retry goes to the rest only.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -13,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::batch::Routes;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
+use crate::pipeline::Turn;
 use crate::{
     Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, JointId, Origin, PutError,
     PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
@@ -74,14 +77,17 @@ impl Outlet {
         &self.0.metrics
     }
 
+    /// Whether all channels that may be required store where batches come from.
+    pub fn keeps_origins(&self) -> bool {
+        self.required().iter().all(|channel| self.0.channels[channel].channel.keeps_origins())
+    }
+
     /// Where this sender stands for all required channels: the origin of its last batch that all of
     /// them have. `None` if one of them has none or does not keep origins. Where the selector
     /// decides for each event, every channel is asked.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
-        let all = ChannelSet::first(self.0.channels.len());
-        let required = self.0.selector.uniform().map_or(all, |route| route.required);
         let mut lowest: Option<Origin> = None;
-        for channel in required.iter() {
+        for channel in self.required().iter() {
             let last = self.0.channels[channel].channel.last_of(sender)?;
             if lowest.as_ref().is_none_or(|lowest| last.order() < lowest.order()) {
                 lowest = Some(last);
@@ -90,11 +96,22 @@ impl Outlet {
         lowest
     }
 
+    /// The channels that may be required: all where the selector decides for each event.
+    fn required(&self) -> ChannelSet {
+        let all = ChannelSet::first(self.0.channels.len());
+        self.0.selector.uniform().map_or(all, |route| route.required)
+    }
+
     /// Puts a batch into its channels; `Ok` once every required channel has committed it.
     ///
     /// An error gives the batch back, edited by the interceptors; put again it is neither edited
     /// nor committed twice. Not cancel-safe: a dropped future may have committed to some channels.
     pub async fn put(&self, batch: Batch) -> Result<(), PutError> {
+        self.put_in_turn(batch, &mut Turn::alone()).await
+    }
+
+    /// As [`Outlet::put`]; passes the turn on once everything is posted to the channels.
+    pub(crate) async fn put_in_turn(&self, batch: Batch, turn: &mut Turn) -> Result<(), PutError> {
         let metrics = &self.0.metrics;
         let fresh = !batch.progress.intercepted;
         let events = if fresh { batch.len() } else { batch.progress.received };
@@ -102,7 +119,7 @@ impl Outlet {
             metrics.events_received.add(events);
             metrics.batches_received.add(1);
         }
-        let done = self.route(batch).await;
+        let done = self.route(batch, turn).await;
         match &done {
             Ok(()) => {
                 metrics.events_accepted.add(events);
@@ -118,7 +135,7 @@ impl Outlet {
         let metrics = &self.0.metrics;
         metrics.events_received.add(1);
         metrics.appends_received.add(1);
-        let done = self.route(Batch::from(vec![event])).await;
+        let done = self.route(Batch::from(vec![event]), &mut Turn::alone()).await;
         match &done {
             Ok(()) => {
                 metrics.events_accepted.add(1);
@@ -164,7 +181,7 @@ impl Outlet {
         Ok(())
     }
 
-    async fn route(&self, mut batch: Batch) -> Result<(), PutError> {
+    async fn route(&self, mut batch: Batch, turn: &mut Turn) -> Result<(), PutError> {
         self.intercept(&mut batch);
         if batch.is_empty() {
             return Ok(());
@@ -172,8 +189,8 @@ impl Outlet {
         let routes = self.0.routes(&batch);
         let unrouted = routes.unrouted(batch.len());
         let done = match &routes {
-            Routes::One(route) => self.put_one_way(batch, *route).await,
-            Routes::Each(routes) => self.put_parted(batch, routes).await,
+            Routes::One(route) => self.put_one_way(batch, *route, turn).await,
+            Routes::Each(routes) => self.put_parted(batch, routes, turn).await,
         };
         match done {
             Ok(()) => {
@@ -203,14 +220,19 @@ impl Outlet {
     }
 
     /// All events go one way.
-    async fn put_one_way(&self, batch: Batch, route: Route) -> Result<(), PutError> {
+    async fn put_one_way(
+        &self,
+        batch: Batch,
+        route: Route,
+        turn: &mut Turn,
+    ) -> Result<(), PutError> {
         let required = route.required.without(batch.progress.committed);
         match (required.len(), route.optional.is_empty()) {
             (0, true) => Ok(()),
-            (1, true) => self.put_one(required, batch).await,
+            (1, true) => self.put_one(required, batch, turn).await,
             _ => match (self.together(required), route.optional.is_empty()) {
-                (parts, true) if parts.len() == 1 => self.put_one(required, batch).await,
-                (parts, _) => self.put_whole(batch, parts, route.optional).await,
+                (parts, true) if parts.len() == 1 => self.put_one(required, batch, turn).await,
+                (parts, _) => self.put_whole(batch, parts, route.optional, turn).await,
             },
         }
     }
@@ -238,10 +260,15 @@ impl Outlet {
     }
 
     /// The common case: one channel takes all, so nothing is cloned.
-    async fn put_one(&self, channels: ChannelSet, mut batch: Batch) -> Result<(), PutError> {
+    async fn put_one(
+        &self,
+        channels: ChannelSet,
+        mut batch: Batch,
+        turn: &mut Turn,
+    ) -> Result<(), PutError> {
         let progress = std::mem::take(&mut batch.progress);
         let refused = match self.begin(channels, batch.size()).await {
-            Ok(txn) => match txn.commit(batch).await {
+            Ok(txn) => match posted(txn.commit(batch), || turn.pass()).await {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             },
@@ -258,17 +285,23 @@ impl Outlet {
         mut batch: Batch,
         required: Vec<ChannelSet>,
         optional: ChannelSet,
+        turn: &mut Turn,
     ) -> Result<(), PutError> {
         let progress = std::mem::take(&mut batch.progress);
         let share = |channels| Share { channels, batch: batch.clone() };
         let required = required.into_iter().map(share).collect();
         let optional = optional.iter().map(|one| share(ChannelSet::default().with(one))).collect();
         batch.progress = progress;
-        self.put_shares(batch, required, optional).await
+        self.put_shares(batch, required, optional, turn).await
     }
 
     /// Events part: each channel gets its own, in order.
-    async fn put_parted(&self, batch: Batch, routes: &[Route]) -> Result<(), PutError> {
+    async fn put_parted(
+        &self,
+        batch: Batch,
+        routes: &[Route],
+        turn: &mut Turn,
+    ) -> Result<(), PutError> {
         let mut required: Vec<Batch> = vec![Batch::default(); self.0.channels.len()];
         let mut optional = required.clone();
         for (event, route) in batch.events().iter().zip(routes) {
@@ -290,7 +323,7 @@ impl Outlet {
             shares.collect()
         };
         let (required, optional) = (shares(required), shares(optional));
-        self.put_shares(batch, required, optional).await
+        self.put_shares(batch, required, optional, turn).await
     }
 
     async fn put_shares(
@@ -298,6 +331,7 @@ impl Outlet {
         mut batch: Batch,
         mut required: Vec<Share>,
         optional: Vec<Share>,
+        turn: &mut Turn,
     ) -> Result<(), PutError> {
         // One after the other and by name, so that two sources that feed the same channels never
         // hold what the other one waits for.
@@ -310,12 +344,20 @@ impl Outlet {
                 Err(error) => return Err(PutError { batch, failures: vec![error] }),
             }
         }
-        for stage in self.stages(open) {
+        let mut stages = self.stages(open).into_iter().peekable();
+        while let Some(stage) = stages.next() {
             let commits = stage.into_iter().map(async |(txn, Share { channels, batch })| {
                 (channels, txn.commit(batch).await.map_err(|refused| refused.error))
             });
             let mut failures = Vec::new();
-            for (channels, committed) in join_all(commits).await {
+            // Optional channels come last, so what follows may overtake this there and there only.
+            let is_last = stages.peek().is_none();
+            let pass = || {
+                if is_last {
+                    turn.pass();
+                }
+            };
+            for (channels, committed) in posted(join_all(commits), pass).await {
                 match committed {
                     Ok(()) => batch.progress.committed = batch.progress.committed.union(channels),
                     Err(error) => failures.push(error),
@@ -369,6 +411,17 @@ impl Outlet {
             };
             self.0.note_optional(offered);
         }
+    }
+}
+
+/// Runs `then` as soon as `commit` has begun, which it has once it was polled.
+async fn posted<T>(commit: impl Future<Output = T>, then: impl FnOnce()) -> T {
+    let mut commit = std::pin::pin!(commit);
+    let first = poll_fn(|cx| Poll::Ready(commit.as_mut().poll(cx))).await;
+    then();
+    match first {
+        Poll::Ready(done) => done,
+        Poll::Pending => commit.await,
     }
 }
 

@@ -144,9 +144,11 @@ impl<R: Record> Committer<R> {
             let waited = line.wake.wait_timeout_while(inbox, LOOK_EVERY, idle);
             let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
             // Whoever was answered together will mostly be back together: a moment's wait lets
-            // them share the next sync, too. It ends when as many are there as the last time.
+            // them share the next sync, too. It ends when as many are there as the last time. In
+            // the explorer no time passes, so nobody waits for it.
             let fewer = |inbox: &mut Vec<_>| {
-                !inbox.is_empty()
+                !cfg!(explore)
+                    && !inbox.is_empty()
                     && inbox.len() < last_group
                     && !shared.closing.load(Ordering::Acquire)
             };
@@ -231,6 +233,9 @@ impl<R: Record> Committer<R> {
         }
         let now = self.shared.options.surroundings.now_millis();
         let frames: Vec<_> = jobs.iter().map(|job| job.frame(now)).collect();
+        if sabotaged!(self.shared.options, OriginBeforeData) {
+            jobs.iter().for_each(|job| self.remember_too_early(job, now));
+        }
         let done = self.directory.append(&frames);
         drop(frames);
         match done {
@@ -238,6 +243,9 @@ impl<R: Record> Committer<R> {
                 self.durable();
                 for (job, header) in jobs.into_iter().zip(headers) {
                     self.publish(job, &header);
+                }
+                if sabotaged!(self.shared.options, AnswerLatecomers) {
+                    self.answer_latecomers();
                 }
             }
             Err(error) => {
@@ -305,7 +313,10 @@ impl<R: Record> Committer<R> {
                     |queue: &u16| (*queue, self.shared.slots.at(*queue).lock().number(events));
                 let put = PutMeta {
                     events: u32::try_from(events).expect("limited where it was encoded"),
-                    queues: put.queues.iter().map(number).collect(),
+                    queues: match sabotaged!(self.shared.options, FanOutHalf) {
+                        true => put.queues.iter().take(1).map(number).collect(),
+                        false => put.queues.iter().map(number).collect(),
+                    },
                     origin: put.origin.clone(),
                 };
                 Job { meta: put.encode(), put: Some(put), request }
@@ -352,6 +363,24 @@ impl<R: Record> Committer<R> {
                 slot.lock().take(&request.ranges, count);
                 slot.changed();
                 (request.done)(Ok(()));
+            }
+        }
+    }
+
+    /// A planted bug: see `Sabotage::OriginBeforeData`.
+    fn remember_too_early(&self, job: &Job<R>, seen: u64) {
+        if let Request::Put(PutRequest { origin: Some(origin), .. }) = &job.request {
+            self.shared.remember(LastOf { origin: origin.clone(), seen });
+        }
+    }
+
+    /// A planted bug: see `Sabotage::AnswerLatecomers`.
+    fn answer_latecomers(&self) {
+        let late = std::mem::take(&mut *locked(&self.shared.lines[self.index].inbox));
+        for request in late {
+            match request {
+                Request::Put(put) => (put.done)(Ok(Stored::Now)),
+                Request::Take(take) => (take.done)(Ok(())),
             }
         }
     }

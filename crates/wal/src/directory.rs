@@ -336,6 +336,8 @@ impl Directory {
                 self.failures += 1;
                 let (place, why) = (self.storage.place(), error.to_string());
                 let segment = self.current.as_ref().map_or(0, |current| current.file.number);
+                // Without a length it is removed one day, and never used again: no second sync.
+                self.lengths.remove(&segment);
                 (self.options.notice)(Notice::SegmentDead {
                     place: place.clone(),
                     segment,

@@ -26,6 +26,7 @@ mod error;
 mod log;
 mod open;
 mod options;
+mod threads;
 
 pub use committer::{Committer, Reader};
 pub use error::{CommitError, Damage, OpenError};

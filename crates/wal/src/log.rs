@@ -5,18 +5,18 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
 use crate::error::{CommitError, OpenError};
 use crate::member::Member;
-use crate::options::Options;
+use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Place, Queue};
 use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record};
 use crate::storage::Storage;
+use crate::threads::{AtomicBool, AtomicU64, Condvar, JoinHandle, Mutex, MutexGuard};
 
 /// Most queues of a log.
 pub(crate) const MOST_QUEUES: usize = 1024;
@@ -267,8 +267,10 @@ impl<R: Record> Shared<R> {
             let mut inbox = locked(&line.inbox);
             // Asked under the lock that the last look into the inbox takes: a request is either
             // seen by a committer or refused here.
+            let closing =
+                self.closing.load(Ordering::Acquire) && !sabotaged!(self.options, ClosingUnasked);
             if self.check_open().is_ok()
-                && !self.closing.load(Ordering::Acquire)
+                && !closing
                 && !line.failed.load(Ordering::Acquire)
                 && let Some(request) = request.take()
             {
@@ -522,6 +524,9 @@ impl<R: Record> Lease<R> {
 
 impl<R: Record> Drop for Lease<R> {
     fn drop(&mut self) {
+        if sabotaged!(self.log.options, RollbackForgets) {
+            self.pieces.pop();
+        }
         if !self.pieces.is_empty() {
             let slot = self.log.slots.at(self.queue);
             slot.lock().restore(std::mem::take(&mut self.pieces));

@@ -1,8 +1,8 @@
 //! Opening a log: lock, find out who the directories are, read them all, and only then write.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex};
 
 use crate::committer::{Committer, Reader};
 use crate::directory::{Directory, Identity};
@@ -18,6 +18,7 @@ use crate::recovery::{Recovered, quarantine, recover};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
 use crate::storage::{Asked, Storage};
+use crate::threads::{AtomicBool, Builder, Condvar, Mutex};
 
 /// Locked for life, never removed. The second is the name that Flume locks.
 const LOCKS: [&str; 2] = ["splashdam.lock", "in_use.lock"];
@@ -47,10 +48,10 @@ impl<R: Record> Opened<R> {
         let Opened { log, committers, reader } = self;
         let mut threads = Vec::new();
         for (index, committer) in committers.into_iter().enumerate() {
-            let thread = std::thread::Builder::new().name(format!("wal-commit-{index}"));
+            let thread = Builder::new().name(format!("wal-commit-{index}"));
             threads.push(thread.spawn(move || committer.run())?);
         }
-        let thread = std::thread::Builder::new().name("wal-read".into());
+        let thread = Builder::new().name("wal-read".into());
         threads.push(thread.spawn(move || reader.run())?);
         *crate::log::locked(&log.0.threads) = threads;
         log.0.wake_reader();
@@ -83,11 +84,20 @@ impl<R: Record> Log<R> {
         let mut all = Vec::new();
         let mut state = State::default();
         for (storage, (directory, _)) in storages.iter().zip(&member.directories) {
-            let recovered = recover(&**storage, member.log, *directory, &options)?;
+            let recovered = recover(&**storage, member.log, *directory, 0, &options)?;
             state.join(&recovered.state);
             all.push(recovered);
         }
         check_recovered(&storages, &all, &state)?;
+        // What a sibling has seen synced is durable, though nothing in the directory itself says so
+        // yet: its numbers must not be given again, or the sibling would miss them at the next start.
+        for (index, recovered) in all.iter_mut().enumerate() {
+            let seen = state.watermarks.get(index).copied().unwrap_or(0);
+            if seen > recovered.watermark {
+                let directory = member.directories[index].0;
+                *recovered = recover(&*storages[index], member.log, directory, seen, &options)?;
+            }
+        }
         forget_stored_elsewhere(&mut all);
         report_damage(&storages, &all, &options)?;
 
@@ -118,7 +128,7 @@ impl<R: Record> Log<R> {
             senders: Mutex::new(state.senders.clone()),
             held_up: Mutex::default(),
             stopped: Mutex::new(None),
-            closing: false.into(),
+            closing: AtomicBool::new(false),
             reading: (Mutex::new(false), Condvar::new()),
             locks: Mutex::new(locks),
             threads: Mutex::new(Vec::new()),

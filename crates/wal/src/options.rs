@@ -77,6 +77,16 @@ pub enum Notice {
 pub enum Sabotage {
     /// Answers without a sync.
     AnswerBeforeSync,
+    /// A sync answers also those who came while it ran.
+    AnswerLatecomers,
+    /// Whether the log is closing is not asked under the lock of the last look.
+    ClosingUnasked,
+    /// A put into several queues is written down for the first one only.
+    FanOutHalf,
+    /// What a sender sent is remembered before it is synced.
+    OriginBeforeData,
+    /// A rollback does not give back the last piece of a lease.
+    RollbackForgets,
     /// Names of new segments are not synced.
     NoDirectorySync,
     /// Bodies are believed without looking at their checksum.

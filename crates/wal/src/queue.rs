@@ -166,8 +166,12 @@ pub struct Queue<R> {
     level: Level,
 }
 
-/// What a piece in the window costs besides its bytes.
+/// What a piece in the window costs besides its bytes, and each of its events.
 const PIECE_BYTES: usize = 128;
+const OFFSET_BYTES: usize = 4;
+/// The same for a record as it was put, as far as can be known here.
+const LIVE_PIECE_BYTES: usize = 384;
+const LIVE_EVENT_BYTES: usize = 64;
 
 impl<R: Record> Queue<R> {
     /// A queue as recovery found it: per directory its first segment that matters to it, and
@@ -284,7 +288,7 @@ impl<R: Record> Queue<R> {
         assert!(numbers.end <= self.next, "only numbers that were given are published");
         self.in_flight.remove(numbers);
         self.level.queued.add(count);
-        let bytes = cost(count);
+        let bytes = cost(&piece);
         if self.reader.is_none() && !self.reading {
             if self.window.is_empty() || self.window_bytes + bytes <= self.most_window_bytes {
                 self.window_bytes += bytes;
@@ -318,10 +322,10 @@ impl<R: Record> Queue<R> {
                 break;
             }
             let piece = entry.remove();
-            self.window_bytes -= cost(piece.count());
+            self.window_bytes -= cost(&piece);
             if end < piece.events.end {
                 let rest = piece.part(end..piece.events.end);
-                self.window_bytes += cost(rest.count());
+                self.window_bytes += cost(&rest);
                 self.window.insert(rest.first, rest);
                 leased.push(piece.part(piece.events.start..end));
                 break;
@@ -352,7 +356,7 @@ impl<R: Record> Queue<R> {
             self.leased.remove(piece.numbers());
             self.level.leased.sub(count);
             self.level.queued.add(count);
-            self.window_bytes += cost(count);
+            self.window_bytes += cost(&piece);
             self.window.insert(piece.first, piece);
         }
     }
@@ -397,7 +401,7 @@ impl<R: Record> Queue<R> {
                     piece.events.start + usize::try_from(number - piece.first).unwrap_or(usize::MAX)
                 };
                 let part = piece.part(offset(numbers.start)..offset(numbers.end));
-                self.window_bytes += cost(part.count());
+                self.window_bytes += cost(&part);
                 self.window.insert(part.first, part);
             }
         }
@@ -427,6 +431,15 @@ impl<R: Record> Queue<R> {
     }
 }
 
-fn cost(count: Count) -> usize {
-    usize::try_from(count.bytes).unwrap_or(usize::MAX).saturating_add(PIECE_BYTES)
+/// What a piece takes in memory: a record as it was put comes in many small parts.
+fn cost<R: Record>(piece: &Piece<R>) -> usize {
+    let count = piece.count();
+    let (events, bytes) = [count.events, count.bytes]
+        .map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+        .into();
+    let beside = match piece.chunk {
+        Chunk::Live(_) => LIVE_PIECE_BYTES.saturating_add(events.saturating_mul(LIVE_EVENT_BYTES)),
+        Chunk::Stored(..) => PIECE_BYTES.saturating_add(events.saturating_mul(OFFSET_BYTES)),
+    };
+    bytes.saturating_add(beside)
 }

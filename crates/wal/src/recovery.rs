@@ -83,11 +83,12 @@ struct Scanned {
     meta: Vec<u8>,
 }
 
-/// Reads a directory of the log `log`.
+/// Reads a directory of the log `log`. Frames up to `seen` are known to be synced from elsewhere.
 pub fn recover(
     storage: &dyn Storage,
     log: [u8; 16],
     directory: [u8; 16],
+    seen: u64,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
     #[cfg(not(feature = "sabotage"))]
@@ -102,6 +103,7 @@ pub fn recover(
         .rfind(|index| candidates[*index].opening && counts(*index))
         .unwrap_or(0);
     let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
+    let watermark = watermark.max(seen);
     let mut recovered = Recovered {
         state: State::default(),
         segments: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! What a disk holds, what only its cache holds, and what is left of that when the power fails.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::dice::Dice;
 
@@ -14,10 +15,10 @@ pub(super) enum Pending {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    /// What reads show.
-    pub(super) seen: Vec<u8>,
+    /// What reads show. Shared with the copies of the disks until one of them writes.
+    pub(super) seen: Arc<Vec<u8>>,
     /// What survives.
-    pub(super) durable: Vec<u8>,
+    pub(super) durable: Arc<Vec<u8>>,
     pub(super) pending: Vec<Pending>,
 }
 
@@ -77,6 +78,9 @@ impl NameOp {
 
 impl Inode {
     pub(super) fn lose(&mut self, dice: &mut Dice, mood: u64) {
+        if self.pending.is_empty() && Arc::ptr_eq(&self.seen, &self.durable) {
+            return;
+        }
         for pending in std::mem::take(&mut self.pending) {
             self.survive(pending, dice, mood);
         }
@@ -88,7 +92,7 @@ impl Inode {
         match pending {
             Pending::Length(length) => {
                 if mood == 1 || (mood > 1 && dice.once_in(2)) {
-                    self.durable.resize(length, 0);
+                    Arc::make_mut(&mut self.durable).resize(length, 0);
                 }
             }
             Pending::Write { offset, bytes } => {
@@ -105,7 +109,7 @@ impl Inode {
                         3 => end,
                         _ => at + dice.index(end - at + 1),
                     };
-                    write_into(&mut self.durable, offset + at, &bytes[at..kept]);
+                    write_into(Arc::make_mut(&mut self.durable), offset + at, &bytes[at..kept]);
                     at = end;
                 }
             }
@@ -116,8 +120,10 @@ impl Inode {
     pub(super) fn sync(&mut self) {
         for pending in std::mem::take(&mut self.pending) {
             match pending {
-                Pending::Length(length) => self.durable.resize(length, 0),
-                Pending::Write { offset, bytes } => write_into(&mut self.durable, offset, &bytes),
+                Pending::Length(length) => Arc::make_mut(&mut self.durable).resize(length, 0),
+                Pending::Write { offset, bytes } => {
+                    write_into(Arc::make_mut(&mut self.durable), offset, &bytes);
+                }
             }
         }
     }

@@ -1,26 +1,12 @@
 //! Bugs planted on purpose: the simulation is worth something only if it finds each of them.
 
-use splashdam_sim::run::{Plan, Run};
+use splashdam_sim::planted::{BUGS, find};
 use splashdam_wal::Sabotage;
 
-/// Looks for the bug with crashes, and with calls that fail before them.
-fn check(sabotage: Sabotage) {
-    let mut runs = 0;
-    for seed in 0..400 {
-        let plan = Plan { sabotage: Some(sabotage), steps: 120, ..Plan::new(seed) };
-        for at in (1 + seed % 7..160).step_by(7) {
-            let later = at + 1 + (seed * 7 + at) % 40;
-            for (faults, crash) in [(vec![], at), (vec![at], later)] {
-                runs += 1;
-                let plan = Plan { crash_at: Some(crash), faults, ..plan.clone() };
-                if let Err(why) = Run::new(plan).all() {
-                    println!("{sabotage:?} found in run {runs}: {why:.200}");
-                    return;
-                }
-            }
-        }
-    }
-    panic!("{sabotage:?} not found in {runs} runs");
+fn check(bug: Sabotage) {
+    assert!(BUGS.contains(&bug), "`cargo xtask sim` does not look for {bug:?}");
+    let (runs, why) = find(bug).unwrap_or_else(|| panic!("{bug:?} was not found"));
+    println!("{bug:?} found in run {runs}: {why:.200}");
 }
 
 macro_rules! each_is_found {
@@ -31,6 +17,10 @@ macro_rules! each_is_found {
 
 each_is_found! {
     an_answer_before_the_sync_is_found: AnswerBeforeSync,
+    half_a_fan_out_is_found: FanOutHalf,
+    an_origin_before_its_batch_is_found: OriginBeforeData,
+    a_rollback_that_forgets_is_found: RollbackForgets,
+    a_checksum_that_is_skipped_is_found: ChecksumSkipped,
     names_that_are_not_synced_are_found: NoDirectorySync,
     a_removal_that_is_too_early_is_found: RemovedTooEarly,
     a_watermark_ahead_of_the_data_is_found: WatermarkAhead,

@@ -326,6 +326,10 @@ impl Channel for FileChannel {
         Box::pin(self.hold_jointly(names, size))
     }
 
+    fn keeps_origins(&self) -> bool {
+        true
+    }
+
     fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         let last = self.log.log.last_of(sender)?;
         let wal::Origin { sender, epoch, sequence, position } = last;

@@ -374,7 +374,6 @@ impl Put for Room {
 }
 
 impl Room {
-    #[expect(clippy::result_large_err, reason = "an error gives the batch back")]
     fn place(self, batch: Batch) -> Result<(), Refused> {
         if batch.is_empty() {
             return Ok(());

@@ -5,6 +5,8 @@
 //! refusal in a row. Flume shortens the last batch for `maxTotalEvents` only and may overshoot
 //! `maxSuccessfulEvents`; here both are exact.
 //!
+//! Batches follow each other without waiting for a channel that is slow to answer, a few at once.
+//!
 //! The events of one batch share one body, which no other batch does: source and sink, on two
 //! cores, then do not pull at the same reference count.
 
@@ -14,8 +16,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
+use splashdam_core::pipeline::{Put, Settled};
 use splashdam_core::{
-    Batch, Component, Context, Event, Facts, OpenError, Outlet, Source, SourceError, Stop,
+    Batch, Component, Context, Event, Facts, OpenError, Outlet, Pipeline, Size, Source,
+    SourceError, Stop,
 };
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -26,6 +30,8 @@ use super::gave_up;
 const FILL: u8 = 0x7f;
 /// The largest body; Flume's key is an `int`.
 const MOST_BYTES: u32 = 1 << 30;
+/// What is on its way while the channels make durable what came before.
+const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
 /// How much of a delay a paced source makes up for afterwards.
 const CREDIT: Duration = Duration::from_secs(1);
 
@@ -114,30 +120,45 @@ impl Source for Stress {
         let mut left = Left::new(&config);
         let mut pace = Pace::new(config.max_events_per_second);
         let mut refusals = 0;
-        while let Some(events) = left.next_batch(config.batch_size.get()) {
-            if let Some(pace) = &mut pace
-                && stop.or(pace.wait(events)).await.is_none()
-            {
-                return Ok(());
-            }
-            if stop.requested() {
-                return Ok(());
-            }
-            match out.put(batch(events, config.size)).await {
-                Ok(()) => {
-                    left.went(events, true);
-                    refusals = 0;
-                }
-                Err(error) if !error.retryable() => return gave_up(error, &stop),
-                Err(_) => {
-                    left.went(events, false);
-                    refusals += 1;
-                    if stop.or(sleep(config.pause(refusals))).await.is_none() {
-                        return Ok(());
+        let mut pipeline = Pipeline::new(out, AHEAD);
+        loop {
+            let next = left.next_batch(config.batch_size.get());
+            let begins = next.is_some_and(|events| !pipeline.is_full(config.batch_bytes(events)));
+            let settled = match begins && !stop.requested() {
+                true => pipeline.settled(),
+                // Nothing more to begin now; at a stop only what was begun.
+                false => pipeline.settle().await,
+            };
+            match (settled, next) {
+                (Some(Settled { went: Put::Stored, .. }), _) => refusals = 0,
+                (Some(refused), _) => {
+                    // What follows comes back with it.
+                    let mut refused = Some(refused);
+                    while let Some(settled) = refused {
+                        left.went(&settled);
+                        match settled.went {
+                            Put::Refused(error) if !error.retryable() => {
+                                return gave_up(error, &stop);
+                            }
+                            _ => refused = pipeline.settle().await,
+                        }
                     }
+                    pipeline.resume();
+                    refusals += 1;
+                    stop.or(sleep(config.pause(refusals))).await;
                 }
+                (None, Some(events)) if !stop.requested() => {
+                    if let Some(pace) = &mut pace
+                        && stop.or(pace.wait(events)).await.is_none()
+                    {
+                        continue;
+                    }
+                    left.begin(events);
+                    pipeline.put(batch(events, config.size), events);
+                    consume_budget().await;
+                }
+                (None, _) => break,
             }
-            consume_budget().await;
         }
         stop.wait().await;
         Ok(())
@@ -145,6 +166,11 @@ impl Source for Stress {
 }
 
 impl Config {
+    fn batch_bytes(&self, events: u32) -> Size {
+        let (events, bytes) = (events as usize, self.size as usize);
+        Size { events, bytes: events.saturating_mul(bytes) }
+    }
+
     /// As Flume's runner waits after the n-th failure in a row.
     fn pause(&self, refusals: u64) -> Duration {
         let grown = self.backoff_sleep_increment.saturating_mul(refusals);
@@ -185,15 +211,29 @@ impl Left {
         u32::try_from(events).ok().filter(|events| *events > 0)
     }
 
-    fn went(&mut self, events: u32, accepted: bool) {
-        let spend = |left: &mut Option<u64>| {
+    /// A batch is on its way.
+    fn begin(&mut self, events: u32) {
+        for left in [&mut self.attempts, &mut self.successes].into_iter().flatten() {
+            *left -= u64::from(events);
+        }
+    }
+
+    /// Takes back what did not happen.
+    fn went(&mut self, settled: &Settled<u32>) {
+        let events = u64::from(settled.token);
+        let give_back = |left: &mut Option<u64>| {
             if let Some(left) = left {
-                *left -= u64::from(events);
+                *left += events;
             }
         };
-        spend(&mut self.attempts);
-        if accepted {
-            spend(&mut self.successes);
+        match settled.went {
+            Put::Stored => {}
+            Put::Refused(_) => give_back(&mut self.successes),
+            // Nobody was asked, so it was no attempt either.
+            Put::Behind(_) => {
+                give_back(&mut self.successes);
+                give_back(&mut self.attempts);
+            }
         }
     }
 }

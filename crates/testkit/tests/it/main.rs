@@ -1,3 +1,4 @@
 //! What of `core` needs fakes to be tested.
 
 mod outlet;
+mod pipeline;

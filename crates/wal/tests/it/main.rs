@@ -1,5 +1,7 @@
 //! The log with its threads, on a real directory.
 
+mod slow;
+
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

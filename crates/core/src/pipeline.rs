@@ -1,0 +1,273 @@
+//! Puts that follow each other without waiting: while a disk syncs one batch, the next ones are
+//! on their way already, and one sync serves them all.
+//!
+//! Order holds: a batch reserves and posts only after the one before it has, and once one is
+//! refused those that were not posted yet are given back untouched, until the pipeline is resumed.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::{Batch, BoxFuture, ChannelError, Outlet, PutError, Size, Stop, Trouble};
+
+/// Puts under way, each with a token that says what it was.
+pub struct Pipeline<T> {
+    outlet: Outlet,
+    most: Size,
+    gate: Arc<Gate>,
+    under_way: FuturesOrdered<BoxFuture<'static, (Settled<T>, Size)>>,
+    /// Through, and not asked for yet.
+    settled: VecDeque<Settled<T>>,
+    size: Size,
+    /// To be put again, in order; see [`Pipeline::stored`].
+    refused: VecDeque<(Batch, T)>,
+    why: Vec<ChannelError>,
+    again_at: Option<Instant>,
+}
+
+/// How long refused batches are tried again, and what was said about it.
+#[derive(Debug)]
+pub struct Patience {
+    source: Arc<str>,
+    first: Duration,
+    most: Duration,
+    at_last: Duration,
+    wait: Duration,
+    trouble: Trouble,
+    stopping: Option<Instant>,
+}
+
+impl Patience {
+    /// Waits of `first`, doubled up to `most`; once the source was told to stop, of `first` for
+    /// no longer than `at_last` in all. `source` is who is named in the log.
+    pub fn new(source: Arc<str>, first: Duration, most: Duration, at_last: Duration) -> Self {
+        let trouble = Trouble::new();
+        Patience { source, first, most, at_last, wait: first.min(most), trouble, stopping: None }
+    }
+
+    /// When to try again; `None` when it is over.
+    fn next_try(&mut self, stop: &Stop, why: &[ChannelError]) -> Option<Instant> {
+        let now = Instant::now();
+        if stop.requested() {
+            let since = *self.stopping.get_or_insert(now);
+            return (now.duration_since(since) < self.at_last).then(|| now + self.first);
+        }
+        let error = why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        if self.trouble.happened(now.into_std(), &error).is_some() {
+            warn!(component = %self.source, %error, "channels refuse a batch; it is kept and tried again");
+        }
+        let wait = self.wait;
+        self.wait = (wait * 2).min(self.most);
+        Some(now + wait)
+    }
+
+    fn well(&mut self) {
+        self.wait = self.first.min(self.most);
+        if let Some(lasted) = self.trouble.ended(Instant::now().into_std()) {
+            info!(component = %self.source, ?lasted, "channels take batches again");
+        }
+    }
+}
+
+/// How a put ended, in the order in which they were begun.
+#[derive(Debug)]
+pub struct Settled<T> {
+    /// What it was begun with.
+    pub token: T,
+    /// How it went.
+    pub went: Put,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Put {
+    /// Every required channel has it.
+    Stored,
+    /// It was refused.
+    Refused(PutError),
+    /// Nobody was asked, since one before it was refused.
+    Behind(Batch),
+}
+
+#[derive(Default)]
+struct Gate {
+    turn: Arc<Mutex<()>>,
+    broken: AtomicBool,
+}
+
+/// The right to post, handed on as soon as that is done.
+pub(crate) struct Turn(Option<OwnedMutexGuard<()>>);
+
+impl Turn {
+    /// For who waits for nobody and keeps nobody waiting.
+    pub(crate) const fn alone() -> Turn {
+        Turn(None)
+    }
+
+    /// Lets the next one post.
+    pub(crate) fn pass(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<T: Send + 'static> Pipeline<T> {
+    /// A pipeline into `outlet` that holds `most` at once, unless one batch alone is more.
+    pub fn new(outlet: Outlet, most: Size) -> Self {
+        Pipeline {
+            outlet,
+            most,
+            gate: Arc::default(),
+            under_way: FuturesOrdered::new(),
+            settled: VecDeque::new(),
+            size: Size::ZERO,
+            refused: VecDeque::new(),
+            why: Vec::new(),
+            again_at: None,
+        }
+    }
+
+    /// Whether a batch of this size has to wait until some of those under way are settled.
+    pub fn is_full(&self, next: Size) -> bool {
+        !self.is_empty() && !(self.size + next).fits(self.most)
+    }
+
+    /// Whether nothing is under way or waits to be asked for.
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty() && self.settled.is_empty() && self.refused.is_empty()
+    }
+
+    /// Begins to put a batch. It goes on while [`Pipeline::settle`] is waited for.
+    pub fn put(&mut self, batch: Batch, token: T) {
+        let size = batch.size();
+        self.size += size;
+        let (outlet, gate) = (self.outlet.clone(), self.gate.clone());
+        self.under_way.push_back(Box::pin(async move {
+            let went = gate.put(&outlet, batch).await;
+            (Settled { token, went }, size)
+        }));
+        // Polled once, so that it begins now.
+        while let Some(Some(settled)) = self.under_way.next().now_or_never() {
+            let settled = self.note(settled);
+            self.settled.push_back(settled);
+        }
+    }
+
+    /// Waits for the oldest; `None` when there is none. Cancel-safe.
+    pub async fn settle(&mut self) -> Option<Settled<T>> {
+        if let Some(settled) = self.settled() {
+            return Some(settled);
+        }
+        let settled = self.under_way.next().await?;
+        Some(self.note(settled))
+    }
+
+    /// Waits until the oldest is stored, and puts what was refused again, in order. `None` when there
+    /// is none; an error when no more waiting can help or is wanted. Cancel-safe.
+    pub async fn stored(
+        &mut self,
+        patience: &mut Patience,
+        stop: &Stop,
+    ) -> Option<Result<T, PutError>> {
+        loop {
+            if self.refused.is_empty() {
+                let Settled { token, went } = self.settle().await?;
+                let batch = match went {
+                    Put::Stored => {
+                        patience.well();
+                        return Some(Ok(token));
+                    }
+                    other => self.refusal(other),
+                };
+                self.refused.push_back((batch, token));
+            }
+            while let Some(Settled { token, went }) = self.settle().await {
+                let batch = self.refusal(went);
+                self.refused.push_back((batch, token));
+            }
+            let lost = self.why.iter().any(|why| matches!(why, ChannelError::TooLarge { .. }));
+            if self.again_at.is_none() && !lost {
+                self.again_at = patience.next_try(stop, &self.why);
+            }
+            let Some(at) = self.again_at else {
+                let (batch, _) = self.refused.pop_front()?;
+                return Some(Err(PutError { batch, failures: std::mem::take(&mut self.why) }));
+            };
+            let stopping = stop.requested();
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = stop.wait(), if !stopping => {}
+            }
+            self.again_at = None;
+            self.why.clear();
+            let refused = std::mem::take(&mut self.refused);
+            self.resume();
+            for (batch, token) in refused {
+                self.put(batch, token);
+            }
+        }
+    }
+
+    /// What is to be put again. A batch that is stored although one before it is not, as happens
+    /// where they go to different channels, keeps its place with nothing in it.
+    fn refusal(&mut self, went: Put) -> Batch {
+        match went {
+            Put::Stored => Batch::default(),
+            Put::Refused(error) => {
+                self.why.extend(error.failures);
+                error.batch
+            }
+            Put::Behind(batch) => batch,
+        }
+    }
+
+    /// The oldest, if it is through.
+    pub fn settled(&mut self) -> Option<Settled<T>> {
+        self.settled.pop_front()
+    }
+
+    /// Takes batches again after one was refused.
+    ///
+    /// # Panics
+    /// When something is under way: what was refused has to be put first.
+    pub fn resume(&mut self) {
+        assert!(self.is_empty(), "a pipeline is resumed before all of it is settled");
+        self.gate.broken.store(false, Ordering::Release);
+    }
+
+    fn note(&mut self, (settled, size): (Settled<T>, Size)) -> Settled<T> {
+        self.size = self.size - size;
+        settled
+    }
+}
+
+impl Gate {
+    async fn put(&self, outlet: &Outlet, batch: Batch) -> Put {
+        let mut turn = Turn(Some(self.turn.clone().lock_owned().await));
+        if self.broken.load(Ordering::Acquire) {
+            return Put::Behind(batch);
+        }
+        let put = outlet.put_in_turn(batch, &mut turn).await;
+        match put {
+            Ok(()) => Put::Stored,
+            Err(error) => {
+                // Before the turn, if it was not passed on yet, is dropped.
+                self.broken.store(true, Ordering::Release);
+                Put::Refused(error)
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Pipeline<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("size", &self.size).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+use std::sync::{Arc, Mutex};
+
+use splashdam_core::pipeline::Put as Went;
+use splashdam_core::{
+    Batch, BoxFuture, Channel, ChannelError, Level, Pipeline, Put, Refused, Size, Take,
+};
+use splashdam_testkit::{bodies, events, outlet};
+use tokio::sync::Semaphore;
+
+/// A channel whose commits wait to be let through, one by one.
+#[derive(Clone)]
+struct Slow(Arc<State>);
+
+struct State {
+    posted: Mutex<Vec<String>>,
+    stored: Mutex<Vec<String>>,
+    /// Bodies whose commit fails once.
+    failing: Mutex<Vec<String>>,
+    through: Semaphore,
+}
+
+impl Slow {
+    fn new(failing: &[&str]) -> Slow {
+        let failing = Mutex::new(failing.iter().map(|body| (*body).to_owned()).collect());
+        let (posted, stored) = Default::default();
+        Slow(Arc::new(State { posted, stored, failing, through: Semaphore::new(0) }))
+    }
+
+    fn posted(&self) -> Vec<String> {
+        self.0.posted.lock().unwrap().clone()
+    }
+
+    fn stored(&self) -> Vec<String> {
+        self.0.stored.lock().unwrap().clone()
+    }
+}
+
+impl Channel for Slow {
+    fn begin_put(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        let channel = self.clone();
+        Box::pin(async move {
+            // Room does not always come at once.
+            tokio::task::yield_now().await;
+            Ok(Box::new(channel) as Box<dyn Put>)
+        })
+    }
+    fn begin_take(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        Box::pin(std::future::pending())
+    }
+    fn level(&self) -> Level {
+        Level::default()
+    }
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Put for Slow {
+    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
+        let texts = bodies(batch.events());
+        self.0.posted.lock().unwrap().extend(texts.clone());
+        Box::pin(async move {
+            self.0.through.acquire().await.unwrap().forget();
+            let mut failing = self.0.failing.lock().unwrap();
+            if let Some(at) = failing.iter().position(|body| texts.contains(body)) {
+                failing.remove(at);
+                let reason = "on demand".into();
+                return Err(Refused {
+                    batch,
+                    error: ChannelError::Failed { channel: "c1".into(), reason },
+                });
+            }
+            self.0.stored.lock().unwrap().extend(texts);
+            Ok(())
+        })
+    }
+}
+
+/// Lets what is under way get as far as it can without another commit.
+async fn turn_over(pipeline: &mut Pipeline<usize>) {
+    tokio::select! {
+        biased;
+        settled = pipeline.settle() => panic!("{settled:?} is through"),
+        () = tokio::time::sleep(std::time::Duration::from_millis(1)) => {}
+    }
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.flat_map(|n| bodies(events(n, 1).events())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_are_posted_in_order_before_the_first_is_through() {
+    let slow = Slow::new(&[]);
+    let mut pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 5, bytes: 1 << 20 });
+    for n in 0..5 {
+        assert!(!pipeline.is_full(events(n, 1).size()), "{n}");
+        pipeline.put(events(n, 1), n);
+    }
+    assert!(pipeline.is_full(events(5, 1).size()));
+    turn_over(&mut pipeline).await;
+    assert_eq!(slow.posted(), names(0..5));
+    assert!(slow.stored().is_empty());
+    slow.0.through.add_permits(5);
+    for n in 0..5 {
+        let settled = pipeline.settle().await.unwrap();
+        assert!(settled.token == n && matches!(settled.went, Went::Stored), "{settled:?}");
+    }
+    assert!(pipeline.is_empty() && pipeline.settle().await.is_none());
+    assert_eq!(slow.stored(), names(0..5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_behind_a_refused_batch_is_given_back_until_resumed() {
+    let slow = Slow::new(&["1"]);
+    let mut pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 99, bytes: 1 << 20 });
+    pipeline.put(events(0, 1), 0);
+    pipeline.put(events(1, 1), 1);
+    turn_over(&mut pipeline).await;
+    slow.0.through.add_permits(2);
+    assert!(matches!(pipeline.settle().await.unwrap().went, Went::Stored));
+    let refused = pipeline.settle().await.unwrap().went;
+    let Went::Refused(error) = refused else { panic!("{refused:?}") };
+    // Begun before the source has looked.
+    pipeline.put(events(2, 1), 2);
+    let behind = pipeline.settle().await.unwrap().went;
+    let Went::Behind(behind) = behind else { panic!("{behind:?}") };
+    assert_eq!(slow.posted(), names(0..2));
+    pipeline.resume();
+    pipeline.put(error.batch, 1);
+    pipeline.put(behind, 2);
+    slow.0.through.add_permits(2);
+    for n in 1..3 {
+        let settled = pipeline.settle().await.unwrap();
+        assert!(settled.token == n && matches!(settled.went, Went::Stored), "{settled:?}");
+    }
+    assert_eq!(slow.stored(), names(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_batch_may_be_larger_than_the_window() {
+    let slow = Slow::new(&[]);
+    let mut pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 2, bytes: 1 });
+    assert!(!pipeline.is_full(events(0, 9).size()));
+    pipeline.put(events(0, 9), 0);
+    assert!(pipeline.is_full(events(9, 1).size()));
+    slow.0.through.add_permits(1);
+    assert!(matches!(pipeline.settle().await.unwrap().went, Went::Stored));
+    assert!(!pipeline.is_full(events(9, 1).size()));
+}
