@@ -116,7 +116,7 @@ impl FlumeChannel {
     }
 
     /// Replays checkpoint and logs and answers the queue: what was committed and not taken. Blocking; reads each log
-    /// that the checkpoint does not cover once, about a second per GB. `progress` is called about every MiB.
+    /// that the checkpoint does not cover once. `progress` is called about every MiB.
     ///
     /// # Errors
     /// A file that cannot be read, an encrypted log without its key, and damage, unless it is to be skipped.
