@@ -111,7 +111,7 @@ fn what_a_flume_left_is_imported_looked_at_and_exported() {
     let rig = Rig::new(3000);
     let counted = rig.json("import", &["--dry-run"], 0);
     assert_eq!((&counted["events"], &counted["imported"]), (&3000.into(), &false.into()));
-    assert_eq!(rig.segments(), [PathBuf::new(); 0], "a rehearsal makes nothing");
+    assert!(rig.segments().is_empty(), "a rehearsal makes nothing");
     let (status, text) = rig.log("verify", &[]);
     assert_eq!(status, 1);
     assert!(text.contains("there is no readable log in it"), "{text}");
