@@ -118,8 +118,6 @@ pub(super) struct Positions {
     written: Mutex<u64>,
     /// The name under which channels know the source.
     sender: [u8; 16],
-    /// Whether nobody has written that name down yet.
-    is_new: bool,
 }
 
 #[derive(Debug, Default)]
@@ -193,24 +191,33 @@ impl Positions {
         let Saved { mark, sender, .. } = saved;
         let entries = Mutex::new(Entries { map, mark, saved: mark, ..Entries::default() });
         let (due, written) = (Notify::new(), Mutex::new(hash));
-        let is_new = sender.is_none();
         let sender = sender.unwrap_or_else(|| {
             let mut name = [0; 16];
             name[..8].copy_from_slice(&cx.random().next().to_le_bytes());
             name[8..].copy_from_slice(&cx.random().next().to_le_bytes());
             name
         });
-        Ok((Positions { file, _lock: lock, entries, due, written, sender, is_new }, saved))
+        Ok((Positions { file, _lock: lock, entries, due, written, sender }, saved))
     }
 
-    /// The name under which channels know the source. Blocks to write it down when it is new, so
-    /// that nothing is stored under a name that is lost.
-    pub(super) fn sender(&self) -> io::Result<[u8; 16]> {
-        if self.is_new {
-            self.entries().changed = true;
-            self.save()?;
-        }
-        Ok(self.sender)
+    /// The name under which channels know the source.
+    pub(super) fn sender(&self) -> [u8; 16] {
+        self.sender
+    }
+
+    /// Begins a life of the source, behind `stored`, of which a channel says what `later` is.
+    /// Blocks to write it down: so no life is begun twice, whatever of an earlier one is still on
+    /// its way, and the name is known before anything is stored under it.
+    pub(super) fn begin(&self, stored: Mark, later: &[(Key, Entry)], now: i64) -> io::Result<Mark> {
+        let life = {
+            let mut entries = self.entries();
+            entries.map.extend(later.iter().cloned());
+            entries.mark = entries.mark.max(stored).new_life(now);
+            entries.changed = true;
+            entries.mark
+        };
+        self.save()?;
+        Ok(life)
     }
 
     /// The last batch that they know of.
@@ -226,13 +233,6 @@ impl Positions {
     /// Whether a file is known to stand elsewhere.
     pub(super) fn is_news(&self, key: Key, entry: &Entry) -> bool {
         self.entries().map.get(&key) != Some(entry)
-    }
-
-    /// Takes over what a channel stored and the files do not know.
-    pub(super) fn go_on(&self, later: &[(Key, Entry)], mark: Mark) {
-        let mut entries = self.entries();
-        entries.map.extend(later.iter().cloned());
-        (entries.changed, entries.mark) = (true, mark);
     }
 
     /// Takes over what has been committed with so many lines and bytes.

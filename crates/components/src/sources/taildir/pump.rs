@@ -43,41 +43,36 @@ pub(super) async fn begin(
     positions: &Arc<Positions>,
     saved: &mut Saved,
 ) -> (Mark, Option<Trail>) {
-    let mark = positions.mark();
     let now = cx.world.now_millis();
-    if !out.keeps_origins() {
-        return (mark.new_life(now), None);
+    let (mut stored, mut later) = (Mark::default(), Vec::new());
+    let sender = positions.sender();
+    let keeps_origins = out.keeps_origins();
+    if let Some(last) = out.last_of(sender).filter(|_| keeps_origins) {
+        stored = Mark { epoch: last.epoch, sequence: last.sequence };
+        if stored > positions.mark() {
+            match trail::files(&last.position) {
+                Some(files) => {
+                    info!(component = %cx.name, files = files.len(), "going on from positions that the channels stored with the last lines");
+                    later = files;
+                }
+                None => {
+                    warn!(component = %cx.name, "the channels hold positions of a layout that is not known here; going on from the position file, which may repeat lines");
+                }
+            }
+        }
     }
-    let named = {
+    saved.go_on(later.clone());
+    let begun = {
         let positions = positions.clone();
-        spawn_blocking(move || positions.sender()).await.map_err(std::io::Error::other)
+        spawn_blocking(move || positions.begin(stored, &later, now)).await
     };
-    let sender = match named.flatten() {
-        Ok(sender) => sender,
+    match begun.map_err(std::io::Error::other).flatten() {
+        Ok(life) => (life, keeps_origins.then(|| Trail::new(sender, life))),
         Err(error) => {
             warn!(component = %cx.name, file = %positions.file().display(), %error, "the position file cannot be written; until the source is started again, lines delivered since its last write would be repeated after a crash");
-            return (mark.new_life(now), None);
-        }
-    };
-    let Some(last) = out.last_of(sender) else {
-        let life = mark.new_life(now);
-        return (life, Some(Trail::new(sender, life)));
-    };
-    let stored = Mark { epoch: last.epoch, sequence: last.sequence };
-    if stored > mark {
-        match trail::files(&last.position) {
-            Some(files) => {
-                info!(component = %cx.name, files = files.len(), "going on from positions that the channels stored with the last lines");
-                positions.go_on(&files, stored);
-                saved.go_on(files);
-            }
-            None => {
-                warn!(component = %cx.name, "the channels hold positions of a layout that is not known here; going on from the position file, which may repeat lines");
-            }
+            (positions.mark(), None)
         }
     }
-    let life = mark.max(stored).new_life(now);
-    (life, Some(Trail::new(sender, life)))
 }
 
 /// Puts batches in order, some at once, and notes positions behind each.
@@ -191,7 +186,7 @@ impl<'a> Pump<'a> {
             Some(Ok(Step { changes, lines, bytes, mark, .. })) => {
                 self.positions.apply(changes, lines, bytes, mark);
             }
-            // What could not be put is read again after the stop.
+            // What could not be put is read again after the stop. Nothing is on its way any more.
             Some(Err(_)) if self.stop.requested() => return Err(None),
             Some(Err(error)) => return Err(Some(SourceError::new(error))),
         }
