@@ -94,21 +94,6 @@ async fn with_a_durable_channel_crashes_repeat_nothing() {
     assert_eq!(got, want);
 }
 
-/// Opens a source once the one before has let go of its position file, which may be being written.
-async fn reopen(keys: &str) -> Taildir {
-    for _ in 0..400 {
-        let config = Section::parse(keys).read().into_result().unwrap();
-        match Taildir::open(config, context(Role::Source)).await {
-            Ok(source) => return source,
-            Err(OpenError::Unavailable(why)) if why.to_string().contains("in use") => {
-                sleep(Duration::from_millis(5)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the position file stays in use");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_removes_the_position_file_begins_anew() {
     let mut rig = Rig::new("");
