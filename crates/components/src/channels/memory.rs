@@ -4,7 +4,7 @@
 //! in slots of 100, rounded up for each event's body; a share of `byteCapacity` stays free for
 //! headers. Room is held when a put begins, so a commit cannot fail for want of it.
 
-mod queue;
+pub(super) mod queue;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use queue::{Queue, Run, slots_of};
 const SLOT_BYTES: usize = 100;
 /// Flume's default is 80 % of the JVM's heap; there is no heap to ask here, so this stands for one
 /// of 20 MB, which is what Flume's script gives an agent.
-const DEFAULT_BYTE_CAPACITY: u64 = 16 * 1024 * 1024;
+pub(super) const DEFAULT_BYTE_CAPACITY: u64 = 16 * 1024 * 1024;
 /// The most permits that a semaphore is asked for at once.
 const MOST_PERMITS: usize = u32::MAX as usize;
 
