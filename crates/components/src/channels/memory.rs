@@ -24,7 +24,7 @@ use queue::{Queue, Run, slots_of};
 const SLOT_BYTES: usize = 100;
 /// Flume's default is 80 % of the JVM's heap; there is no heap to ask here, so this stands for one
 /// of 20 MB, which is what Flume's script gives an agent.
-pub(super) const DEFAULT_BYTE_CAPACITY: u64 = 16 * 1024 * 1024;
+const DEFAULT_BYTE_CAPACITY: u64 = 16 * 1024 * 1024;
 /// The most permits that a semaphore is asked for at once.
 const MOST_PERMITS: usize = u32::MAX as usize;
 

@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::metrics::Counters;
+use splashdam_core::metrics::{ChannelMetrics, Counters};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, OpenError, Put,
     Role, Size, Take,
@@ -34,6 +34,7 @@ pub struct Spillable(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
+    metrics: Arc<ChannelMetrics>,
     state: Mutex<State>,
     overflow: Option<Overflow>,
     /// Whose turn it is to wait for room, so that large batches get some.
@@ -100,6 +101,7 @@ impl Component for Spillable {
         }
         Ok(Spillable(Arc::new(Inner {
             name: cx.name,
+            metrics: cx.counters.channel(),
             state: Mutex::new(State {
                 limits: config.limits(),
                 order,
@@ -245,7 +247,9 @@ impl Inner {
         let written = kept::write(&self.name, main, kept, &runs, batches).await;
         kept.close().await?;
         main.close().await?;
-        written.map_err(|(events, why)| ChannelError::Failed {
+        let Err((events, why)) = written else { return Ok(()) };
+        self.metrics.events_lost.add(events);
+        Err(ChannelError::Failed {
             channel: self.name.clone(),
             reason: format!(
                 "{events} events in memory could not be written down and are lost: {why}"

@@ -6,12 +6,13 @@ use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
 
 use crate::channels::file;
-use crate::channels::memory::DEFAULT_BYTE_CAPACITY;
 
 const MEMORY_CAPACITY: i64 = 10_000;
 const OVERFLOW_CAPACITY: i64 = 100_000_000;
 const OVERFLOW_TIMEOUT: i64 = 3;
 const DEACTIVATION_PERCENT: i64 = 5;
+/// As of the memory channel.
+const BYTE_CAPACITY: i64 = 16 * 1024 * 1024;
 const BUFFER_PERCENT: i64 = 20;
 const AVERAGE_EVENT_BYTES: i64 = 500;
 const TRANSACTION_CAPACITY: i64 = 10_000;
@@ -49,7 +50,7 @@ impl Default for Config {
             overflow_capacity: Lenient(Some(OVERFLOW_CAPACITY)),
             overflow_timeout: Lenient(Some(OVERFLOW_TIMEOUT)),
             overflow_deactivation_threshold: Lenient(Some(DEACTIVATION_PERCENT)),
-            byte_capacity: Lenient(Some(DEFAULT_BYTE_CAPACITY.cast_signed())),
+            byte_capacity: Lenient(Some(BYTE_CAPACITY)),
             byte_capacity_buffer_percentage: Lenient(Some(BUFFER_PERCENT)),
             avg_event_size: Lenient(Some(AVERAGE_EVENT_BYTES)),
             file: file::Config::default(),
@@ -88,7 +89,7 @@ fn number<T: TryFrom<i64>>(value: Lenient<i64>, least: i64, default: i64, most: 
 
 impl Config {
     pub(super) fn limits(&self) -> Limits {
-        let bytes = number(self.byte_capacity, 0, DEFAULT_BYTE_CAPACITY.cast_signed(), u64::MAX);
+        let bytes = number(self.byte_capacity, 0, BYTE_CAPACITY, u64::MAX);
         let percent = number(self.byte_capacity_buffer_percentage, 0, BUFFER_PERCENT, 100u64);
         let slot_bytes = number(self.avg_event_size, 1, AVERAGE_EVENT_BYTES, usize::MAX);
         let kept = u128::from(bytes) * u128::from(100 - percent.min(100)) / 100;
@@ -172,7 +173,7 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
             0,
             DEACTIVATION_PERCENT,
         ),
-        ("byteCapacity", config.byte_capacity, 0, DEFAULT_BYTE_CAPACITY.cast_signed()),
+        ("byteCapacity", config.byte_capacity, 0, BYTE_CAPACITY),
         ("byteCapacityBufferPercentage", config.byte_capacity_buffer_percentage, 0, BUFFER_PERCENT),
         ("avgEventSize", config.avg_event_size, 1, AVERAGE_EVENT_BYTES),
     ];

@@ -175,6 +175,10 @@ mod tests {
     use super::Store::{Kept, Memory, Overflow};
     use super::*;
 
+    fn one(range: Range<u64>) -> Vec<Range<u64>> {
+        std::iter::once(range).collect()
+    }
+
     /// What is in memory at a stop is in the kept queue at the next start, and in its place.
     fn check(
         runs: &[(Store, u64)],
@@ -205,7 +209,7 @@ mod tests {
         check(&[(Memory, 3)], &none(), &none(), nothing(), &[(Kept, 3)]);
         check(
             &[(Memory, 3), (Overflow, 4), (Memory, 2)],
-            &(vec![10..14], 14),
+            &(one(10..14), 14),
             &none(),
             nothing(),
             &[(Kept, 3), (Overflow, 4), (Kept, 2)],
@@ -219,7 +223,7 @@ mod tests {
         );
         check(
             &[(Kept, 2), (Overflow, 1), (Kept, 1), (Memory, 2), (Overflow, 1)],
-            &(vec![0..2], 2),
+            &(one(0..2), 2),
             &(vec![4..5, 6..8], 9),
             nothing(),
             &[(Kept, 2), (Overflow, 1), (Kept, 3), (Overflow, 1)],
@@ -230,14 +234,14 @@ mod tests {
     fn it_stays_true_after_a_crash() {
         check(
             &[(Memory, 3), (Overflow, 4), (Memory, 2)],
-            &(vec![10..14], 14),
+            &(one(10..14), 14),
             &(vec![], 0),
             [10..12, 0..3],
             &[(Overflow, 2), (Kept, 2)],
         );
         check(
             &[(Memory, 3), (Overflow, 4), (Memory, 2)],
-            &(vec![10..14], 14),
+            &(one(10..14), 14),
             &(vec![], 0),
             [0..0, 0..2],
             &[(Kept, 1), (Overflow, 4), (Kept, 2)],
@@ -247,9 +251,9 @@ mod tests {
     #[test]
     fn more_changes_than_can_be_told_lose_nothing() {
         let runs: Vec<_> = (0..1000).flat_map(|_| [(Memory, 1), (Overflow, 1)]).collect();
-        let told = encode(&pairs(&runs, &(vec![0..1000], 1000), &(vec![], 0)));
+        let told = encode(&pairs(&runs, &(one(0..1000), 1000), &(vec![], 0)));
         assert_eq!(told.len(), 4096);
-        let order = arrange(&decode(&told), &[0..1000], &[0..1000]);
+        let order = arrange(&decode(&told), &one(0..1000), &one(0..1000));
         let runs: Vec<_> = order.runs().collect();
         let all = |store| runs.iter().filter(|run| run.0 == store).map(|run| run.1).sum::<u64>();
         assert_eq!((all(Kept), all(Overflow)), (1000, 1000));
@@ -259,7 +263,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_order_are_none() {
         assert_eq!(decode(b"too short"), []);
-        let odd = arrange(&[(5, 9), (3, 2)], &[0..10], &[0..10]);
+        let odd = arrange(&[(5, 9), (3, 2)], &one(0..10), &one(0..10));
         assert_eq!(odd.runs().map(|run| run.1).sum::<u64>(), 20);
     }
 }

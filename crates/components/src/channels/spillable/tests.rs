@@ -415,6 +415,34 @@ async fn order_holds_whatever_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_counters_of_the_overflow_are_there_too() {
+    let dir = tempdir().unwrap();
+    let cx = context(Role::Channel);
+    let counters = cx.counters.channel();
+    let channel = Spillable::open(read(&keys(dir.path(), SMALL)), cx).await.unwrap();
+    let state = || counters.file.get().map(|file| (file.open.value(), file.closed.value()));
+    assert_eq!(state(), Some((1, 0)));
+    put(&channel, events(0, 1)).await.unwrap();
+    channel.close().await.unwrap();
+    assert_eq!(state(), Some((0, 1)));
+    assert_eq!(counters.events_lost.value(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_that_cannot_be_written_down_is_counted() {
+    let dir = tempdir().unwrap();
+    let cx = context(Role::Channel);
+    let counters = cx.counters.channel();
+    let channel = Spillable::open(read(&keys(dir.path(), SMALL)), cx).await.unwrap();
+    put(&channel, events(0, 7)).await.unwrap();
+    // Somebody else has closed the log.
+    channel.0.overflow.as_ref().unwrap().kept.close().await.unwrap();
+    let failed = channel.close().await.unwrap_err().to_string();
+    assert!(failed.contains("7 events in memory could not be written down"), "{failed}");
+    assert_eq!(counters.events_lost.value(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_change_while_it_runs() {
     let dir = tempdir().unwrap();
     let channel = open(dir.path(), SMALL).await;
