@@ -104,6 +104,8 @@ pub struct Oracle {
     puts: BTreeMap<u64, Put>,
     taken: BTreeMap<(u16, u64, u32), TakeFate>,
     next_take: u64,
+    /// Puts and takes that were answered and that a power failure may undo.
+    soft: (BTreeSet<u64>, BTreeSet<EventId>),
     clock: u64,
     /// Whether acknowledged events may be missing, since a test damaged the disk.
     pub losses_allowed: bool,
@@ -177,6 +179,32 @@ impl Oracle {
                 fate => fate,
             };
             put.answered = (fate == Fate::Stored).then_some(self.clock);
+            if fate == Fate::Stored {
+                self.soft.0.insert(id);
+            }
+        }
+    }
+
+    /// All that was answered lies synced.
+    pub fn synced(&mut self) {
+        self.soft.0.clear();
+        self.soft.1.clear();
+    }
+
+    /// The power failed: what was answered without a sync is unknown.
+    pub fn power_failed(&mut self) {
+        let (puts, takes) = std::mem::take(&mut self.soft);
+        for id in puts {
+            if let Some(put) = self.puts.get_mut(&id).filter(|put| put.fate == Fate::Stored) {
+                put.fate = Fate::Unknown;
+            }
+        }
+        for (event, fate) in &mut self.taken {
+            if takes.contains(event) || matches!(fate, TakeFate::Unknown(_)) {
+                // Each by itself: events of the same take may have gone along with their put.
+                self.next_take += 1;
+                *fate = TakeFate::Unknown(self.next_take);
+            }
         }
     }
 
@@ -227,7 +255,10 @@ impl Oracle {
     pub fn took(&mut self, ids: &[EventId], happened: bool) {
         for id in ids {
             match happened {
-                true => self.taken.insert(*id, TakeFate::Taken),
+                true => {
+                    self.soft.1.insert(*id);
+                    self.taken.insert(*id, TakeFate::Taken)
+                }
                 false => self.taken.remove(id),
             };
         }
@@ -311,8 +342,10 @@ impl Oracle {
                     put.answered = Some(self.clock);
                 }
                 Fate::Unknown if present == 0 => {
+                    // A take that went along with it says nothing of what is put again.
                     put.perhaps = false;
                     put.fate = Fate::Gone;
+                    self.taken.retain(|(_, of, _), _| of != id);
                 }
                 Fate::Unknown => {
                     return Err(format!("put {id} is there in part, without {missing:?}"));

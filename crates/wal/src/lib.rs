@@ -9,8 +9,10 @@
 pub mod storage;
 
 pub mod frame;
+pub mod pack;
 pub mod ranges;
 pub mod record;
+pub mod seal;
 pub mod segment;
 
 pub mod member;
@@ -18,6 +20,7 @@ pub mod recovery;
 pub mod replay;
 
 pub mod directory;
+pub mod offline;
 pub mod queue;
 pub mod reader;
 
@@ -34,6 +37,8 @@ pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
 pub use open::{Opened, QueueOptions};
 #[cfg(feature = "sabotage")]
 pub use options::Sabotage;
-pub use options::{Notice, OnDamage, Options};
+pub use options::{Loss, Notice, OnDamage, Options, Syncs};
+pub use pack::Compression;
 pub use queue::{Chunk, Count, Level, Piece};
 pub use record::{Origin, Parts, Record};
+pub use seal::{Key, Keys};

@@ -3,5 +3,7 @@
 mod crashes;
 mod damage;
 mod faults;
+mod features;
+mod offline;
 mod origins;
 mod planted;

@@ -30,7 +30,7 @@ impl Directory {
     pub(super) fn shorten(&mut self, recovered: &Recovered) -> Result<(), DiskError> {
         for one in recovered.headers.iter().filter(|one| one.frames_end < one.header.length) {
             let name = segment::name(one.header.number);
-            let header = SegmentHeader { length: one.frames_end, ..one.header };
+            let header = SegmentHeader { length: one.frames_end, ..one.header.clone() };
             // One copy after the other: these bytes are new, and a torn write may spoil them.
             for copy in [0, COPY_BYTES as u64] {
                 write_all_at(&*one.file, &mut [IoSlice::new(&header.encode())], copy)
@@ -56,7 +56,7 @@ impl Directory {
                     .asked("shorten", &segment::name(*number), &*self.storage)?;
             }
         }
-        self.clear(&recovered.leftovers);
+        self.clear(&recovered.useless());
         Ok(())
     }
 
