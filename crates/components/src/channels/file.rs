@@ -3,11 +3,17 @@
 //! Flume's class: `org.apache.flume.channel.file.FileChannel`. A commit returns when it is durable.
 //! Channels of an agent that name the same `dataDirs` share a log, and a batch that goes to several
 //! of them is stored once, in all or in none. The bytes are the affair of the `wal` crate.
+//!
+//! Where `dataDirs` and `checkpointDir` are those of a channel of Flume's, what is queued there is
+//! taken over when the channel opens first; Flume's files stay as they are.
 
 mod config;
 pub mod flume;
 mod health;
+mod import;
+mod keys;
 mod logs;
+pub mod offline;
 mod record;
 
 use std::ops::Range;
@@ -26,6 +32,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 pub use config::{Compression, Config, OnDamage};
+pub use import::{FlumePlaces, ImportError, Imported, Step};
+pub use keys::KeyError;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, Leased};
 
@@ -54,10 +62,10 @@ impl Component for FileChannel {
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         config.refuse()?;
         let logs = cx.shared.of::<Logs>();
-        let directories = config.directories(&cx.world.home());
+        let places = config.of_flume(&cx.world.home());
         let counters = cx.counters.channel();
         let health = counters.file.get_or_init(FileMetrics::default);
-        match logs.attach(directories, config.settings(), config.limits(), &cx).await {
+        match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
                 health.unhealthy.set(0);
                 Ok(FileChannel { config, log, member })
@@ -84,9 +92,11 @@ impl Component for FileChannel {
             process_crash: Some(
                 "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
             ),
-            machine_crash: Some(
-                "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
-            ),
+            machine_crash: Some(if config.fsync_per_transaction {
+                "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole"
+            } else {
+                "what was committed since the last sync may be lost (fsyncPerTransaction is false, so that is up to fsyncInterval ago), and what was taken since then comes again; batches stay whole"
+            }),
             ..Facts::default()
         }
     }
