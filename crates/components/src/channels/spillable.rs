@@ -151,7 +151,11 @@ impl Component for Spillable {
             memory_bytes: Some(window.saturating_add(limits.memory_bytes() as u64)),
             durable: false,
             process_crash: Some(loses),
-            machine_crash: Some(loses),
+            machine_crash: Some(if file.fsync_per_transaction {
+                loses
+            } else {
+                "what was committed to the overflow since the last sync may be lost (fsyncPerTransaction is false, so that is up to fsyncInterval ago), and what was taken since then comes again; what is in memory, be it older or newer, is lost"
+            }),
             ..overflow
         }
     }

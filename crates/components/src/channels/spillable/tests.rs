@@ -520,8 +520,10 @@ fn findings_name_what_is_wrong_or_without_effect() {
         ],
     );
     check(
-        "checkpointDir = /x",
-        &["note: `checkpointDir` has no effect: the state is kept in `dataDirs`, with the data"],
+        "use-fast-replay = true",
+        &[
+            "note: `use-fast-replay` has no effect: there is one way to read the log, and it is fast",
+        ],
     );
     check("maxFileSize = 5", &["warning: `maxFileSize` cannot be 5"]);
 }
