@@ -1,9 +1,7 @@
 //! Workload `flow`: a file of log lines through `TAILDIR`, memory channel and `file_roll`, checked byte for byte.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use splashdam_interop::{Agent, Make, outputs};
 use tempfile::TempDir;
 
 use crate::lines;
+use crate::machine;
 use crate::options::Options;
 use crate::workload::{Better, Quantity, Run, Unit, Workload};
 
@@ -49,6 +48,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
         Quantity { name: "Peak memory, cold", unit: Unit::Bytes, better: Better::Lower },
     ],
     prepare,
+    peer: None,
 };
 
 /// A run that takes longer hangs.
@@ -136,39 +136,17 @@ impl Site {
     fn drop_in(&mut self, file: &Path, bytes: u64) -> Result<Instant> {
         let copy = self.dir.path().join("arriving");
         if bytes == self.settled_bytes {
-            self.back_memory(4 * bytes)?;
+            machine::back_memory(self.dir.path(), 4 * bytes)?;
         }
         fs::copy(file, &copy)?;
         if bytes == self.settled_bytes {
-            self.settle()?;
+            machine::settle(self.dir.path())?;
         }
         let at = Instant::now();
         fs::rename(copy, self.dir.path().join(format!("logs/{:02}.log", self.arrived.len())))?;
         self.arrived.push(file.to_owned());
         self.expected_bytes += bytes;
         Ok(at)
-    }
-
-    /// Waits until the disk has what was written so far, so that who warms up faster is not held
-    /// back by its own earlier writes while it is measured.
-    fn settle(&self) -> Result<()> {
-        let synced = Command::new("sync").arg("-f").arg(self.dir.path()).status()?;
-        ensure!(synced.success(), "sync ended with {synced}");
-        Ok(())
-    }
-
-    /// Fills this much of the page cache and lets it go again. On a virtual machine the first touch of a page
-    /// costs many times what the write into it does, and is counted as the writer's; without this,
-    /// who is measured would pay for memory that the warm-up's files still hold.
-    fn back_memory(&self, bytes: u64) -> Result<()> {
-        let scratch = self.dir.path().join("scratch");
-        let mut file = fs::File::create(&scratch)?;
-        let block = vec![0x5a; 1 << 20];
-        for _ in 0..bytes.div_ceil(1 << 20) {
-            file.write_all(&block)?;
-        }
-        drop(file);
-        Ok(fs::remove_file(scratch)?)
     }
 
     /// Waits for the output to have all that was dropped in; answers when it began to grow and when it was whole.

@@ -2,6 +2,8 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -45,6 +47,28 @@ pub(crate) fn build_splashdam() -> Result<()> {
         "splashdam does not build, see above; --no-build takes the binary that is there"
     );
     Ok(())
+}
+
+/// Waits until the disk has what was written so far, so that who warms up faster is not held back by its own earlier
+/// writes while it is measured.
+pub(crate) fn settle(dir: &Path) -> Result<()> {
+    let synced = Command::new("sync").arg("-f").arg(dir).status()?;
+    ensure!(synced.success(), "sync ended with {synced}");
+    Ok(())
+}
+
+/// Fills this much of the page cache and lets it go again. On a virtual machine the first touch of a page costs many
+/// times what the write into it does, and is counted as the writer's; without this, who is measured would pay for
+/// memory that somebody else's files still hold.
+pub(crate) fn back_memory(dir: &Path, bytes: u64) -> Result<()> {
+    let scratch = dir.join("scratch");
+    let mut file = fs::File::create(&scratch)?;
+    let block = vec![0x5a; 1 << 20];
+    for _ in 0..bytes.div_ceil(1 << 20) {
+        file.write_all(&block)?;
+    }
+    drop(file);
+    Ok(fs::remove_file(scratch)?)
 }
 
 fn java() -> Option<String> {

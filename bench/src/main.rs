@@ -8,6 +8,7 @@ use splashdam_interop::Make;
 
 mod workload;
 
+mod channel;
 mod flow;
 mod lines;
 mod stress;
@@ -25,7 +26,19 @@ use report::Measured;
 use workload::Workload;
 
 /// Every workload, in the order in which they run and are told of.
-const WORKLOADS: &[Workload] = &[flow::WORKLOAD, stress::WORKLOAD, start::WORKLOAD];
+const WORKLOADS: &[Workload] = &[
+    flow::WORKLOAD,
+    stress::WORKLOAD,
+    start::WORKLOAD,
+    channel::BATCH_1000,
+    channel::BATCH_100,
+    channel::BATCH_1,
+    channel::SOURCES_16,
+    channel::PUT,
+    channel::TWO_DIRECTORIES,
+    channel::FOLLOW,
+    channel::QUEUED,
+];
 
 fn main() -> ExitCode {
     match run() {
@@ -86,6 +99,19 @@ fn measure<'a>(workload: &'a Workload, makes: &[Make], options: &Options) -> Res
                 workload.shown(&values)
             );
             measured.add(make, values, busy);
+        }
+        if let Some(peer) = &workload.peer {
+            let values = (peer.run)(options)
+                .with_context(|| format!("{} with {}", workload.name, peer.name))?;
+            eprintln!(
+                "{} round {} of {}, {}: {}",
+                workload.name,
+                round + 1,
+                options.rounds,
+                peer.name,
+                workload.shown(&values)
+            );
+            measured.add_peer(values);
         }
     }
     Ok(measured)

@@ -19,6 +19,8 @@ pub(crate) struct Options {
     workloads: Vec<String>,
     pub(crate) rounds: u32,
     pub(crate) quick: bool,
+    /// Flume does the same amount also where that takes it many minutes.
+    pub(crate) full: bool,
     pub(crate) side: Option<Side>,
     pub(crate) build: bool,
     pub(crate) write: bool,
@@ -30,13 +32,14 @@ pub(crate) struct Options {
 
 pub(crate) fn usage(workloads: &[Workload]) -> String {
     let mut text =
-        "usage: cargo xtask bench [WORKLOAD…] [OPTIONS]\n\nworkloads (default: all)\n".to_owned();
+        "usage: cargo xtask bench [WORKLOAD…] [OPTIONS]\n\nworkloads (default: all; `channel` is all that begin so)\n".to_owned();
     for workload in workloads {
         text += &format!("  {:<20}{}\n", workload.name, workload.title);
     }
     text + "\noptions\n\
         \x20 --rounds N          rounds of both agents, default 3\n\
         \x20 --quick             a tenth of the work, one round: to see that all runs; writes nothing\n\
+        \x20 --full              the same amounts for Flume also where it needs many minutes\n\
         \x20 --only SIDE         flume or splashdam alone; writes nothing\n\
         \x20 --dir DIR           where inputs and outputs go, some 6 GB, default the system's temporary folder\n\
         \x20 --no-build          take the splashdam binary as it is (SPLASHDAM_BIN names another)\n\
@@ -54,6 +57,7 @@ impl Options {
             workloads: Vec::new(),
             rounds: 3,
             quick: false,
+            full: false,
             side: None,
             build: true,
             write: true,
@@ -71,12 +75,13 @@ impl Options {
                     rounds = Some(number.parse().context("`--rounds` needs a whole number")?);
                 }
                 "--quick" => options.quick = true,
+                "--full" => options.full = true,
                 "--only" => options.side = Some(side(&value()?)?),
                 "--dir" => options.dir = PathBuf::from(value()?),
                 "--no-build" => options.build = false,
                 "--no-write" => options.write = false,
                 "all" => {}
-                name if known.iter().any(|workload| workload.name == name) => {
+                name if known.iter().any(|workload| named(workload, name)) => {
                     options.workloads.push(word);
                 }
                 other => bail!("no workload or option `{other}`, see --help"),
@@ -88,8 +93,13 @@ impl Options {
     }
 
     pub(crate) fn wants(&self, workload: &Workload) -> bool {
-        self.workloads.is_empty() || self.workloads.iter().any(|name| name == workload.name)
+        self.workloads.is_empty() || self.workloads.iter().any(|name| named(workload, name))
     }
+}
+
+/// Whether `name` is the workload's, or that of the family which its own begins with.
+fn named(workload: &Workload, name: &str) -> bool {
+    workload.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn side(name: &str) -> Result<Side> {

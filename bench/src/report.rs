@@ -18,12 +18,19 @@ pub(crate) struct Measured<'a> {
     workload: &'a Workload,
     flume: Vec<Vec<f64>>,
     ours: Vec<Vec<f64>>,
+    peer: Vec<Vec<f64>>,
     highest_load: f64,
 }
 
 impl<'a> Measured<'a> {
     pub(crate) fn new(workload: &'a Workload) -> Self {
-        Measured { workload, flume: Vec::new(), ours: Vec::new(), highest_load: 0.0 }
+        Measured {
+            workload,
+            flume: Vec::new(),
+            ours: Vec::new(),
+            peer: Vec::new(),
+            highest_load: 0.0,
+        }
     }
 
     pub(crate) fn add(&mut self, make: &Make, values: Vec<f64>, load: f64) {
@@ -34,29 +41,44 @@ impl<'a> Measured<'a> {
         }
     }
 
+    pub(crate) fn add_peer(&mut self, values: Vec<f64>) {
+        self.peer.push(values);
+    }
+
     /// Medians with their spread, and the ratios of rounds, ours divided by Flume's.
     pub(crate) fn table(&self) -> String {
+        let peer = self.workload.peer.as_ref();
+        let (more, rule) = peer.map_or_else(Default::default, |peer| {
+            (format!(" {} | ours ÷ {0}, median |", peer.name), "---|---|")
+        });
         let mut table = format!(
-            "{}\n\n| | Flume 1.11 | splashdam | ours ÷ Flume's, median | worst |\n|---|---|---|---|---|\n",
+            "{}\n\n| | Flume 1.11 | splashdam | ours ÷ Flume's, median | worst |{more}\n|---|---|---|---|---|{rule}\n",
             self.workload.title
         );
         for (at, quantity) in self.workload.quantities.iter().enumerate() {
             let (flume, ours) = (column(&self.flume, at), column(&self.ours, at));
-            let ratios: Vec<f64> =
-                ours.iter().zip(&flume).map(|(ours, flume)| ours / flume).collect();
+            let ratios = ratios(&ours, &flume);
             // Writing to a string does not fail.
             writeln!(
                 table,
-                "| {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} |{}",
                 quantity.name,
                 shown(quantity.unit, &flume),
                 shown(quantity.unit, &ours),
                 Spread::of(&ratios).map_or("–".to_owned(), |ratio| times(ratio.median)),
                 worst(quantity, &ratios).map_or("–".to_owned(), times),
+                peer.map_or_else(String::new, |_| self.beside_the_peer(quantity, at, &ours)),
             )
             .ok();
         }
         table
+    }
+
+    fn beside_the_peer(&self, quantity: &Quantity, at: usize, ours: &[f64]) -> String {
+        let peer = column(&self.peer, at);
+        let ratio = Spread::of(&ratios(ours, &peer));
+        let ratio = ratio.map_or("–".to_owned(), |ratio| times(ratio.median));
+        format!(" {} | {ratio} |", shown(quantity.unit, &peer))
     }
 
     /// Puts table and chart where the page has this workload, and leaves the others as they are.
@@ -124,7 +146,13 @@ fn placed(page: &str, name: &str, section: &str) -> String {
 }
 
 fn column(rounds: &[Vec<f64>], at: usize) -> Vec<f64> {
-    rounds.iter().filter_map(|values| values.get(at).copied()).collect()
+    rounds.iter().filter_map(|values| values.get(at).copied()).filter(|v| !v.is_nan()).collect()
+}
+
+/// Round by round; none where it would be divided by nothing.
+fn ratios(ours: &[f64], others: &[f64]) -> Vec<f64> {
+    let ratios = ours.iter().zip(others).map(|(ours, other)| ours / other);
+    ratios.filter(|ratio| ratio.is_finite()).collect()
 }
 
 fn shown(unit: Unit, values: &[f64]) -> String {

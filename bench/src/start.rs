@@ -20,6 +20,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
         Quantity { name: "Idle resident memory", unit: Unit::Bytes, better: Better::Lower },
     ],
     prepare,
+    peer: None,
 };
 
 const STARTS: usize = 3;

@@ -23,6 +23,7 @@ pub(crate) const WORKLOAD: Workload = Workload {
         Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower },
     ],
     prepare,
+    peer: None,
 };
 
 struct Times {

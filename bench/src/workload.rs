@@ -18,6 +18,15 @@ pub(crate) struct Workload {
     pub(crate) quantities: &'static [Quantity],
     /// Makes what all rounds share (input files, say) and answers what to run.
     pub(crate) prepare: fn(&Options) -> Result<Run>,
+    /// What the machine itself does, beside the agents.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// Something without an agent that is measured in each round too, to compare with.
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    /// The values in the order of the workload's quantities, not a number where it has none.
+    pub(crate) run: fn(&Options) -> Result<Vec<f64>>,
 }
 
 pub(crate) struct Quantity {
@@ -39,6 +48,7 @@ pub(crate) enum Unit {
     Milliseconds,
     CpuSecondsPerMillion,
     Bytes,
+    Count,
 }
 
 impl Workload {
@@ -46,6 +56,9 @@ impl Workload {
     pub(crate) fn shown(&self, values: &[f64]) -> String {
         let mut line = String::new();
         for (quantity, value) in self.quantities.iter().zip(values) {
+            if value.is_nan() {
+                continue;
+            }
             let comma = if line.is_empty() { "" } else { ", " };
             // Writing to a string does not fail.
             write!(line, "{comma}{} {}", quantity.name, quantity.unit.show(*value)).ok();
@@ -59,11 +72,13 @@ impl Unit {
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Unit::EventsPerSecond if value >= 1e6 => format!("{:.2} M/s", value / 1e6),
-            Unit::EventsPerSecond => format!("{:.0} k/s", value / 1e3),
+            Unit::EventsPerSecond if value >= 1e4 => format!("{:.0} k/s", value / 1e3),
+            Unit::EventsPerSecond => format!("{value:.0} /s"),
             Unit::Seconds => format!("{value:.2} s"),
             Unit::Milliseconds => format!("{value:.1} ms"),
             Unit::CpuSecondsPerMillion => format!("{value:.3} s"),
             Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
+            Unit::Count => format!("{value:.0}"),
         }
     }
 }

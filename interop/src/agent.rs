@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::peers::{Make, Peers};
 use crate::scrape::{Metrics, fetch};
 
-/// A JVM on a busy machine takes its time; past this it will not come.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// A JVM on a busy machine takes its time, and Flume's file channel minutes with millions of events in it; past this
+/// it will not come.
+const START_LIMIT: Duration = Duration::from_secs(300);
 /// How long an agent may drain after SIGTERM before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const LOG_TAIL_LINES: usize = 30;
@@ -70,7 +71,7 @@ impl Agent {
     }
 
     /// Starts an agent and waits until it is ready: components started and the monitoring port answering. Its log is
-    /// `dir/agent.log`. Fails with the log's end when the process ends early or is not ready after a minute.
+    /// `dir/agent.log`. Fails with the log's end when the process ends early or is not ready after five minutes.
     pub fn launch(make: &Make, dir: &Path, launch: Launch<'_>) -> Result<Agent> {
         let port = free_port()?;
         let log = dir.join("agent.log");

@@ -59,6 +59,7 @@ async fn agent(
 ) -> Result<ExitCode> {
     let (stop_handle, stop) = Stop::new();
     tokio::spawn(until_signalled(stop_handle)?);
+    survive_size_limits()?;
     let mut provider = Provider::new(&args.origin.settings())?;
     let Some(loaded) = stop.or(provider.load()).await else { return Ok(ExitCode::SUCCESS) };
     let loaded = loaded?;
@@ -129,6 +130,13 @@ async fn agent(
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error like that of a full disk,
+/// which channels and sinks outlast, and not the end of the process. Once caught the signal stays
+/// so, whether anybody listens or not.
+fn survive_size_limits() -> io::Result<()> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// Asks for a stop at the first SIGTERM or SIGINT and ends the process at the second.

@@ -297,7 +297,7 @@ impl Directory {
                     if let Some((file, _)) = self.reserve.take() {
                         self.retired = Some((RESERVE.to_owned(), file));
                     }
-                    self.full = true;
+                    self.note_full(true);
                     self.prepare(least, true)?
                 }
                 other => other?,

@@ -255,8 +255,14 @@ impl Component for SpoolDir {
             acknowledged: Some(
                 "after the channels have committed the batch, by the position in the tracker directory",
             ),
-            process_crash: Some("the batch under way, if any, is read again"),
-            machine_crash: Some("what was put in the last tenth of a second is read again"),
+            process_crash: Some(
+                "nothing is read again where all channels are durable, as they store the position with the \
+                 events; otherwise the batch under way, if any, is",
+            ),
+            machine_crash: Some(
+                "nothing is read again where all channels are durable; otherwise what was put in the last \
+                 tenth of a second is",
+            ),
             sets_headers: set.collect(),
             ..Facts::default()
         }
@@ -281,6 +287,7 @@ fn panicked(error: &JoinError) -> String {
 impl Source for SpoolDir {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let SpoolDir { config, cx, mut spooler } = self;
+        spooler.tell(&out);
         let poll = Duration::from_millis(config.poll_delay).max(LEAST_POLL);
         let most = Duration::from_millis(config.max_backoff);
         let mut trouble = Trouble::new();

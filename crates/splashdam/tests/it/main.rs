@@ -2,4 +2,5 @@
 
 mod agent;
 mod check;
+mod durable;
 mod log_tools;

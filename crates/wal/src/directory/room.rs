@@ -117,24 +117,27 @@ impl Directory {
         if (ready && self.reserve_covers(least)) || self.failed() {
             return;
         }
-        let before = self.full;
         match self.prepare_both(room, least) {
-            Ok(()) => self.full = false,
+            Ok(()) => self.note_full(false),
             Err(error) => {
                 // Whatever the reason, there is no next segment yet: puts wait, takes have the
                 // reserve. A fault of another kind shows again when the segment is needed.
-                self.full = true;
                 if !error.is_full() {
                     (self.options.notice)(Notice::Untidy {
                         place: self.storage.place(),
                         why: error.to_string(),
                     });
                 }
+                self.note_full(true);
             }
         }
-        if self.full != before {
+    }
+
+    /// Whether there is no room for puts; a change is told, also the one at a start.
+    pub(super) fn note_full(&mut self, full: bool) {
+        if std::mem::replace(&mut self.full, full) != full {
             let place = self.storage.place();
-            (self.options.notice)(match self.full {
+            (self.options.notice)(match full {
                 true => Notice::DiskFull { place },
                 false => Notice::DiskRoom { place },
             });

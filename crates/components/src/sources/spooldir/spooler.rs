@@ -3,15 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 use rustix::io::Errno;
+use sha1::{Digest, Sha1};
 use splashdam_core::metrics::SourceMetrics;
-use splashdam_core::{Batch, Context, Event, Headers, Random, World};
+use splashdam_core::{Batch, Context, Event, Headers, Origin, Outlet, Random, World};
 use tracing::{error, info, warn};
 
 use super::finish::{Finish, Unfinished};
@@ -54,6 +57,8 @@ pub(super) struct Spooler {
     unsynced_since: Option<Instant>,
     /// The position behind what was delivered and is not yet written down.
     delivered: Option<u64>,
+    /// Asked how far a file is stored already, if the channels keep that with the lines.
+    outlet: Option<Outlet>,
     /// Held as long as this lives.
     _lock: File,
 }
@@ -69,6 +74,9 @@ struct Current {
     fresh: bool,
     /// Whether it was renamed, deleted or noted, and only its progress is still there.
     finished: bool,
+    /// The name under which channels know this file, and how far the last batch that said so went.
+    sender: [u8; 16],
+    told: u64,
 }
 
 /// A file that is left alone.
@@ -151,8 +159,14 @@ impl Spooler {
             unsynced: BTreeSet::new(),
             unsynced_since: None,
             delivered: None,
+            outlet: None,
             _lock: lock,
         })
+    }
+
+    /// Has batches say how far they go, for channels that store that with them.
+    pub(super) fn tell(&mut self, outlet: &Outlet) {
+        self.outlet = outlet.keeps_origins().then(|| outlet.clone());
     }
 
     /// The batch of the last step is safe in the channels.
@@ -241,7 +255,8 @@ impl Spooler {
                     if !current.headers.is_empty() {
                         batch.edit(|event| event.headers = current.headers.clone());
                     }
-                    return Ok(Step::Batch(batch));
+                    let origin = self.outlet.as_ref().and_then(|_| current.origin());
+                    return Ok(Step::Batch(batch.with_origin(origin)));
                 }
             }
         }
@@ -413,9 +428,13 @@ impl Spooler {
         }
         let named = path.to_string_lossy().into_owned();
         let progress = Progress::find(&self.tracker_dir, named, &metadata, &self.random)?;
+        let sender = sender(&self.tracker_dir, &metadata);
+        let stored = self.outlet.as_ref().and_then(|outlet| outlet.last_of(sender));
+        let stored = stored.map(|last| last.sequence).filter(|at| *at <= metadata.len());
+        let resumed = progress.resumed().max(stored);
         let deserializer = self.choice.open(Input {
             file,
-            position: progress.resumed().unwrap_or(0),
+            position: resumed.unwrap_or(0),
             charset: self.charset,
             on_malformed: self.on_malformed,
         })?;
@@ -423,8 +442,10 @@ impl Spooler {
             relative: relative.to_owned(),
             print: Print::of(&metadata),
             deserializer,
-            fresh: progress.resumed().is_none(),
+            fresh: resumed.is_none(),
             finished: false,
+            sender,
+            told: resumed.unwrap_or(0),
             progress,
             headers: self.headers(&path)?,
         }))
@@ -441,6 +462,38 @@ impl Spooler {
         }
         Ok(headers)
     }
+}
+
+impl Current {
+    /// Says how far the batch goes that was just read. The same place in the same file is the same
+    /// batch, whoever reads it and when; one that does not go further says nothing.
+    fn origin(&mut self) -> Option<Origin> {
+        let position = self.deserializer.position();
+        if position <= self.told {
+            return None;
+        }
+        self.told = position;
+        let (sender, sequence) = (self.sender, position);
+        Some(Origin { sender, epoch: 1, sequence, position: Bytes::new() })
+    }
+}
+
+/// The name of a file for the channels: a file that is moved in again is another one.
+fn sender(tracker_dir: &Path, metadata: &fs::Metadata) -> [u8; 16] {
+    let mut hash = Sha1::new();
+    hash.update(tracker_dir.as_os_str().as_bytes());
+    let born = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let born = born.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+    for number in [metadata.dev(), metadata.ino(), born] {
+        hash.update(number.to_le_bytes());
+    }
+    for time in [metadata.ctime(), metadata.ctime_nsec()] {
+        hash.update(time.to_le_bytes());
+    }
+    let hash = hash.finalize();
+    let mut name = [0; 16];
+    name.copy_from_slice(&hash[..16]);
+    name
 }
 
 /// Makes the tracker directory if need be, one level only, and locks it.
