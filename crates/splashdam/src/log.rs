@@ -96,7 +96,9 @@ fn channel(place: &Place) -> Result<Channel, String> {
             let Some(checked) = checked else {
                 return Err(format!("the configuration does not run\n{errors}"));
             };
-            let is_file = |written: &str| written == "file";
+            let is_file = |kind: &str| {
+                matches!(kind.to_ascii_lowercase().as_str(), "file" | "spillablememory")
+            };
             let files: Vec<_> = checked
                 .channels
                 .iter()

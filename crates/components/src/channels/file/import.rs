@@ -27,6 +27,8 @@ const BATCH_EVENTS: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 /// So often, a second apart, is looked whether a full disk has room again.
 const LOOKS_FOR_ROOM: usize = 10;
+/// So often, at most a second apart, is waited for events to come back from the disk.
+const LOOKS_FOR_EVENTS: usize = 600;
 /// So much damage is named; more is counted.
 const NAMED_DAMAGE: usize = 100;
 const NO_LIMIT: Count = Count { events: u64::MAX, bytes: u64::MAX };
@@ -483,12 +485,18 @@ impl Target {
     /// Takes all out that an import which was cut off put in; nobody has seen any of it.
     fn discard(&self) -> Result<(), ImportError> {
         let failed = |error: CommitError| ImportError::Failed(error.to_string());
+        let mut looks = 0;
         while self.queued() > 0 {
             let most = Count { events: 100_000, bytes: 8 << 20 };
             let Some(lease) = self.log.lease(self.queue, most).map_err(failed)? else {
+                if looks == LOOKS_FOR_EVENTS {
+                    return Err(ImportError::Failed("the disk gives nothing back".into()));
+                }
+                looks += 1;
                 self.wait();
                 continue;
             };
+            looks = 0;
             let (done, answer) = mpsc::sync_channel(1);
             lease.commit(Box::new(move |answer| drop(done.send(answer))));
             match answer.recv() {

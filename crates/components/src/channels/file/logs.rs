@@ -1,6 +1,7 @@
 //! The open logs of an agent: channels that name the same directories share one.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 
 use super::config::{Limits, Settings};
 use super::health::Health;
-use super::import::{FlumePlaces, Import};
+use super::import::{FlumePlaces, Import, Step};
 use super::record::Datums;
 
 /// How long after a log was opened its queues must have found their channels.
@@ -165,6 +166,9 @@ async fn open(
 ) -> Result<Arc<OpenLog>, OpenError> {
     let (notices, wanted) = (health.clone(), settings.clone());
     let queue = QueueOptions { name: cx.name.to_string(), capacity: limits.capacity };
+    // Gone when nobody waits for the channel to open any more, as at a stop.
+    let wanted_still = Arc::new(());
+    let waiting = Arc::downgrade(&wanted_still);
     let log = blocking(move || {
         let Disks { storages, places } = disks;
         let health = notices.clone();
@@ -179,13 +183,17 @@ async fn open(
             options: options.clone(),
         };
         let mut told = health.of_import();
-        import.run(&storages, &mut |step| told.step(&step)).map_err(OpenError::unavailable)?;
+        let mut tell = |step: Step<'_>| match waiting.strong_count() {
+            0 => ControlFlow::Break(()),
+            _ => told.step(&step),
+        };
+        import.run(&storages, &mut tell).map_err(OpenError::unavailable)?;
         let opened = Log::open(storages, &[queue], options).map_err(unavailable)?;
         opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
     });
     let open = Arc::new(OpenLog {
         id,
-        log: log.await?,
+        log: log.await.inspect(|_| drop(wanted_still))?,
         settings,
         members: Mutex::default(),
         signals: Mutex::default(),

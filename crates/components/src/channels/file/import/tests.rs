@@ -1,6 +1,7 @@
 //! Imports that end early, at each step and again and again; what comes out is right all the same.
 
 use std::fs;
+use std::io;
 
 use splashdam_config::Section;
 use splashdam_core::metrics::Counters;
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 use super::super::FileChannel;
 use super::super::config::Config;
 use super::super::flume::Limits;
+use splashdam_wal::storage::StorageFile;
+
 use super::*;
 
 struct Rig {
@@ -283,4 +286,149 @@ fn a_marker_reads_back_and_no_part_of_it_does() {
     }
     marker.done(&storages, &mut || Ok(())).unwrap();
     assert_eq!(Before::look(&storages).unwrap(), Before::Done(marker));
+}
+
+/// A directory that writes down what is done to it.
+struct Watched {
+    disk: splashdam_wal::storage::Disk,
+    acts: Arc<Mutex<Vec<String>>>,
+}
+
+struct WatchedFile {
+    file: Arc<dyn StorageFile>,
+    name: String,
+    acts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Watched {
+    fn act(&self, what: &str, name: &str) {
+        let place = self.disk.place();
+        let place = place.rsplit('/').next().unwrap();
+        self.acts.lock().unwrap().push(format!("{place}: {what} {name}"));
+    }
+}
+
+impl Storage for Watched {
+    fn place(&self) -> String {
+        self.disk.place()
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let place = self.disk.place();
+        let name_of = format!("{}/{name}", place.rsplit('/').next().unwrap());
+        let file = self.disk.create(name)?;
+        Ok(Arc::new(WatchedFile { file, name: name_of, acts: self.acts.clone() }))
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        self.disk.open(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.act("rename to", to);
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.act("remove", name);
+        self.disk.remove(name)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.act("sync names", "");
+        self.disk.sync_dir()
+    }
+    fn lock(&self, name: &str) -> io::Result<Box<dyn std::any::Any + Send + Sync>> {
+        self.disk.lock(name)
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+impl StorageFile for WatchedFile {
+    fn write_at(&self, parts: &[io::IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.acts.lock().unwrap().push(format!("write {}", self.name));
+        self.file.write_at(parts, offset)
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.acts.lock().unwrap().push(format!("sync {}", self.name));
+        self.file.sync_data()
+    }
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.file.truncate(length)
+    }
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.file.allocate(length)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+}
+
+/// What a power failure takes away is only what was not synced: each mark must be durable before
+/// what depends on it.
+#[test]
+fn marks_are_durable_before_what_depends_on_them() {
+    let rig = rig_of(2);
+    let acts: Arc<Mutex<Vec<String>>> = Arc::default();
+    let storages: Vec<Arc<dyn Storage>> = rig
+        .config
+        .directories(rig.dir.path())
+        .iter()
+        .map(|path| {
+            let disk = splashdam_wal::storage::Disk::open(path).unwrap();
+            Arc::new(Watched { disk, acts: acts.clone() }) as Arc<dyn Storage>
+        })
+        .collect();
+    let places = rig.config.of_flume(rig.dir.path());
+    let (options, _) = rig.config.settings().options(Arc::new(|_| {})).unwrap();
+    let on_damage = OnDamage::Quarantine;
+    let import = Import { queue: "c1", places: &places, keys: None, on_damage, options };
+    let note = |what: &str| acts.lock().unwrap().push(what.to_owned());
+    import
+        .run(&storages, &mut |step| {
+            match step {
+                Step::Begun { .. } => note("BEGUN"),
+                Step::Durable => note("DURABLE"),
+                Step::Done(_) => note("DONE"),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let acts = acts.lock().unwrap();
+    let at = |act: &str| {
+        acts.iter().position(|done| done == act).unwrap_or_else(|| panic!("no {act}: {acts:?}"))
+    };
+    for (mark, before, after) in
+        [("splashdam.importing", None, "BEGUN"), ("splashdam.imported", Some("DURABLE"), "DONE")]
+    {
+        for place in ["d0", "d1"] {
+            let renamed = at(&format!("{place}: rename to {mark}"));
+            // The log's own threads write and sync beside the first mark.
+            let written = |what: &str| {
+                let name = format!("{what} {place}/splashdam.import-new");
+                acts[..renamed].iter().rposition(|act| *act == name)
+            };
+            assert!(written("sync") > written("write"), "{acts:?}");
+            let kept =
+                acts[renamed..].iter().position(|act| *act == format!("{place}: sync names "));
+            assert!(kept.is_some_and(|kept| renamed + kept < at(after)), "{acts:?}");
+            assert!(before.is_none_or(|before| at(before) < renamed), "{acts:?}");
+        }
+    }
+    // No directory forgets that it began before all know that it is done.
+    let forgotten = at("d0: remove splashdam.importing");
+    assert!(at("d1: rename to splashdam.imported") < forgotten, "{acts:?}");
+    // All that was written into segments was synced before the import counted as durable.
+    let durable = at("DURABLE");
+    for written in acts[..durable].iter().filter_map(|act| act.strip_prefix("write ")) {
+        let last = |what: &str| {
+            acts[..durable].iter().rposition(|act| *act == format!("{what} {written}"))
+        };
+        assert!(last("sync") > last("write"), "{written}: {acts:?}");
+    }
+    drop(acts);
 }
