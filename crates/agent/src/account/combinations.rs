@@ -25,6 +25,22 @@ const EXCLUSIVE: &[(&str, &[&str], Severity)] = &[
     ("file_roll", &["sink.directory", "sink.pathManager.prefix"], Severity::Warning),
 ];
 
+/// Keys that file channels of the same `dataDirs` must agree on, since they share one log.
+const OF_A_LOG: &[&str] = &[
+    "maxFileSize",
+    "minimumRequiredSpace",
+    "memoryBytes",
+    "onDamage",
+    "compression",
+    "fsyncPerTransaction",
+    "fsyncInterval",
+    "encryption.activeKey",
+    "encryption.keyProvider",
+    "encryption.keyProvider.keyStoreFile",
+    "encryption.keyProvider.keyStorePasswordFile",
+    "encryption.keyProvider.keys",
+];
+
 /// All of them.
 pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
@@ -44,7 +60,35 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     scattered_groups(checked, &mut findings);
     headers_for_sinks(checked, &mut findings);
     exclusive(checked, &mut findings);
+    one_log_two_minds(checked, &mut findings);
     findings
+}
+
+/// File channels that share a log and say different things of it: the one that opens first counts.
+fn one_log_two_minds(checked: &Checked, findings: &mut Vec<Diagnostic>) {
+    let is_file = |channel: &&CheckedChannel| channel.part.entry.name.eq_ignore_ascii_case("file");
+    let files: Vec<&CheckedChannel> = checked.channels.iter().filter(is_file).collect();
+    let places = |channel: &CheckedChannel| {
+        let written = channel.part.section.get("dataDirs").unwrap_or_default();
+        written.split(',').map(|part| part.trim().to_owned()).collect::<BTreeSet<_>>()
+    };
+    for (index, channel) in files.iter().enumerate() {
+        let shares = |other: &&&CheckedChannel| places(other) == places(channel);
+        let Some(other) = files[..index].iter().find(shares) else { continue };
+        let (section, others) = (&channel.part.section, &other.part.section);
+        for key in OF_A_LOG.iter().filter(|key| section.get(key) != others.get(key)) {
+            let (name, first) = (&channel.name, &other.name);
+            let message = format!(
+                "channels {first} and {name} share one log, as they name the same `dataDirs`, and \
+                 differ in `{key}`"
+            );
+            let at = section.value_span(key).or_else(|| others.value_span(key));
+            let finding = Diagnostic::warning("shared-log-differs", message)
+                .with_note("what the channel says that opens first counts for both")
+                .help(format!("give both the same `{key}`, or each its own `dataDirs`"));
+            findings.push(of_channel(channel, finding).at(at.or(section.span())));
+        }
+    }
 }
 
 /// A channel that only fills, or only drains.

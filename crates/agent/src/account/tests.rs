@@ -150,3 +150,34 @@ fn combinations_are_found_where_they_are_and_only_there() {
         assert!(account.findings.iter().all(|finding| finding.span.is_some()), "{lines}");
     }
 }
+
+#[test]
+fn channels_of_one_log_agree_or_it_is_said() {
+    let two = "\
+a1.channels = c1 c2
+a1.sources.r1.channels = c1 c2
+a1.channels.c1.dataDirs = /x,/y
+a1.channels.c2.type = file
+a1.sinks = k1 k2
+a1.sinks.k2.type = null
+a1.sinks.k2.channel = c2
+";
+    for (lines, keys) in [
+        ("a1.channels.c2.dataDirs = /y, /x", &[][..]),
+        ("a1.channels.c2.dataDirs = /z\na1.channels.c2.onDamage = halt", &[]),
+        ("a1.channels.c2.dataDirs = /x,/y\na1.channels.c2.capacity = 5", &[]),
+        (
+            "a1.channels.c2.dataDirs = /y,/x\na1.channels.c1.onDamage = halt\na1.channels.c2.compression = lz4",
+            &["onDamage", "compression"],
+        ),
+    ] {
+        let account = with(&format!("{two}{lines}"));
+        let found: Vec<&str> = account
+            .findings
+            .iter()
+            .filter(|finding| finding.code == "shared-log-differs")
+            .map(|finding| finding.message.rsplit('`').nth(1).unwrap_or_default())
+            .collect();
+        assert_eq!(found, keys, "{lines}");
+    }
+}
