@@ -298,3 +298,51 @@ fn a_channel_of_a_configuration_is_found() {
     let (status, text) = told(command.output().expect("the program starts"));
     assert!(status == 1 && text.contains("/no/such/place is not there"), "{text}");
 }
+
+#[test]
+fn an_agent_delivers_what_a_flume_left() {
+    const EVENTS: usize = 3000;
+    let rig = Rig::new(EVENTS);
+    let file = rig.path("agent.conf");
+    let root = rig.0.path().display().to_string();
+    let text = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = k1\na1.sources.r1.type = netcat\n\
+         a1.sources.r1.bind = 127.0.0.1\na1.sources.r1.port = 0\na1.sources.r1.channels = c1\n\
+         a1.channels.c1.type = file\na1.channels.c1.dataDirs = {root}/d0,{root}/d1\n\
+         a1.channels.c1.checkpointDir = {root}/c\na1.channels.c1.minimumRequiredSpace = 1048576\n\
+         a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\n\
+         a1.sinks.k1.sink.directory = {root}/out\na1.sinks.k1.sink.rollInterval = 0\n"
+    );
+    fs::write(&file, text).expect("it can be written");
+    fs::create_dir(rig.path("out")).expect("a directory");
+    let delivered = || -> Vec<String> {
+        let entries = fs::read_dir(rig.path("out")).expect("a directory");
+        let mut paths: Vec<PathBuf> =
+            entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        let texts = paths.iter().map(|path| fs::read_to_string(path).expect("text"));
+        texts.collect::<String>().lines().map(str::to_owned).collect()
+    };
+    for start in 0..2 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_splashdam"))
+            .args(["agent", "-n", "a1", "-f"])
+            .arg(&file)
+            .env_clear()
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        // The second start delivers nothing more; the time that it has is no more than a guess.
+        let most = if start == 0 { 400 } else { 20 };
+        for _ in 0..most {
+            if start == 0 && delivered().len() >= EVENTS {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
+        assert!(child.wait().expect("it ends").success());
+        assert!(delivered() == bodies(EVENTS), "start {start}: {} events", delivered().len());
+    }
+    assert_eq!(rig.json("verify", &[], 0)["queues"][0]["queued"], 0);
+}
