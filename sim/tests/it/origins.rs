@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use splashdam_sim::dice::Dice;
+use splashdam_sim::disk::Errno;
 use splashdam_sim::oracle::Batch;
 use splashdam_sim::run::{Life, Plan, Run};
 use splashdam_wal::{CommitError, Count, Origin, Record, Stored};
@@ -49,7 +50,7 @@ impl Sender {
     }
 
     fn fail_now(&self) {
-        self.run.disks.fail_at(self.run.disks.acts() + 1);
+        self.run.disks.fail_at(self.run.disks.acts() + 1, Errno::Io);
     }
 }
 
