@@ -75,13 +75,6 @@ pub enum Fate {
     Gone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TakeFate {
-    /// The take with this number is under way or failed.
-    Unknown(u64),
-    Taken,
-}
-
 /// A put as the oracle remembers it.
 #[derive(Clone, Debug)]
 pub struct Put {
@@ -102,7 +95,10 @@ pub struct Put {
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     puts: BTreeMap<u64, Put>,
-    taken: BTreeMap<(u16, u64, u32), TakeFate>,
+    taken: BTreeSet<EventId>,
+    /// Takes that are under way or failed. An event may be in several: those that failed in this
+    /// life may each be found done at the next start, whatever became of the later ones.
+    takes: BTreeMap<u64, Vec<EventId>>,
     next_take: u64,
     clock: u64,
     /// Whether acknowledged events may be missing, since a test damaged the disk.
@@ -198,7 +194,7 @@ impl Oracle {
                 if matches!(put.fate, Fate::Gone | Fate::Waiting) {
                     return Err(format!("put {id} is delivered but it is {:?}", put.fate));
                 }
-                if self.taken.get(&(queue, id, index)) == Some(&TakeFate::Taken) {
+                if self.taken.contains(&(queue, id, index)) {
                     return Err(format!("event {index} of put {id} came back to queue {queue}"));
                 }
                 ids.push((queue, id, index));
@@ -215,21 +211,18 @@ impl Oracle {
         }
     }
 
-    /// A take is under way.
-    pub fn taking(&mut self, ids: &[EventId]) {
+    /// A take is under way, under this number.
+    pub fn taking(&mut self, ids: Vec<EventId>) -> u64 {
         self.next_take += 1;
-        for id in ids {
-            self.taken.insert(*id, TakeFate::Unknown(self.next_take));
-        }
+        self.takes.insert(self.next_take, ids);
+        self.next_take
     }
 
     /// A take was answered with success, or did not happen.
-    pub fn took(&mut self, ids: &[EventId], happened: bool) {
-        for id in ids {
-            match happened {
-                true => self.taken.insert(*id, TakeFate::Taken),
-                false => self.taken.remove(id),
-            };
+    pub fn took(&mut self, take: u64, happened: bool) {
+        let ids = self.takes.remove(&take).unwrap_or_default();
+        if happened {
+            self.taken.extend(ids);
         }
     }
 
@@ -261,28 +254,24 @@ impl Oracle {
                 last = Some(*event);
             }
         }
-        self.settle_puts(&there)?;
-        let mut takes: BTreeMap<u64, (u32, u32)> = BTreeMap::new();
-        for (event, fate) in &self.taken {
-            if let TakeFate::Unknown(take) = fate {
-                let (back, gone) = takes.entry(*take).or_default();
-                *(if there.contains(event) { back } else { gone }) += 1;
+        self.settle_takes(&there)?;
+        self.settle_puts(&there)
+    }
+
+    /// A take of unknown outcome was done if nothing of it is left. What is missing without one
+    /// that was done is lost, or one was done by half.
+    fn settle_takes(&mut self, there: &BTreeSet<EventId>) -> Result<(), String> {
+        let takes = std::mem::take(&mut self.takes);
+        let done = |ids: &Vec<EventId>| !ids.iter().any(|event| there.contains(event));
+        self.taken.extend(takes.values().filter(|ids| done(ids)).flatten());
+        let lost = |event: &EventId| !there.contains(event) && !self.taken.contains(event);
+        match takes.iter().find(|(_, ids)| ids.iter().any(lost)) {
+            Some((take, ids)) if !self.losses_allowed => {
+                let left: Vec<_> = ids.iter().filter(|event| there.contains(event)).collect();
+                Err(format!("take {take} of {ids:?} is half done: {left:?} are left"))
             }
+            _ => Ok(()),
         }
-        if !self.losses_allowed
-            && let Some((take, counts)) = takes.iter().find(|(_, (back, gone))| back * gone > 0)
-        {
-            return Err(format!("take {take} is half done: {counts:?}"));
-        }
-        let (mut back, mut gone) = (Vec::new(), Vec::new());
-        for (event, fate) in &self.taken {
-            if matches!(fate, TakeFate::Unknown(_)) {
-                if there.contains(event) { &mut back } else { &mut gone }.push(*event);
-            }
-        }
-        self.took(&back, false);
-        self.took(&gone, true);
-        Ok(())
     }
 
     fn settle_puts(&mut self, there: &BTreeSet<EventId>) -> Result<(), String> {
@@ -293,7 +282,7 @@ impl Oracle {
                 queues.flat_map(|queue| (0u32..).zip(&put.lengths).map(|(i, _)| (*queue, *id, i)))
             };
             let missing: Vec<_> = events()
-                .filter(|event| !there.contains(event) && !self.taken.contains_key(event))
+                .filter(|event| !there.contains(event) && !self.taken.contains(event))
                 .collect();
             let present = events().filter(|event| there.contains(event)).count();
             match put.fate {

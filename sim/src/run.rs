@@ -17,7 +17,7 @@ type Answers = Arc<Mutex<Vec<Answer>>>;
 
 enum Answer {
     Put(u64, Result<Stored, CommitError>),
-    Take(Vec<EventId>, Result<(), CommitError>),
+    Take(u64, Result<(), CommitError>),
 }
 
 /// What damage at rest came to.
@@ -203,11 +203,11 @@ impl Run {
     }
 
     fn commit_lease(&mut self, ids: Vec<EventId>, lease: Lease<Batch>) {
-        self.oracle.taking(&ids);
+        let take = self.oracle.taking(ids);
         let answers = self.answers.clone();
         lease.commit(Box::new(move |answer| {
             let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push(Answer::Take(ids, answer));
+            answers.push(Answer::Take(take, answer));
         }));
     }
 
@@ -312,14 +312,14 @@ impl Run {
                         self.oracle.answered(id, fate);
                     }
                 }
-                Answer::Take(ids, Ok(())) => {
+                Answer::Take(take, Ok(())) => {
                     self.verdict.taken += 1;
-                    self.oracle.took(&ids, true);
+                    self.oracle.took(take, true);
                 }
-                Answer::Take(ids, Err(error)) => {
+                Answer::Take(take, Err(error)) => {
                     self.verdict.refused += 1;
                     if !matches!(error, CommitError::Failed(_)) {
-                        self.oracle.took(&ids, false);
+                        self.oracle.took(take, false);
                     }
                 }
             }
