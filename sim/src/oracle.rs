@@ -83,6 +83,8 @@ pub struct Put {
     lengths: Vec<usize>,
     /// How it went.
     pub fate: Fate,
+    /// Who sent it, if somebody did.
+    pub sender: Option<usize>,
     posted: u64,
     answered: Option<u64>,
     /// An attempt in this life failed and may have left it whole: that a later one did not happen
@@ -132,10 +134,17 @@ impl Oracle {
         self.clock += 1;
         let posted = self.clock;
         let fate = Fate::Waiting;
-        let put =
-            Put { queues, lengths, fate, posted, answered: None, perhaps: false, damaged: false };
+        let (sender, answered, perhaps, damaged) = (None, None, false, false);
+        let put = Put { queues, lengths, fate, sender, posted, answered, perhaps, damaged };
         self.puts.insert(id, put);
         id
+    }
+
+    /// A sender's batches are put in the order of their ids.
+    pub fn sent_by(&mut self, id: u64, sender: usize) {
+        if let Some(put) = self.puts.get_mut(&id) {
+            put.sender = Some(sender);
+        }
     }
 
     /// Its bytes.
@@ -239,6 +248,7 @@ impl Oracle {
         for held in queues {
             let mut newest_post = 0;
             let mut last: Option<EventId> = None;
+            let mut sent: BTreeMap<usize, u64> = BTreeMap::new();
             for event in held {
                 if !there.insert(*event) {
                     return Err(format!("event {event:?} is there twice"));
@@ -248,6 +258,11 @@ impl Oracle {
                     return Err(format!("put {} comes after one that was put later", event.1));
                 }
                 newest_post = newest_post.max(put.posted);
+                if let Some(before) = put.sender.and_then(|sender| sent.insert(sender, event.1))
+                    && before > event.1
+                {
+                    return Err(format!("put {} of a sender comes after its {before}", event.1));
+                }
                 if last.is_some_and(|last| last.1 == event.1 && last.2 >= event.2) {
                     return Err(format!("the events of put {} are out of order", event.1));
                 }

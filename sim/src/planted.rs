@@ -6,7 +6,7 @@ use crate::everywhere::flip_bits;
 use crate::run::{Plan, Run};
 
 /// The bugs that show without threads; the explorer looks for the others.
-pub const BUGS: [Sabotage; 12] = [
+pub const BUGS: [Sabotage; 13] = [
     Sabotage::AnswerBeforeSync,
     Sabotage::FanOutHalf,
     Sabotage::OriginBeforeData,
@@ -19,6 +19,7 @@ pub const BUGS: [Sabotage; 12] = [
     Sabotage::CursorBeforeData,
     Sabotage::TailNotCopied,
     Sabotage::HeaderFirst,
+    Sabotage::HoldUpSkipped,
 ];
 
 /// Looks for a bug with crashes, with calls that fail before them, and with flipped bits. Says

@@ -3,15 +3,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use splashdam_wal::{
-    CommitError, Committer, Count, Lease, Level, Log, Notice, OnDamage, OpenError, Options, Origin,
-    QueueId, QueueOptions, Reader, Sabotage, Stored,
+    CommitError, Committer, Count, Lease, Log, Notice, OnDamage, OpenError, Options, QueueId,
+    QueueOptions, Reader, Sabotage, Stored,
 };
 
 use crate::dice::Dice;
 use crate::disk::{Disks, Errno};
-use crate::oracle::{Batch, EventId, Fate, Oracle};
+use crate::oracle::{Batch, EventId, Oracle};
+use crate::sender::Sender;
 
 pub use crate::plan::{Plan, Verdict};
+
+mod puts;
 
 type Answers = Arc<Mutex<Vec<Answer>>>;
 
@@ -59,8 +62,7 @@ pub struct Run {
     answers: Answers,
     /// One fate of many from one crash: the starts after the first are seldom cut short again.
     forked: bool,
-    /// Per sender its epoch, its last sequence and the put that had it.
-    senders: Vec<(u64, Option<u64>)>,
+    senders: Vec<Sender>,
 }
 
 const SEGMENT_BYTES: u64 = 32 << 10;
@@ -88,7 +90,7 @@ impl Run {
             plan,
             answers: Arc::default(),
             forked: false,
-            senders: vec![(0, None); 2],
+            senders: vec![Sender::new(1), Sender::new(2)],
         }
     }
 
@@ -199,7 +201,8 @@ impl Run {
                 life.reader.read_waiting();
             }
         }
-        self.hear()
+        self.hear()?;
+        self.check_senders(life)
     }
 
     fn commit_lease(&mut self, ids: Vec<EventId>, lease: Lease<Batch>) {
@@ -211,107 +214,13 @@ impl Run {
         }));
     }
 
-    fn put(&mut self, life: &Life) -> Result<(), String> {
-        let queues: Vec<u16> = match self.dice.below(3) {
-            0 => (0..self.plan.queues as u16).collect(),
-            _ => vec![self.dice.index(self.plan.queues) as u16],
-        };
-        if (0..self.plan.queues as u16).any(|queue| self.queue(life, queue).is_none()) {
-            return Ok(());
-        }
-        let sender = self.dice.index(6);
-        let mut origin = None;
-        let mut id = None;
-        if let Some((sequence, last)) = self.senders.get_mut(sender) {
-            match last.map(|last| (last, self.oracle.look(last).fate)) {
-                // Its answer is still to come.
-                Some((_, Fate::Waiting)) => return Ok(()),
-                // Nobody knows, or the answer was lost: it is sent again.
-                Some((last, Fate::Unknown | Fate::Gone)) => id = Some(last),
-                Some((last, Fate::Stored)) if self.dice.once_in(4) => id = Some(last),
-                _ => *sequence += 1,
-            }
-            let position = vec![b'p'; self.dice.index(20)];
-            let identity = [sender as u8 + 1; 16];
-            origin = Some(Origin { sender: identity, epoch: 1, sequence: *sequence, position });
-        }
-        let id = match id {
-            Some(id) => id,
-            None => {
-                let id = self.oracle.put(&mut self.dice, queues);
-                if let Some((_, last)) = self.senders.get_mut(sender) {
-                    *last = Some(id);
-                }
-                id
-            }
-        };
-        let batch = Arc::new(self.oracle.batch(id));
-        let count = match self.plan.bounded {
-            true => self.oracle.count(id),
-            false => Count { events: 1 << 20, bytes: 1 << 30 },
-        };
-        let queues: Vec<_> = self
-            .oracle
-            .look(id)
-            .queues
-            .iter()
-            .filter_map(|queue| self.queue(life, *queue))
-            .collect();
-        let stored = self.oracle.look(id).fate == Fate::Stored;
-        match life.log.reserve(&queues, count) {
-            Ok(room) => {
-                for queue in &queues {
-                    let Level { queued, leased, reserved, capacity } = life.log.level(*queue);
-                    if queued.events + leased.events + reserved.events > capacity.events {
-                        let told = life.log.level(*queue);
-                        return Err(format!("more than the capacity: {told:?}"));
-                    }
-                }
-                if !stored {
-                    self.oracle.again(id);
-                }
-                let answers = self.answers.clone();
-                let done = move |answer| {
-                    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-                    answers.push(Answer::Put(id, answer));
-                };
-                room.put(batch, origin, Box::new(done));
-            }
-            Err(_) if stored => {}
-            Err(_) => {
-                self.verdict.refused += 1;
-                if self.oracle.look(id).fate == Fate::Waiting {
-                    self.oracle.answered(id, Fate::Gone);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Takes note of the answers.
     fn hear(&mut self) -> Result<(), String> {
         let answers =
             std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
         for answer in answers {
             match answer {
-                Answer::Put(id, Ok(stored)) => {
-                    self.verdict.stored += 1;
-                    if self.oracle.look(id).fate != Fate::Stored {
-                        self.oracle.answered(id, Fate::Stored);
-                    } else if stored == Stored::Now {
-                        return Err(format!("put {id} was stored a second time"));
-                    }
-                }
-                Answer::Put(id, Err(error)) => {
-                    self.verdict.refused += 1;
-                    if self.oracle.look(id).fate != Fate::Stored {
-                        let fate = match error {
-                            CommitError::Failed(_) => Fate::Unknown,
-                            _ => Fate::Gone,
-                        };
-                        self.oracle.answered(id, fate);
-                    }
-                }
+                Answer::Put(id, answer) => self.hear_put(id, answer)?,
                 Answer::Take(take, Ok(())) => {
                     self.verdict.taken += 1;
                     self.oracle.took(take, true);
@@ -356,6 +265,7 @@ impl Run {
             all.push(held);
         }
         self.oracle.settle(&all)?;
+        self.check_senders(life)?;
         drop(leases);
         Ok(all.iter().map(|held| held.len() as u64).sum())
     }

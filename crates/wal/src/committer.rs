@@ -185,14 +185,15 @@ impl<R: Record> Committer<R> {
                 if awaits_sender(&jobs, put) {
                     break;
                 }
-                if self.stored_before(put) {
+                let origin = put.origin.as_ref();
+                if origin.is_some_and(|origin| self.shared.stored_before(origin)) {
                     if let Some(Request::Put(put)) = self.pending.pop_front() {
                         put.release(&self.shared);
                         (put.done)(Ok(Stored::Before));
                     }
                     continue;
                 }
-                if self.shared.is_held_up(put.origin.as_ref()) {
+                if origin.is_some_and(|origin| self.shared.is_held_up(origin)) {
                     self.refuse_first(CommitError::OutOfOrder);
                     continue;
                 }
@@ -281,8 +282,14 @@ impl<R: Record> Committer<R> {
         let shared = self.shared.clone();
         let line = &shared.lines[self.index];
         let mut inbox = locked(&line.inbox);
-        line.failed.store(true, Ordering::Release);
         self.pending.extend(inbox.drain(..));
+        // Before anybody turns to another directory: what follows must not be stored there first.
+        for request in &self.pending {
+            if let Request::Put(PutRequest { origin: Some(origin), .. }) = request {
+                shared.hold_up(origin);
+            }
+        }
+        line.failed.store(true, Ordering::Release);
         drop(inbox);
         if shared.lines.iter().all(|line| line.failed.load(Ordering::Acquire)) {
             shared.stop(why);
@@ -295,13 +302,6 @@ impl<R: Record> Committer<R> {
             Some(stale) if sabotaged!(self.shared.options, CursorBeforeData) => stale,
             _ => self.shared.cursor(),
         }
-    }
-
-    fn stored_before(&self, put: &PutRequest<R>) -> bool {
-        put.origin.as_ref().is_some_and(|origin| {
-            let senders = locked(&self.shared.senders);
-            senders.get(&origin.sender).is_some_and(|last| last.origin.order() >= origin.order())
-        })
     }
 
     /// Gives a request its numbers and its meta part.

@@ -9,6 +9,7 @@
 pub mod storage;
 
 pub mod frame;
+mod held_up;
 pub mod ranges;
 pub mod record;
 pub mod segment;

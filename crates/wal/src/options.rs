@@ -103,6 +103,8 @@ pub enum Sabotage {
     TailNotCopied,
     /// A recovery's header is durable before the frames behind it.
     HeaderFirst,
+    /// What a sender sent behind a batch that failed is stored before that one comes again.
+    HoldUpSkipped,
 }
 
 /// How a log behaves.

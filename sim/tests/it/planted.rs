@@ -28,4 +28,5 @@ each_is_found! {
     a_cursor_that_is_too_old_is_found: CursorBeforeData,
     a_tail_that_is_not_written_again_is_found: TailNotCopied,
     a_header_before_its_frames_is_found: HeaderFirst,
+    a_sender_that_is_not_held_up_is_found: HoldUpSkipped,
 }
