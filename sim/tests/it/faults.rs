@@ -60,6 +60,9 @@ fn what_was_found_once_stays_found() {
     run(Plan { crash_at: Some(34), ..Plan::new(12) });
     // The dead frame of one directory came back with an origin that was stored in another.
     run(Plan { disks: 3, faults: vec![92, 93, 94, 97, 101, 102], ..Plan::new(2_017) });
+    // The sync of a longer reserve failed, a kill left its length in the cache, and a full disk made
+    // a segment of it: its header told of a length that a power failure took back.
+    run(Plan { steps: 160, capacity: 150_000, faults: vec![39], ..Plan::new(983) });
     // Only a sibling knew that the last cursor of a directory was synced; its number was given again,
     // and the next start took the directory for an older copy.
     let plan = Plan { disks: 2, bounded: true, steps: 160, crash_at: Some(3), ..Plan::new(219) };

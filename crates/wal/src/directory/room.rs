@@ -206,15 +206,23 @@ impl Directory {
         let name = segment::name(number);
         let usual = if short { least + SHORT_BYTES } else { self.options.segment_bytes };
         let length = least.max(usual).next_multiple_of(ALIGN);
-        let file = match self.retired.take() {
+        let (file, held) = match self.retired.take() {
             Some((old, file)) => {
                 storage.rename(&old, &name).asked("rename", &old, storage)?;
-                file
+                (file, old == RESERVE)
             }
-            None => storage.create(&name).asked("create", &name, storage)?,
+            None => (storage.create(&name).asked("create", &name, storage)?, false),
         };
-        let made = file
-            .allocate(length)
+        let allocated = match held {
+            // A sync of it may have failed, in an earlier life perhaps, and no later one makes up
+            // for that. Its length is set anew, so that the header does not promise too much.
+            true => file.length().and_then(|there| {
+                file.truncate(there.saturating_sub(ALIGN))?;
+                file.allocate(length.max(there))
+            }),
+            false => file.allocate(length),
+        };
+        let made = allocated
             .asked("allocate", &name, storage)
             .and_then(|()| file.sync_data().asked("sync", &name, storage))
             .and_then(|()| match sabotaged!(self.options, NoDirectorySync) {
