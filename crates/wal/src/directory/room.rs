@@ -1,14 +1,13 @@
 //! Room in a directory: the spare segment, the reserve for a full disk, and files that go.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::{Directory, Spare};
 use crate::frame::ALIGN;
 use crate::options::{Notice, sabotaged};
 use crate::recovery::Recovered;
-use crate::segment::{self, COPY_BYTES, FIRST_FRAME, SegmentHeader};
-use crate::storage::{Asked, DiskError, StorageFile, write_all_at};
+use crate::segment::{self, FIRST_FRAME, SegmentHeader};
+use crate::storage::{Asked, DiskError, StorageFile};
 
 /// The file that holds blocks for a full disk.
 pub(super) const RESERVE: &str = "splashdam.reserve";
@@ -31,12 +30,7 @@ impl Directory {
         for one in recovered.headers.iter().filter(|one| one.frames_end < one.header.length) {
             let name = segment::name(one.header.number);
             let header = SegmentHeader { length: one.frames_end, ..one.header };
-            // One copy after the other: these bytes are new, and a torn write may spoil them.
-            for copy in [0, COPY_BYTES as u64] {
-                write_all_at(&*one.file, &mut [IoSlice::new(&header.encode())], copy)
-                    .and_then(|()| one.file.sync_data())
-                    .asked("write", &name, &*self.storage)?;
-            }
+            self.replace_header(&*one.file, &header)?;
             one.file.truncate(one.frames_end).and_then(|()| one.file.sync_data()).asked(
                 "shorten",
                 &name,
