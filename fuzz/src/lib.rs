@@ -2,3 +2,4 @@
 //! ordinary tests.
 
 pub mod config;
+pub mod flume_channel;

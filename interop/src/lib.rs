@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod avro_file;
+pub mod file_channel;
 pub mod jars;
 pub mod outputs;
 pub mod peers;

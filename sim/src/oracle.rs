@@ -102,6 +102,8 @@ pub struct Oracle {
     /// life may each be found done at the next start, whatever became of the later ones.
     takes: BTreeMap<u64, Vec<EventId>>,
     next_take: u64,
+    /// Puts and takes that were answered and that a power failure may undo.
+    soft: (BTreeSet<u64>, BTreeSet<EventId>),
     clock: u64,
     /// Whether acknowledged events may be missing, since a test damaged the disk.
     pub losses_allowed: bool,
@@ -182,6 +184,32 @@ impl Oracle {
                 fate => fate,
             };
             put.answered = (fate == Fate::Stored).then_some(self.clock);
+            if fate == Fate::Stored {
+                self.soft.0.insert(id);
+            }
+        }
+    }
+
+    /// All that was answered lies synced.
+    pub fn synced(&mut self) {
+        self.soft.0.clear();
+        self.soft.1.clear();
+    }
+
+    /// The power failed: what was answered without a sync is unknown.
+    pub fn power_failed(&mut self) {
+        let (puts, takes) = std::mem::take(&mut self.soft);
+        for id in puts {
+            if let Some(put) = self.puts.get_mut(&id).filter(|put| put.fate == Fate::Stored) {
+                put.fate = Fate::Unknown;
+            }
+        }
+        self.taken.retain(|event| !takes.contains(event));
+        let open = std::mem::take(&mut self.takes).into_values().flatten();
+        let loose: BTreeSet<_> = open.chain(takes).collect();
+        for event in loose {
+            // Each by itself: events of the same take may have gone along with their put.
+            self.taking(vec![event]);
         }
     }
 
@@ -231,7 +259,23 @@ impl Oracle {
     pub fn took(&mut self, take: u64, happened: bool) {
         let ids = self.takes.remove(&take).unwrap_or_default();
         if happened {
+            self.soft.1.extend(&ids);
             self.taken.extend(ids);
+        }
+    }
+
+    /// A put of which nothing is there went along with its takes, which no sync had covered: it
+    /// did not happen.
+    pub fn went_with_its_takes(&mut self, id: u64) {
+        let there = |put: &Put| {
+            let queues = put.queues.iter();
+            let mut events =
+                queues.flat_map(|queue| (0u32..).zip(&put.lengths).map(|(i, _)| (*queue, id, i)));
+            events.any(|event| !self.taken.contains(&event))
+        };
+        if !self.puts.get(&id).is_some_and(there) {
+            self.taken.retain(|(_, of, _)| *of != id);
+            self.answered(id, Fate::Gone);
         }
     }
 
@@ -315,8 +359,10 @@ impl Oracle {
                     put.answered = Some(self.clock);
                 }
                 Fate::Unknown if present == 0 => {
+                    // A take that went along with it says nothing of what is put again.
                     put.perhaps = false;
                     put.fate = Fate::Gone;
+                    self.taken.retain(|(_, of, _)| of != id);
                 }
                 Fate::Unknown => {
                     return Err(format!("put {id} is there in part, without {missing:?}"));

@@ -1,6 +1,6 @@
 //! What is to happen in a run, and how it went.
 
-use splashdam_wal::Sabotage;
+use splashdam_wal::{Compression, Sabotage};
 
 /// What is to happen.
 #[derive(Clone, Debug)]
@@ -23,6 +23,12 @@ pub struct Plan {
     pub no_space: Vec<u64>,
     /// Whether the queues have room for few events only, and for another number at each start.
     pub bounded: bool,
+    /// Whether syncs come only now and then.
+    pub unsynced: bool,
+    /// The aliases of the keys there are; the last is the active one.
+    pub keys: Vec<&'static str>,
+    /// How bodies are compressed.
+    pub compression: Compression,
     /// A planted bug.
     pub sabotage: Option<Sabotage>,
 }
@@ -40,6 +46,9 @@ impl Plan {
             capacity: usize::MAX,
             no_space: Vec::new(),
             bounded: false,
+            unsynced: false,
+            keys: Vec::new(),
+            compression: Compression::None,
             sabotage: None,
         }
     }

@@ -6,7 +6,7 @@ use crate::everywhere::flip_bits;
 use crate::run::{Plan, Run};
 
 /// The bugs that show without threads; the explorer looks for the others.
-pub const BUGS: [Sabotage; 13] = [
+pub const BUGS: [Sabotage; 15] = [
     Sabotage::AnswerBeforeSync,
     Sabotage::FanOutHalf,
     Sabotage::OriginBeforeData,
@@ -20,6 +20,8 @@ pub const BUGS: [Sabotage; 13] = [
     Sabotage::TailNotCopied,
     Sabotage::HeaderFirst,
     Sabotage::HoldUpSkipped,
+    Sabotage::WrittenIsSynced,
+    Sabotage::NoSyncBeforeRoll,
 ];
 
 /// Looks for a bug with crashes, with calls that fail before them, and with flipped bits. Says
@@ -28,7 +30,8 @@ pub fn find(bug: Sabotage) -> Option<(u64, String)> {
     let mut runs = 0;
     for seed in 0..400 {
         let bounded = seed % 3 == 2;
-        let plan = Plan { sabotage: Some(bug), steps: 120, bounded, ..Plan::new(seed) };
+        let unsynced = matches!(bug, Sabotage::WrittenIsSynced | Sabotage::NoSyncBeforeRoll);
+        let plan = Plan { sabotage: Some(bug), steps: 120, bounded, unsynced, ..Plan::new(seed) };
         runs += 10;
         if let Err(why) = flip_bits(&plan, 10) {
             return Some((runs, why));

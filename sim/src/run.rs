@@ -1,10 +1,12 @@
 //! One run: random operations on a log over simulated disks, a crash, starts, and the verdict.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use splashdam_wal::storage::Storage;
 use splashdam_wal::{
-    CommitError, Committer, Count, Lease, Log, Notice, OnDamage, OpenError, Options, QueueId,
-    QueueOptions, Reader, Sabotage, Stored,
+    CommitError, Committer, Count, Key, Keys, Lease, Log, Notice, OnDamage, OpenError, Options,
+    QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
 };
 
 use crate::dice::Dice;
@@ -15,6 +17,23 @@ use crate::sender::Sender;
 pub use crate::plan::{Plan, Verdict};
 
 mod puts;
+
+/// Keys by their names: each alias is its own secret.
+struct KeyRing(Vec<&'static str>);
+
+impl Keys for KeyRing {
+    fn active(&self) -> Option<(String, Key)> {
+        let alias = *self.0.last()?;
+        let name = alias.split('=').next().unwrap_or(alias);
+        Some((name.to_owned(), self.key(name)?))
+    }
+
+    fn key(&self, alias: &str) -> Option<Key> {
+        // What follows `=` is the secret, so that a test can have a wrong one.
+        let entry = self.0.iter().find(|entry| entry.split('=').next() == Some(alias))?;
+        Key::new(entry.repeat(16).as_bytes())
+    }
+}
 
 type Answers = Arc<Mutex<Vec<Answer>>>;
 
@@ -110,15 +129,36 @@ impl Run {
         }
     }
 
+    /// Changes how the next start opens the log.
+    pub fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
     /// Opens the log.
     pub fn open(&self) -> Result<Life, OpenError> {
+        self.open_on(self.disks.storages())
+    }
+
+    /// Opens the log with these directories.
+    pub fn open_on(&self, storages: Vec<Arc<dyn Storage>>) -> Result<Life, OpenError> {
         // In every other run the rest of the queues are added when they are first needed.
         let named = if self.plan.seed % 2 == 1 { 1 } else { self.plan.queues };
         let capacity = self.room_of_this_life();
         let queues: Vec<_> =
             (0..named).map(|index| QueueOptions { name: format!("c{index}"), capacity }).collect();
+        let opened = Log::open(storages, &queues, self.options())?;
+        Ok(Life {
+            log: opened.log,
+            committers: opened.committers,
+            reader: opened.reader,
+            leases: Vec::new(),
+        })
+    }
+
+    /// How the log is opened.
+    pub fn options(&self) -> Options {
         let notices = self.notices.clone();
-        let options = Options {
+        Options {
             segment_bytes: SEGMENT_BYTES,
             group_bytes: 8 << 10,
             window_bytes: 3 << 10,
@@ -129,16 +169,17 @@ impl Run {
             notice: Arc::new(move |notice| {
                 notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
             }),
+            // The interval never passes by itself: the steps sync.
+            sync: match self.plan.unsynced {
+                true => Syncs::Every(Duration::from_secs(3600)),
+                false => Syncs::Each,
+            },
+            compression: self.plan.compression,
+            keys: (!self.plan.keys.is_empty())
+                .then(|| Arc::new(KeyRing(self.plan.keys.clone())) as Arc<dyn Keys>),
             sabotage: self.plan.sabotage,
             ..Options::default()
-        };
-        let opened = Log::open(self.disks.storages(), &queues, options)?;
-        Ok(Life {
-            log: opened.log,
-            committers: opened.committers,
-            reader: opened.reader,
-            leases: Vec::new(),
-        })
+        }
     }
 
     /// How much a queue holds, until the next start.
@@ -201,7 +242,16 @@ impl Run {
                 life.reader.read_waiting();
             }
         }
+        if self.plan.unsynced && self.dice.once_in(8) {
+            life.committers.iter_mut().for_each(Committer::sync);
+        }
         self.hear()?;
+        // What was answered before this and lies synced now survives the power, too.
+        if !self.disks.crashed()
+            && life.committers.iter().all(|committer| committer.unsynced() == 0)
+        {
+            self.oracle.synced();
+        }
         self.check_senders(life)
     }
 
@@ -265,6 +315,9 @@ impl Run {
             all.push(held);
         }
         self.oracle.settle(&all)?;
+        if self.plan.unsynced {
+            self.forget_what_went(life);
+        }
         self.check_senders(life)?;
         drop(leases);
         Ok(all.iter().map(|held| held.len() as u64).sum())
@@ -282,13 +335,16 @@ impl Run {
         }
         life.log.close();
         self.hear()?;
+        if cleanly && !self.disks.crashed() && self.plan.faults.is_empty() {
+            self.oracle.synced();
+        }
         self.oracle.process_ended();
         Ok(())
     }
 
     /// Starts again, with the power failing during some of the starts.
     pub fn start_again(&mut self, power_was_lost: bool) -> Result<Life, String> {
-        self.disks.restart(power_was_lost);
+        self.restart(power_was_lost);
         if self.forked && !self.dice.once_in(4) {
             return self.open().map_err(|error| format!("it does not open again: {error}"));
         }
@@ -303,7 +359,7 @@ impl Run {
             }
             self.verdict.crashes += u64::from(self.disks.crashed());
             let lost = self.dice.below(4) > 0;
-            self.disks.restart(lost);
+            self.restart(lost);
         }
         self.open().map_err(|error| format!("it does not open again: {error}"))
     }
@@ -317,12 +373,29 @@ impl Run {
         self.verdict.crashes += u64::from(crashed);
         self.end_somehow(life)?;
         let lost = crashed && self.dice.below(4) > 0;
-        self.disks.restart(lost);
+        self.restart(lost);
         self.aftermath()
+    }
+
+    /// The machine comes up again, after its power failed or only its process was killed.
+    fn restart(&mut self, power_was_lost: bool) {
+        let power_was_lost = power_was_lost && self.may_lose_power();
+        self.disks.restart(power_was_lost);
+        if power_was_lost && self.plan.unsynced {
+            self.oracle.power_failed();
+        }
+    }
+
+    /// With several disks and syncs now and then, a sibling's cursor may speak of what the power
+    /// took: that is allowed then, and too much for the oracle to know.
+    fn may_lose_power(&self) -> bool {
+        !self.plan.unsynced || self.plan.disks == 1
     }
 
     /// Its operations, until they are done or the power fails.
     fn work(&mut self) -> Result<Option<Life>, String> {
+        // A sync that failed may cost what it was to cover, if that was acknowledged before.
+        self.oracle.losses_allowed = self.plan.unsynced && self.plan.has_faults();
         let mut life = match self.open() {
             Ok(life) => Some(life),
             Err(_) if self.disks.crashed() || self.plan.has_faults() => None,
@@ -367,7 +440,11 @@ impl Run {
         run.dice = Dice::new(
             self.plan.seed ^ self.verdict.acts << 24 ^ mood.map_or(0, |mood| mood + 1) << 56,
         );
+        let mood = mood.filter(|_| run.may_lose_power());
         run.disks.restart_in(mood);
+        if mood.is_some() && run.plan.unsynced {
+            run.oracle.power_failed();
+        }
         run.aftermath()
     }
 
@@ -427,8 +504,17 @@ impl Run {
             return Err(format!("{left} events are left after all were taken"));
         }
         self.end(life, true)?;
-        self.expect_no_damage()?;
+        self.expect_no_silent_loss()?;
         Ok(self.verdict)
+    }
+
+    fn expect_no_silent_loss(&self) -> Result<(), String> {
+        match (self.expect_no_damage(), self.oracle.lost) {
+            (Ok(()), 0) => Ok(()),
+            (Ok(()), lost) => Err(format!("{lost} acknowledged events are lost in silence")),
+            (Err(_), _) if self.oracle.losses_allowed => Ok(()),
+            (Err(why), _) => Err(why),
+        }
     }
 
     fn expect_no_damage(&self) -> Result<(), String> {

@@ -1,9 +1,11 @@
 //! The kinds of runs there are; which one a seed means follows from its number.
 
+use splashdam_wal::Compression;
+
 use crate::plan::Plan;
 
 /// The kinds, in the order of the seeds.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 12] = [
     "one directory, two queues, fan-out",
     "one call fails",
     "two directories",
@@ -14,6 +16,8 @@ pub const KINDS: [&str; 10] = [
     "a directory that dies",
     "calls without space, bounded queues",
     "long, two directories, bounded",
+    "encrypted and compressed",
+    "syncs now and then",
 ];
 
 /// The kind of a seed, as an index into [`KINDS`].
@@ -36,6 +40,13 @@ pub fn plan(seed: u64) -> Plan {
         6 => Plan { faults: vec![some(10, 53), some(12, 47), some(60, 31)], ..plan },
         7 => Plan { disks: 2, faults: (some(20, 61)..some(60, 61)).collect(), ..plan },
         8 => Plan { bounded: true, no_space: vec![some(10, 59), some(30, 43)], ..plan },
-        _ => Plan { disks: 2, bounded: true, steps: 160, ..plan },
+        9 => Plan { disks: 2, bounded: true, steps: 160, ..plan },
+        10 => Plan {
+            disks: 1 + usize::from(turn % 2 == 1),
+            keys: vec!["one"],
+            compression: [Compression::None, Compression::Lz4][usize::from(turn % 4 > 1)],
+            ..plan
+        },
+        _ => Plan { unsynced: true, ..plan },
     }
 }

@@ -76,6 +76,13 @@ impl Sender {
         before.into_iter().any(|batch| oracle.look(*batch).fate != Fate::Stored)
     }
 
+    /// The puts behind what counts as sent last.
+    pub fn behind(&self, last: Option<&Origin>) -> &[u64] {
+        let stored =
+            last.map_or(0, |last| usize::try_from(last.sequence + 1).unwrap_or(usize::MAX));
+        self.batches.get(stored..).unwrap_or_default()
+    }
+
     /// Compares what the log says was stored last with what was answered: nothing before it may be
     /// open or missing, and nothing behind it stored.
     pub fn check(&self, last: Option<&Origin>, oracle: &Oracle) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! Puts and takes on a real disk, beside raw sequential writes of the same size, each followed by
-//! `fdatasync`: `cargo run --release -p splashdam-wal --example throughput -- DIRECTORY [SECONDS]`.
+//! `fdatasync`: `cargo run --release -p splashdam-wal --example throughput -- DIRECTORY [SECONDS]`. With `--features`
+//! before the directory: the same put and take encrypted, compressed, and with syncs now and then.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use splashdam_wal::storage::{Disk, Storage};
-use splashdam_wal::{Count, Log, Options, Parts, QueueOptions, Record};
+use splashdam_wal::{
+    Compression, Count, Key, Keys, Log, Options, Parts, QueueOptions, Record, Syncs,
+};
 
 /// Events of one length, with a header of 16 bytes each.
 struct Batch {
@@ -40,12 +43,34 @@ impl Record for Batch {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args().skip(1).peekable();
+    let features = args.next_if(|arg| arg == "--features").is_some();
     let place = args.next().ok_or("name a directory to write in")?;
     let seconds = args.next().map_or(Ok(4), |text| text.parse())?;
     let place = Path::new(&place);
     std::fs::create_dir_all(place)?;
     println!("bytes batch sources what events/s MB/s cpu-s/M-events");
+    if features {
+        let keys = || Some(Arc::new(OneKey) as Arc<dyn Keys>);
+        let plain = Options::default();
+        for (what, options) in [
+            ("plain", plain.clone()),
+            ("encrypted", Options { keys: keys(), ..plain.clone() }),
+            ("lz4", Options { compression: Compression::Lz4, ..plain.clone() }),
+            ("zstd", Options { compression: Compression::Zstd, ..plain.clone() }),
+            (
+                "zstd, encrypted",
+                Options { compression: Compression::Zstd, keys: keys(), ..plain.clone() },
+            ),
+            ("a sync each 5 s", Options { sync: Syncs::Every(Duration::from_secs(5)), ..plain }),
+        ] {
+            for (events, sources) in [(1000, 4), (100, 4), (1, 16)] {
+                println!("{what}:");
+                log(place, events, sources, true, seconds, options.clone())?;
+            }
+        }
+        return Ok(());
+    }
     for (events, sources, takes) in [
         (1000, 1, true),
         (1000, 4, true),
@@ -55,9 +80,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (1, 16, true),
     ] {
         raw(place, events * 527, events, seconds)?;
-        log(place, events, sources, takes, seconds)?;
+        log(place, events, sources, takes, seconds, Options::default())?;
     }
     Ok(())
+}
+
+/// A key for all.
+struct OneKey;
+
+impl Keys for OneKey {
+    fn active(&self) -> Option<(String, Key)> {
+        Some(("one".into(), self.key("one")?))
+    }
+
+    fn key(&self, _: &str) -> Option<Key> {
+        Key::new(&[7; 32])
+    }
+}
+
+/// Text that compresses somewhat, as logs do: words out of a few, and numbers.
+fn text(bytes: usize) -> Vec<u8> {
+    let words = ["GET", "/index.html", "200", "in", "ms", "user", "agent", "Mozilla/5.0"];
+    let mut out = Vec::with_capacity(bytes + 32);
+    let mut dice = 1u64;
+    while out.len() < bytes {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let word = words[usize::try_from(dice >> 61).unwrap_or(0)];
+        out.extend_from_slice(format!("{word} {} ", (dice >> 33) % 9973).as_bytes());
+    }
+    out.truncate(bytes);
+    out
 }
 
 /// What the disk takes: one file, written in order over blocks that are there.
@@ -87,13 +139,14 @@ fn log(
     sources: usize,
     takes: bool,
     seconds: u64,
+    options: Options,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let path = place.join("log");
     let storage: Arc<dyn Storage> = Arc::new(Disk::open(&path)?);
     let capacity = Count { events: 400_000, bytes: if takes { 64 << 20 } else { u64::MAX } };
     let capacity = if takes { capacity } else { Count { events: u64::MAX, ..capacity } };
     let queues = [QueueOptions { name: "c1".into(), capacity }];
-    let log: Log<Batch> = Log::open(vec![storage], &queues, Options::default())?.start()?;
+    let log: Log<Batch> = Log::open(vec![storage], &queues, options.clone())?.start()?;
     let queue = log.queue("c1").ok_or("no queue")?;
     let (wake, woken) = mpsc::sync_channel(1);
     log.listen(queue, Box::new(move || _ = wake.try_send(())));
@@ -103,7 +156,7 @@ fn log(
     std::thread::scope(|scope| {
         for _ in 0..sources {
             scope.spawn(|| {
-                let batch = Arc::new(Batch { events, body: vec![b'x'; events * 512] });
+                let batch = Arc::new(Batch { events, body: text(events * 512) });
                 let count = Count { events: events as u64, bytes: (events * 515) as u64 };
                 while Instant::now() < stop {
                     let Ok(room) = log.reserve(&[queue], count) else {
@@ -143,7 +196,7 @@ fn log(
     if !takes {
         let start = Instant::now();
         let storage: Arc<dyn Storage> = Arc::new(Disk::open(&path)?);
-        let log: Log<Batch> = Log::open(vec![storage], &queues, Options::default())?.start()?;
+        let log: Log<Batch> = Log::open(vec![storage], &queues, options)?.start()?;
         println!("    opened with {queued} events queued in {:?}", start.elapsed());
         log.close();
     }

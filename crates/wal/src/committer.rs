@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::directory::{Directory, Outgoing};
 use crate::error::CommitError;
-use crate::frame::{Header, Kind, frame_bytes};
+use crate::frame::{Header, Kind, most_frame_bytes};
 use crate::log::{PutDone, Shared, Stored, TakeDone, locked};
-use crate::options::sabotaged;
+use crate::options::{Syncs, sabotaged};
 use crate::queue::{Chunk, Count, Piece, Place};
 use crate::record::{Body, CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta};
 
@@ -19,6 +19,8 @@ use crate::record::{Body, CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta}
 const MOST_PATIENCE: Duration = Duration::from_micros(500);
 /// How often an idle thread looks whether segments can go and whether a full disk has room again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two such looks, however short the interval of syncs.
+const LEAST_LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) enum Request<R> {
     Put(PutRequest<R>),
@@ -46,14 +48,14 @@ impl<R: Record> Request<R> {
         matches!(self, Request::Put(_))
     }
 
-    /// Bytes of the frame it becomes.
+    /// The most bytes that the frame it becomes takes.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Request::Put(put) => {
                 let origin = put.origin.as_ref().map_or(0, |origin| 34 + origin.position.len());
-                frame_bytes(7 + 10 * put.queues.len() + origin, put.body.bytes)
+                most_frame_bytes(11 + 10 * put.queues.len() + origin, put.body.stored_bytes())
             }
-            Request::Take(take) => frame_bytes(6 + 16 * take.ranges.len(), 0),
+            Request::Take(take) => most_frame_bytes(6 + 16 * take.ranges.len(), 0),
         }
     }
 
@@ -122,9 +124,29 @@ impl<R: Record> Committer<R> {
         any
     }
 
+    /// Syncs what was acknowledged without a sync.
+    pub fn sync(&mut self) {
+        match self.directory.sync() {
+            Ok(()) => {
+                let line = &self.shared.lines[self.index];
+                line.watermark.store(self.directory.watermark(), Ordering::Release);
+            }
+            Err(error) => self.give_up_if_failed(&error.to_string()),
+        }
+    }
+
+    /// Bytes that were acknowledged and are not synced.
+    pub fn unsynced(&self) -> u64 {
+        self.directory.unsynced()
+    }
+
     /// Commits what waits and writes down the state, for the last time.
     pub fn finish(mut self) {
         self.commit_waiting();
+        if self.unsynced() > 0 {
+            // So that the cursor's watermark covers it: what is damaged later is then no torn tail.
+            self.sync();
+        }
         if self.shared.check_open().is_ok() && !self.directory.failed() {
             // If that fails, the next start reads what this would have summed up.
             let _unneeded = self.write_cursor(&[]);
@@ -137,11 +159,19 @@ impl<R: Record> Committer<R> {
         let guard = StopOnPanic(&shared);
         let line = &shared.lines[self.index];
         let (mut last_group, mut patience) = (0, Duration::ZERO);
+        // The start has left this to be done while nobody waits for it.
+        self.tidy();
+        let interval = match shared.options.sync {
+            Syncs::Every(interval) => interval,
+            Syncs::Each => LOOK_EVERY,
+        };
+        let look = (interval / 2).clamp(LEAST_LOOK, LOOK_EVERY);
+        let mut all_synced = Instant::now();
         loop {
             let inbox = locked(&line.inbox);
             let idle =
                 |inbox: &mut Vec<_>| inbox.is_empty() && !shared.closing.load(Ordering::Acquire);
-            let waited = line.wake.wait_timeout_while(inbox, LOOK_EVERY, idle);
+            let waited = line.wake.wait_timeout_while(inbox, look, idle);
             let (inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
             // Whoever was answered together will mostly be back together: a moment's wait lets
             // them share the next sync, too. It ends when as many are there as the last time. In
@@ -159,6 +189,12 @@ impl<R: Record> Committer<R> {
             let start = Instant::now();
             if self.commit_waiting() {
                 patience = (start.elapsed() / 4).min(MOST_PATIENCE);
+            }
+            if self.unsynced() > 0 && all_synced.elapsed() >= interval.saturating_sub(look) {
+                self.sync();
+            }
+            if self.unsynced() == 0 {
+                all_synced = Instant::now();
             }
             if shared.closing.load(Ordering::Acquire) {
                 break;
@@ -318,6 +354,9 @@ impl<R: Record> Committer<R> {
                         false => put.queues.iter().map(number).collect(),
                     },
                     origin: put.origin.clone(),
+                    // A body has less than 1 GiB.
+                    inflated: (put.body.flags() > 0)
+                        .then(|| u32::try_from(put.body.bytes).unwrap_or(u32::MAX)),
                 };
                 Job { meta: put.encode(), put: Some(put), request }
             }
@@ -447,15 +486,15 @@ impl<R: Record> Committer<R> {
         let mut cursor = self.shared.cursor();
         cursor.segments = self.directory.entries(freed);
         let mut meta = cursor.encode();
-        if !self.directory.fits(frame_bytes(meta.len(), 0)) {
+        if !self.directory.fits(most_frame_bytes(meta.len(), 0)) {
             let opening = self.shared.cursor();
-            let least = frame_bytes(meta.len(), 0) + 1024;
+            let least = most_frame_bytes(meta.len(), 0) + 1024;
             self.directory.roll(opening, least).map_err(|_| ())?;
             cursor.segments = self.directory.entries(freed);
             meta = cursor.encode();
         }
         let now = self.shared.options.surroundings.now_millis();
-        match self.directory.append(&[Outgoing::bare(Kind::Cursor, &meta, now)]) {
+        match self.directory.append_synced(&[Outgoing::bare(Kind::Cursor, &meta, now)]) {
             Ok(_) => {
                 self.durable();
                 Ok(())
@@ -473,9 +512,10 @@ impl<R: Record> Job<R> {
         match &self.request {
             Request::Put(put) => Outgoing {
                 kind: Kind::Put,
+                flags: put.body.flags(),
                 meta: &self.meta,
                 body: put.body.slices(&*put.record).collect(),
-                body_bytes: put.body.bytes,
+                body_bytes: put.body.stored_bytes(),
                 body_crc: put.body.crc,
                 time,
                 put: self.put.as_ref(),

@@ -5,15 +5,16 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::OpenError;
-use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, Seed, frame_bytes};
-use crate::options::{Notice, Options, sabotaged};
+use crate::frame::{Header, Kind, TAG_BYTES, frame_bytes, most_frame_bytes};
+use crate::options::{Notice, Options, Syncs, sabotaged};
 use crate::queue::Place;
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, checksum};
-use crate::recovery::{Recovered, count_put};
+use crate::recovery::Recovered;
 use crate::segment::{self, COPY_BYTES, FIRST_FRAME, SegmentFile, SegmentHeader};
 use crate::storage::{Asked, DiskError, Storage, StorageFile, write_all_at};
 
 mod room;
+mod writing;
 
 use room::RESERVE;
 
@@ -36,7 +37,7 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
     }
 
-    fn add(&self, file: Arc<SegmentFile>) {
+    pub(crate) fn add(&self, file: Arc<SegmentFile>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.number, file);
     }
 
@@ -49,6 +50,8 @@ impl Registry {
 pub struct Outgoing<'a> {
     /// What it says.
     pub kind: Kind,
+    /// How its body is compressed.
+    pub flags: u8,
     /// Its meta part.
     pub meta: &'a [u8],
     /// Its body in parts.
@@ -66,12 +69,8 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     /// A frame without a body.
     pub fn bare(kind: Kind, meta: &[u8], time: u64) -> Outgoing<'_> {
-        Outgoing { kind, meta, body: Vec::new(), body_bytes: 0, body_crc: 0, time, put: None }
-    }
-
-    /// Bytes of the frame.
-    pub fn bytes(&self) -> u64 {
-        frame_bytes(self.meta.len(), self.body_bytes)
+        let (body, body_bytes, body_crc) = (Vec::new(), 0, 0);
+        Outgoing { kind, flags: 0, meta, body, body_bytes, body_crc, time, put: None }
     }
 }
 
@@ -115,7 +114,12 @@ pub struct Directory {
     reserve: Option<(Arc<dyn StorageFile>, u64)>,
     next_number: u64,
     next_lsn: u64,
+    /// The highest frame that was synced.
     watermark: u64,
+    /// The highest frame that counts: synced, or, with syncs now and then, written.
+    written: u64,
+    /// Bytes that count and are not synced.
+    unsynced: u64,
     failures: u32,
     full: bool,
     /// The current segment when all of the table was looked at last.
@@ -150,6 +154,8 @@ impl Directory {
             next_number: recovered.next_number,
             next_lsn: recovered.watermark + 1,
             watermark: recovered.watermark,
+            written: recovered.watermark,
+            unsynced: 0,
             failures: 0,
             full: false,
             looked_at: None,
@@ -161,8 +167,13 @@ impl Directory {
     pub fn begin(&mut self, cursor: CursorMeta, recovered: &Recovered) -> Result<(), OpenError> {
         let tail = &recovered.tail;
         let tail_bytes: u64 =
-            tail.iter().map(|frame| frame_bytes(frame.meta.len(), frame.body.len())).sum();
+            tail.iter().map(|frame| most_frame_bytes(frame.meta.len(), frame.body.len())).sum();
         self.find_reserve();
+        // A spare of the last run saves making one.
+        self.retired = recovered
+            .spare
+            .as_ref()
+            .and_then(|name| self.storage.open(name).ok().map(|file| (name.clone(), file)));
         let header = match self.roll(cursor.clone(), tail_bytes) {
             Err(error) if error.is_full() => {
                 self.shorten(recovered)?;
@@ -179,6 +190,7 @@ impl Directory {
             .zip(&puts)
             .map(|(frame, put)| Outgoing {
                 kind: frame.kind,
+                flags: frame.compression,
                 meta: &frame.meta,
                 body: vec![&frame.body],
                 body_bytes: frame.body.len(),
@@ -188,10 +200,10 @@ impl Directory {
             })
             .collect();
         if sabotaged!(self.options, HeaderFirst) {
-            self.write(&frames, true)?;
+            self.write(&frames, true, true)?;
             return Ok(());
         }
-        self.write(&frames, false)?;
+        self.write(&frames, false, true)?;
         let header = SegmentHeader { watermark: self.watermark, ..header };
         let Some(current) = &self.current else { return Ok(()) };
         self.write_header(&*current.file.file, &header)?;
@@ -276,10 +288,14 @@ impl Directory {
     /// Ends the current segment and makes ready the next one, with room for `least` bytes of
     /// frames. Its header and the cursor it opens with are written with the first frames.
     pub fn roll(&mut self, mut cursor: CursorMeta, least: u64) -> Result<SegmentHeader, DiskError> {
+        // All of a segment is synced before the next one's cursor speaks of it.
+        if !sabotaged!(self.options, NoSyncBeforeRoll) {
+            self.sync()?;
+        }
         self.end_current();
         cursor.segments = self.table.values().cloned().collect();
         let meta = cursor.encode();
-        let least = FIRST_FRAME + frame_bytes(meta.len(), 0) + least;
+        let least = FIRST_FRAME + most_frame_bytes(meta.len(), 0) + least;
         let spare = match self.spare.take() {
             Some(spare) if spare.length >= least => spare,
             Some(spare) => {
@@ -308,7 +324,7 @@ impl Directory {
             "",
             &*self.storage,
         )?;
-        self.next_lsn = self.watermark + 1;
+        self.next_lsn = self.written + 1;
         let header = SegmentHeader {
             log: self.identity.log,
             directory: self.identity.directory,
@@ -318,8 +334,11 @@ impl Directory {
             begun: self.options.surroundings.now_millis(),
             watermark: self.watermark,
             length: spare.length,
+            sealed: None,
         };
-        let file = Arc::new(SegmentFile::new(spare.number, Seed::of(&salt), spare.file, u64::MAX));
+        let (header, cipher) = self.lock_up(header)?;
+        let opening_bytes = frame_bytes(meta.len() + cipher.as_ref().map_or(0, |_| TAG_BYTES), 0);
+        let file = Arc::new(SegmentFile::new(&header, cipher, spare.file, u64::MAX));
         self.registry.add(file.clone());
         self.lengths.insert(spare.number, spare.length);
         self.table.insert(
@@ -327,44 +346,94 @@ impl Directory {
             SegmentEntry {
                 number: spare.number,
                 first_lsn: self.next_lsn,
-                last_lsn: self.watermark,
+                last_lsn: self.written,
                 end: FIRST_FRAME,
                 ..SegmentEntry::default()
             },
         );
         self.current = Some(Current {
             file,
-            offset: FIRST_FRAME + frame_bytes(meta.len(), 0),
+            offset: FIRST_FRAME + opening_bytes,
             length: spare.length,
-            opening: Some((header, meta)),
+            opening: Some((header.clone(), meta)),
         });
         Ok(header)
     }
 
-    /// Writes frames that fit, with one sync. On an error none of them counts, and the segment
-    /// takes no more.
+    /// Writes frames that fit, with one sync, or with none if the options say so. On an error none
+    /// of them counts, and the segment takes no more.
     pub fn append(&mut self, frames: &[Outgoing<'_>]) -> Result<Vec<Header>, DiskError> {
-        let done = self.write(frames, true);
+        let synced = match self.options.sync {
+            Syncs::Each => true,
+            Syncs::Every(interval) if interval.is_zero() => true,
+            Syncs::Every(_) => {
+                self.current.as_ref().is_none_or(|current| current.opening.is_some())
+            }
+        };
+        self.append_with(frames, synced)
+    }
+
+    /// [`Directory::append`], synced whatever the options say.
+    pub fn append_synced(&mut self, frames: &[Outgoing<'_>]) -> Result<Vec<Header>, DiskError> {
+        self.append_with(frames, true)
+    }
+
+    fn append_with(
+        &mut self,
+        frames: &[Outgoing<'_>],
+        synced: bool,
+    ) -> Result<Vec<Header>, DiskError> {
+        let bytes: u64 =
+            frames.iter().map(|frame| most_frame_bytes(frame.meta.len(), frame.body_bytes)).sum();
+        if !synced && self.unsynced + bytes > self.options.group_bytes {
+            // A start must be able to write again all that is not synced.
+            self.sync()?;
+        }
+        let done = self.write(frames, true, synced);
         match &done {
             Ok(_) => self.failures = 0,
-            Err(error) => {
-                self.failures += 1;
-                let (place, why) = (self.storage.place(), error.to_string());
-                let segment = self.current.as_ref().map_or(0, |current| current.file.number);
-                // Without a length it is removed one day, and never used again: no second sync.
-                self.lengths.remove(&segment);
-                (self.options.notice)(Notice::SegmentDead {
-                    place: place.clone(),
-                    segment,
-                    why: why.clone(),
-                });
-                self.end_current();
-                if self.failed() {
-                    (self.options.notice)(Notice::DirectoryFailed { place, why });
-                }
-            }
+            Err(error) => self.bury(error),
         }
         done
+    }
+
+    /// Syncs what counts and is not synced yet. An error ends the segment; what counted goes on to count.
+    pub fn sync(&mut self) -> Result<(), DiskError> {
+        let Some(current) = &self.current else { return Ok(()) };
+        // The first write of a segment is synced anyhow.
+        if self.unsynced == 0 || current.opening.is_some() {
+            return Ok(());
+        }
+        let name = segment::name(current.file.number);
+        let done = current.file.file.sync_data().asked("sync", &name, &*self.storage);
+        match &done {
+            Ok(()) => {
+                self.watermark = self.written;
+                self.unsynced = 0;
+            }
+            Err(error) => self.bury(error),
+        }
+        done
+    }
+
+    /// Bytes that count and that no sync has covered.
+    pub fn unsynced(&self) -> u64 {
+        self.unsynced
+    }
+
+    /// A write or sync failed: the segment takes no more.
+    fn bury(&mut self, error: &DiskError) {
+        self.failures += 1;
+        let (place, why) = (self.storage.place(), error.to_string());
+        let segment = self.current.as_ref().map_or(0, |current| current.file.number);
+        let dead = Notice::SegmentDead { place: place.clone(), segment, why: why.clone() };
+        (self.options.notice)(dead);
+        // Without a length it is removed one day, and never used again: no second sync.
+        self.lengths.remove(&segment);
+        self.end_current();
+        if self.failed() {
+            (self.options.notice)(Notice::DirectoryFailed { place, why });
+        }
     }
 
     /// What a cursor says of the segments, without those in `freed`.
@@ -399,7 +468,7 @@ impl Directory {
             .collect()
     }
 
-    /// Closes the current segment where its last synced frame ends.
+    /// Closes the current segment where its last frame that counts ends.
     fn end_current(&mut self) {
         if let Some(current) = self.current.take() {
             let number = current.file.number;
@@ -407,107 +476,4 @@ impl Directory {
             current.file.close(end);
         }
     }
-
-    fn write(
-        &mut self,
-        frames: &[Outgoing<'_>],
-        with_header: bool,
-    ) -> Result<Vec<Header>, DiskError> {
-        let Some(current) = &mut self.current else {
-            return Err(std::io::Error::other("no segment is open")).asked(
-                "write in",
-                "",
-                &*self.storage,
-            );
-        };
-        let (number, seed) = (current.file.number, current.file.seed);
-        let (mut lsn, mut offset) = (self.next_lsn, current.offset);
-        let mut heads: Vec<Vec<u8>> = Vec::new();
-        let mut start = offset;
-        let opening = current.opening.take();
-        if let Some((header, meta)) = &opening {
-            let cursor = Outgoing::bare(Kind::Cursor, meta, header.begun);
-            if with_header {
-                heads.push(header.encode().repeat(2));
-            }
-            start = if with_header { 0 } else { FIRST_FRAME };
-            let head = header_of(&cursor, number, FIRST_FRAME, lsn, self.watermark);
-            heads.push(head.encode(seed).to_vec());
-            lsn += 1;
-        }
-        let watermark = match sabotaged!(self.options, WatermarkAhead) {
-            true => lsn + frames.len() as u64,
-            false => self.watermark,
-        };
-        let mut headers = Vec::with_capacity(frames.len());
-        for frame in frames {
-            let header = header_of(frame, number, offset, lsn, watermark.min(lsn - 1));
-            heads.push(header.encode(seed).to_vec());
-            offset = header.end();
-            lsn += 1;
-            headers.push(header);
-        }
-        assert!(offset <= current.length, "frames are written only where they fit");
-        let mut slices = Vec::with_capacity(heads.len() * 4);
-        let mut heads = heads.iter();
-        if let Some((_, meta)) = &opening {
-            let opening_heads = if with_header { 2 } else { 1 };
-            slices.extend(heads.by_ref().take(opening_heads).map(|head| IoSlice::new(head)));
-            slices.push(IoSlice::new(meta));
-            slices.push(IoSlice::new(padding(meta.len())));
-        }
-        for (frame, head) in frames.iter().zip(heads) {
-            slices.push(IoSlice::new(head));
-            slices.push(IoSlice::new(frame.meta));
-            slices.extend(frame.body.iter().map(|part| IoSlice::new(part)));
-            slices.push(IoSlice::new(padding(frame.meta.len() + frame.body_bytes)));
-        }
-        let name = segment::name(number);
-        let file = &current.file.file;
-        let mut done =
-            write_all_at(&**file, &mut slices, start).asked("write", &name, &*self.storage);
-        if done.is_ok() && !sabotaged!(self.options, AnswerBeforeSync) {
-            done = file.sync_data().asked("sync", &name, &*self.storage);
-            if done.is_err() && sabotaged!(self.options, SyncAgain) {
-                done = file.sync_data().asked("sync", &name, &*self.storage);
-            }
-        }
-        done?;
-        current.offset = offset;
-        self.next_lsn = lsn;
-        self.watermark = lsn - 1;
-        if let Some(entry) = self.table.get_mut(&number) {
-            entry.last_lsn = lsn - 1;
-            entry.end = offset;
-            for (frame, header) in frames.iter().zip(&headers) {
-                if let Some(put) = frame.put {
-                    count_put(entry, put, header);
-                }
-            }
-        }
-        Ok(headers)
-    }
-}
-
-fn header_of(frame: &Outgoing<'_>, segment: u64, offset: u64, lsn: u64, watermark: u64) -> Header {
-    let bytes = |length: usize| u32::try_from(length).expect("limited where it was encoded");
-    Header {
-        kind: frame.kind,
-        meta_bytes: bytes(frame.meta.len()),
-        meta_crc: checksum(frame.meta),
-        body_bytes: bytes(frame.body_bytes),
-        body_crc: frame.body_crc,
-        segment,
-        offset,
-        lsn,
-        watermark,
-        time: frame.time,
-    }
-}
-
-/// The zeros behind a frame.
-fn padding(bytes: usize) -> &'static [u8] {
-    const ZEROS: [u8; ALIGN as usize] = [0; ALIGN as usize];
-    const { assert!((HEADER_BYTES as u64).is_multiple_of(ALIGN)) };
-    &ZEROS[..bytes.next_multiple_of(ALIGN as usize) - bytes]
 }

@@ -52,6 +52,17 @@ pub enum OpenError {
         /// The frame that another directory has seen synced in it.
         seen_lsn: u64,
     },
+    /// An encrypted segment cannot be read, or a new one not be begun.
+    Key {
+        /// The directory.
+        place: String,
+        /// The segment.
+        segment: u64,
+        /// The key it needs.
+        alias: String,
+        /// What is wrong with that key and what to do.
+        why: &'static str,
+    },
     /// Damage, and the policy says to stop.
     Damaged(Vec<Damage>),
     /// The options make no sense.
@@ -134,6 +145,9 @@ impl fmt::Display for OpenError {
                 f,
                 "{place} ends at frame {last_lsn} but a sibling has seen frame {seen_lsn} in it; it was restored from an older copy, restore all directories from one time"
             ),
+            OpenError::Key { place, segment, alias, why } => {
+                write!(f, "cannot open segment {segment} in {place}: the key '{alias}' {why}")
+            }
             OpenError::Damaged(damage) => {
                 for (index, one) in damage.iter().enumerate() {
                     write!(f, "{}{one}", if index > 0 { "; " } else { "" })?;

@@ -10,6 +10,15 @@ pub const ALIGN: u64 = 8;
 pub const MOST_META: u32 = 64 << 20;
 /// Most bytes of a frame's body.
 pub const MOST_BODY: u32 = 1 << 30;
+/// Bytes that sealing adds to a part.
+pub const TAG_BYTES: usize = 16;
+
+/// Flag: the body is one lz4 block.
+pub const LZ4: u8 = 1;
+/// Flag: the body is one zstd frame.
+pub const ZSTD: u8 = 2;
+/// Flag: both parts are encrypted.
+pub const SEALED: u8 = 4;
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +47,8 @@ impl Seed {
 pub struct Header {
     /// What the frame says.
     pub kind: Kind,
+    /// [`LZ4`] or [`ZSTD`], and [`SEALED`].
+    pub flags: u8,
     /// Bytes of the meta part.
     pub meta_bytes: u32,
     /// CRC-32C of the meta part.
@@ -93,6 +104,7 @@ impl Header {
             Kind::Take => 2,
             Kind::Cursor => 3,
         };
+        out[21] = self.flags;
         out[24..32].copy_from_slice(&self.segment.to_le_bytes());
         out[32..40].copy_from_slice(&self.offset.to_le_bytes());
         out[40..48].copy_from_slice(&self.lsn.to_le_bytes());
@@ -125,11 +137,16 @@ impl Header {
             3 => Kind::Cursor,
             kind => return Err(NotAFrame::Unknown { kind, flags: bytes[21] }),
         };
-        if bytes[21..24] != [0, 0, 0] {
-            return Err(NotAFrame::Unknown { kind: bytes[20], flags: bytes[21] });
+        let flags = bytes[21];
+        if flags & !(LZ4 | ZSTD | SEALED) != 0
+            || flags & (LZ4 | ZSTD) == LZ4 | ZSTD
+            || bytes[22..24] != [0, 0]
+        {
+            return Err(NotAFrame::Unknown { kind: bytes[20], flags });
         }
         let header = Header {
             kind,
+            flags,
             meta_bytes: u32_at(bytes, 4),
             meta_crc: u32_at(bytes, 8),
             body_bytes: u32_at(bytes, 12),
@@ -148,6 +165,13 @@ impl Header {
             return Err(NotAFrame::Length);
         }
         Ok(header)
+    }
+
+    /// What is authenticated along with each sealed part: all of the header but the checksums.
+    pub fn associated(&self) -> [u8; HEADER_BYTES] {
+        let mut known = Header { meta_crc: 0, body_crc: 0, ..*self }.encode(Seed(0));
+        known[..4].fill(0);
+        known
     }
 
     /// Bytes of the whole frame with its padding.
@@ -176,6 +200,11 @@ pub fn frame_bytes(meta: usize, body: usize) -> u64 {
     (HEADER_BYTES as u64 + meta as u64 + body as u64).next_multiple_of(ALIGN)
 }
 
+/// The most bytes that a frame with parts of these lengths takes, sealed or not.
+pub fn most_frame_bytes(meta: usize, body: usize) -> u64 {
+    frame_bytes(meta + TAG_BYTES, body + TAG_BYTES)
+}
+
 fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
@@ -190,6 +219,7 @@ mod tests {
 
     const HEADER: Header = Header {
         kind: Kind::Put,
+        flags: 0,
         meta_bytes: 18,
         meta_crc: 7,
         body_bytes: 1 << 20,

@@ -10,8 +10,10 @@ pub mod storage;
 
 pub mod frame;
 mod held_up;
+pub mod pack;
 pub mod ranges;
 pub mod record;
+pub mod seal;
 pub mod segment;
 
 pub mod member;
@@ -19,6 +21,7 @@ pub mod recovery;
 pub mod replay;
 
 pub mod directory;
+pub mod offline;
 pub mod queue;
 pub mod reader;
 
@@ -35,6 +38,8 @@ pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
 pub use open::{Opened, QueueOptions};
 #[cfg(feature = "sabotage")]
 pub use options::Sabotage;
-pub use options::{Notice, OnDamage, Options};
+pub use options::{Loss, Notice, OnDamage, Options, Syncs};
+pub use pack::Compression;
 pub use queue::{Chunk, Count, Level, Piece};
 pub use record::{Origin, Parts, Record};
+pub use seal::{Key, Keys};

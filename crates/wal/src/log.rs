@@ -143,6 +143,9 @@ pub(crate) struct Shared<R> {
     pub(crate) roster: Mutex<Roster>,
     pub(crate) slots: Slots<R>,
     pub(crate) lines: Vec<Line<R>>,
+    /// The place of each line's directory in the log's list, and how many are in that, those that
+    /// have left included.
+    pub(crate) places: (Vec<usize>, usize),
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
     pub(crate) held_up: Mutex<HeldUp>,
@@ -178,8 +181,11 @@ impl<R: Record> Shared<R> {
         let queues = self.slots.iter().map(|(id, slot)| (id, slot.lock().cursor())).collect();
         let mut origins: Vec<_> = locked(&self.senders).values().cloned().collect();
         origins.sort_unstable_by_key(|last| last.origin.sender);
-        let seen = self.lines.iter().map(|line| line.watermark.load(Ordering::Acquire));
-        CursorMeta { queues, origins, watermarks: seen.collect(), segments: Vec::new() }
+        let mut watermarks = vec![0; self.places.1];
+        for (line, place) in self.lines.iter().zip(&self.places.0) {
+            watermarks[*place] = line.watermark.load(Ordering::Acquire);
+        }
+        CursorMeta { queues, origins, watermarks, segments: Vec::new() }
     }
 
     /// Each queue's lowest number that is not taken.
@@ -441,7 +447,7 @@ impl<R: Record> Room<R> {
     /// Puts a record into all queues that room is held in, and tells `done` when it is durable.
     /// It is encoded and checksummed here, on the caller's thread.
     pub fn put(mut self, record: Arc<R>, origin: Option<Origin>, done: PutDone) {
-        let body = Body::of(&*record).filter(|body| {
+        let body = Body::of(&*record, self.log.options.compression).filter(|body| {
             let bytes = body.bytes - 4 * body.events;
             body.events as u64 <= self.count.events
                 && bytes as u64 <= self.count.bytes

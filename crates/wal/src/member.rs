@@ -26,7 +26,8 @@ pub struct Member {
     pub index: u16,
     /// Whether every directory has been told of this list.
     pub complete: bool,
-    /// Identity and path of each directory.
+    /// Identity and path of each directory; one that has left has an empty path, so that the others
+    /// keep their places.
     pub directories: Vec<([u8; 16], String)>,
     /// The queues' names in order of their numbers.
     pub queues: Vec<String>,
@@ -96,6 +97,12 @@ impl Member {
         Ok(read())
     }
 
+    /// The places of the directories that have not left.
+    pub fn present(&self) -> Vec<usize> {
+        let there = |(place, (_, path)): (usize, &(_, String))| (!path.is_empty()).then_some(place);
+        self.directories.iter().enumerate().filter_map(there).collect()
+    }
+
     /// Writes it over the older copy: aside, synced, renamed, directory synced.
     fn write(&self, storage: &dyn Storage) -> Result<(), DiskError> {
         let bytes = self.encode();
@@ -110,10 +117,10 @@ impl Member {
         storage.sync_dir().asked("sync the names in", "", storage)
     }
 
-    /// Tells all directories, as the next generation.
+    /// Tells all directories, those that have not left, as the next generation.
     pub(crate) fn announce(&mut self, storages: &[Arc<dyn Storage>]) -> Result<(), DiskError> {
         self.generation += 1;
-        for (index, storage) in storages.iter().enumerate() {
+        for (index, storage) in self.present().into_iter().zip(storages) {
             self.index = u16::try_from(index).unwrap_or(u16::MAX);
             self.write(&**storage)?;
         }
@@ -121,7 +128,7 @@ impl Member {
     }
 
     /// The newer good copy, and whether there is anything of a log in the directory at all.
-    fn read(storage: &dyn Storage) -> Result<(Option<Member>, bool), OpenError> {
+    pub(crate) fn read(storage: &dyn Storage) -> Result<(Option<Member>, bool), OpenError> {
         let names = storage.list().asked("list", "", storage)?;
         let mut newest: Option<Member> = None;
         for copy in COPIES.into_iter().filter(|copy| names.iter().any(|name| name == copy)) {
@@ -157,9 +164,11 @@ fn text(input: &mut Input<'_>) -> Option<String> {
 
 /// Finds out that `storages` are all the directories of one log and no others, or makes them one;
 /// gives them back in the log's own order, with what they know. `queues` are added to the known ones.
+/// Directories in `leaving` need not be there and are of the log no more.
 pub fn admit(
     storages: Vec<Arc<dyn Storage>>,
     queues: &[&str],
+    leaving: &[String],
     surroundings: &dyn Surroundings,
 ) -> Result<(Member, Vec<Arc<dyn Storage>>), OpenError> {
     let mut found = Vec::new();
@@ -204,6 +213,12 @@ pub fn admit(
                 let identity = own.directories[usize::from(own.index)].0;
                 let place = member.directories.iter().position(|(known, _)| *known == identity);
                 match place {
+                    Some(place) if member.directories[place].1.is_empty() => {
+                        return refuse(
+                            "it has left the log and what was in it was given up; empty it to use it again"
+                                .into(),
+                        );
+                    }
                     Some(place) if ordered[place].is_none() => ordered[place] = Some(storage),
                     Some(_) => return refuse("it is a copy of one of its siblings".into()),
                     None => return refuse("its siblings do not know it".into()),
@@ -225,23 +240,35 @@ pub fn admit(
             }
         }
     }
-    if let Some(missing) = ordered.iter().position(Option::is_none) {
-        return Err(OpenError::Membership {
-            place: member.directories[missing].1.clone(),
-            why: "it is part of the log but was not named; name all directories of the log".into(),
-        });
-    }
-    let mut ordered: Vec<_> = ordered.into_iter().flatten().collect();
-    for storage in added {
-        member.directories.push((identity(surroundings)?, storage.place()));
-        ordered.push(storage);
+    for (place, named) in ordered.iter().enumerate() {
+        let path = &mut member.directories[place].1;
+        if named.is_some() || path.is_empty() {
+            continue;
+        }
+        if !leaving.contains(path) {
+            return Err(OpenError::Membership {
+                place: path.clone(),
+                why: "it is part of the log but was not named; name all directories of the log, or accept the loss of what is in it"
+                    .into(),
+            });
+        }
+        path.clear();
         stale = true;
         member.complete = false;
     }
-    for (place, storage) in ordered.iter().enumerate() {
-        let moved = member.directories[place].1 != storage.place();
+    let there = ordered.into_iter().enumerate();
+    let mut ordered: Vec<_> =
+        there.filter_map(|(place, storage)| Some((place, storage?))).collect();
+    for storage in added {
+        member.directories.push((identity(surroundings)?, storage.place()));
+        ordered.push((member.directories.len() - 1, storage));
+        stale = true;
+        member.complete = false;
+    }
+    for (place, storage) in &ordered {
+        let moved = member.directories[*place].1 != storage.place();
         stale |= moved;
-        member.directories[place].1 = storage.place();
+        member.directories[*place].1 = storage.place();
     }
     for queue in queues {
         if !member.queues.iter().any(|known| known == queue) {
@@ -249,19 +276,20 @@ pub fn admit(
             stale = true;
         }
     }
+    let storages: Vec<_> = ordered.into_iter().map(|(_, storage)| storage).collect();
     if stale && !member.complete {
-        member.announce(&ordered)?;
+        member.announce(&storages)?;
         member.complete = true;
     }
     if stale {
-        member.announce(&ordered)?;
+        member.announce(&storages)?;
     } else {
         // The names that were read may so far be in the page cache only.
-        for storage in &ordered {
+        for storage in &storages {
             storage.sync_dir().asked("sync the names in", "", &**storage)?;
         }
     }
-    Ok((member, ordered))
+    Ok((member, storages))
 }
 
 fn identity(surroundings: &dyn Surroundings) -> Result<[u8; 16], OpenError> {

@@ -21,7 +21,7 @@ use crate::storage::{Asked, Storage};
 use crate::threads::{AtomicBool, Builder, Condvar, Mutex};
 
 /// Locked for life, never removed. The second is the name that Flume locks.
-const LOCKS: [&str; 2] = ["splashdam.lock", "in_use.lock"];
+pub(crate) const LOCKS: [&str; 2] = ["splashdam.lock", "in_use.lock"];
 
 /// A queue to be opened.
 #[derive(Clone, Debug)]
@@ -79,23 +79,26 @@ impl<R: Record> Log<R> {
             }
         }
         let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
-        let (member, storages) = member::admit(storages, &names, &*options.surroundings)?;
+        let (member, storages) =
+            member::admit(storages, &names, &options.accept.directories, &*options.surroundings)?;
+        let places = member.present();
 
         let mut all = Vec::new();
         let mut state = State::default();
-        for (storage, (directory, _)) in storages.iter().zip(&member.directories) {
-            let recovered = recover(&**storage, member.log, *directory, 0, &options)?;
+        for (storage, place) in storages.iter().zip(&places) {
+            let directory = member.directories[*place].0;
+            let recovered = recover(&**storage, member.log, directory, 0, &options)?;
             state.join(&recovered.state);
             all.push(recovered);
         }
-        check_recovered(&storages, &all, &state)?;
+        check_recovered(&storages, &places, &mut all, &state, &options)?;
         // What a sibling has seen synced is durable, though nothing in the directory itself says so
         // yet: its numbers must not be given again, or the sibling would miss them at the next start.
-        for (index, recovered) in all.iter_mut().enumerate() {
-            let seen = state.watermarks.get(index).copied().unwrap_or(0);
+        for ((storage, place), recovered) in storages.iter().zip(&places).zip(&mut all) {
+            let seen = state.watermarks.get(*place).copied().unwrap_or(0);
             if seen > recovered.watermark {
-                let directory = member.directories[index].0;
-                *recovered = recover(&*storages[index], member.log, directory, seen, &options)?;
+                let directory = member.directories[*place].0;
+                *recovered = recover(&**storage, member.log, directory, seen, &options)?;
             }
         }
         forget_stored_elsewhere(&mut all);
@@ -103,7 +106,8 @@ impl<R: Record> Log<R> {
 
         let mut directories = Vec::new();
         for (index, (storage, recovered)) in storages.iter().zip(&all).enumerate() {
-            let identity = Identity { log: member.log, directory: member.directories[index].0 };
+            let identity =
+                Identity { log: member.log, directory: member.directories[places[index]].0 };
             directories.push(Directory::new(storage.clone(), identity, options.clone(), recovered));
         }
         let registries: Vec<_> =
@@ -121,6 +125,7 @@ impl<R: Record> Log<R> {
             Slot::new(queue(id, &all, &state, capacity, options.window_bytes))
         });
         let shared = Arc::new(Shared {
+            places: (places, member.directories.len()),
             slots: Slots::new(slots),
             roster: Mutex::new(Roster { member, storages: storages.clone() }),
             lines: directories.iter().map(|_| Line::default()).collect(),
@@ -143,9 +148,8 @@ impl<R: Record> Log<R> {
         let mut committers = Vec::new();
         for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
             directory.begin(shared.cursor(), recovered)?;
-            directory.clear(&recovered.leftovers);
+            directory.clear(&recovered.useless());
             shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
-            directory.prepare_ahead(0);
             shared.lines[index].full.store(directory.full(), Ordering::Release);
             committers.push(Committer {
                 shared: shared.clone(),
@@ -211,10 +215,15 @@ fn forget_stored_elsewhere(all: &mut [Recovered]) {
 /// What must be there and is not, and directories that contradict each other.
 fn check_recovered(
     storages: &[Arc<dyn Storage>],
-    all: &[Recovered],
+    places: &[usize],
+    all: &mut [Recovered],
     state: &State,
+    options: &Options,
 ) -> Result<(), OpenError> {
-    for (index, (storage, recovered)) in storages.iter().zip(all).enumerate() {
+    let given_up = |storage: &dyn Storage, what: String| {
+        (options.notice)(Notice::GivenUp { place: storage.place(), what });
+    };
+    for ((storage, place), recovered) in storages.iter().zip(places).zip(all) {
         let needed = |entry: &&SegmentEntry| {
             entry.queues.iter().any(|held| {
                 let taken = state.queues.get(&held.queue).map(|queue| queue.taken.clone());
@@ -223,12 +232,24 @@ fn check_recovered(
         };
         let segments: Vec<_> = recovered.missing.iter().filter(needed).cloned().collect();
         if !segments.is_empty() {
-            return Err(OpenError::Missing { place: storage.place(), segments });
+            if !options.accept.segments {
+                return Err(OpenError::Missing { place: storage.place(), segments });
+            }
+            for lost in segments {
+                let what = format!("segment {} with {} events", lost.number, lost.events);
+                given_up(&**storage, what);
+            }
         }
-        let seen_lsn = state.watermarks.get(index).copied().unwrap_or(0);
-        if seen_lsn > recovered.last_lsn {
-            let (place, last_lsn) = (storage.place(), recovered.last_lsn);
-            return Err(OpenError::Older { place, last_lsn, seen_lsn });
+        let seen_lsn = state.watermarks.get(*place).copied().unwrap_or(0);
+        let last_lsn = recovered.last_lsn;
+        if seen_lsn > last_lsn {
+            if !options.accept.older {
+                return Err(OpenError::Older { place: storage.place(), last_lsn, seen_lsn });
+            }
+            given_up(&**storage, format!("frames {} to {seen_lsn}", last_lsn + 1));
+            // The siblings will go on saying what they have seen: what comes is numbered behind it.
+            recovered.watermark = recovered.watermark.max(seen_lsn);
+            recovered.last_lsn = seen_lsn;
         }
     }
     Ok(())

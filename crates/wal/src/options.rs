@@ -1,8 +1,11 @@
 //! What a caller may choose, and what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Damage;
+use crate::pack::Compression;
+use crate::seal::Keys;
 use crate::storage::{Surroundings, System};
 
 /// What to do with acknowledged bytes that do not pass their checks.
@@ -61,6 +64,13 @@ pub enum Notice {
         /// The directory.
         place: String,
     },
+    /// Something is given up because the operator said so.
+    GivenUp {
+        /// The directory.
+        place: String,
+        /// What of it.
+        what: String,
+    },
     /// Something failed that nothing depends on: a file of no use was not removed, the next segment
     /// not made ahead, damaged bytes not copied. It is tried again, or at the next start.
     Untidy {
@@ -69,6 +79,32 @@ pub enum Notice {
         /// What the disk said.
         why: String,
     },
+}
+
+/// When what is written is synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Syncs {
+    /// Before anybody is answered (Flume's `fsyncPerTransaction = true`): what was acknowledged
+    /// survives everything.
+    #[default]
+    Each,
+    /// At least this often while there is something to sync, before more than `group_bytes` lie
+    /// unsynced, before the segment changes and at the end; who waits is answered once it is written
+    /// (Flume's `fsyncPerTransaction = false` with `fsyncInterval`). A process that dies loses
+    /// nothing; a power failure may cost what was acknowledged since the last sync.
+    Every(Duration),
+}
+
+/// What an operator gives up, so that the rest can be opened. What is not lost is not touched by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Directories, by the places that the log knows them by, that leave it with all that is in
+    /// them; they must not be named as storages.
+    pub directories: Vec<String>,
+    /// Segments that are missing or cut short; what is left of a cut one is kept.
+    pub segments: bool,
+    /// What directories have lost that are older than their siblings say.
+    pub older: bool,
 }
 
 /// Bugs planted on purpose, for the simulation to find.
@@ -105,6 +141,12 @@ pub enum Sabotage {
     HeaderFirst,
     /// What a sender sent behind a batch that failed is stored before that one comes again.
     HoldUpSkipped,
+    /// What is encrypted is believed without looking at its tag.
+    TagSkipped,
+    /// With syncs now and then, frames claim to be synced that are only written.
+    WrittenIsSynced,
+    /// With syncs now and then, a segment ends without one.
+    NoSyncBeforeRoll,
 }
 
 /// How a log behaves.
@@ -127,6 +169,14 @@ pub struct Options {
     pub most_senders: usize,
     /// What to do about damage.
     pub on_damage: OnDamage,
+    /// When what is written is synced.
+    pub sync: Syncs,
+    /// How bodies of new frames are compressed; what is there is read whatever it is.
+    pub compression: Compression,
+    /// Where keys come from; without, nothing is encrypted and encrypted segments are refused.
+    pub keys: Option<Arc<dyn Keys>>,
+    /// What is given up at this start instead of refusing it.
+    pub accept: Loss,
     /// Clock and randomness.
     pub surroundings: Arc<dyn Surroundings>,
     /// Is told what happens, on the thread where it happens; must not block.
@@ -147,6 +197,10 @@ impl Default for Options {
             least_free_bytes: 0,
             most_senders: 16_384,
             on_damage: OnDamage::Quarantine,
+            sync: Syncs::Each,
+            compression: Compression::None,
+            keys: None,
+            accept: Loss::default(),
             surroundings: Arc::new(System),
             notice: Arc::new(|_| {}),
             #[cfg(feature = "sabotage")]

@@ -8,6 +8,7 @@ use crate::directory::Registry;
 use crate::error::Damage;
 use crate::frame::Kind;
 use crate::options::Options;
+use crate::pack::inflate;
 use crate::queue::{Chunk, Errand, Piece, Place, ReadPlace};
 use crate::ranges::Ranges;
 use crate::record::{PutMeta, Record, event_offsets};
@@ -119,6 +120,7 @@ impl Frames<'_> {
                         continue;
                     };
                     let body = walk.body(&header);
+                    let body = body.and_then(|body| inflate(header.flags, body, put.inflated));
                     let found =
                         body.and_then(|body| Some((event_offsets(&body, put.events)?, body)));
                     match found {

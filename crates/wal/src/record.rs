@@ -4,10 +4,12 @@ use std::ops::Range;
 
 use crc32c::{crc32c, crc32c_append};
 
+use crate::frame::{MOST_BODY, TAG_BYTES};
+use crate::pack::{Compression, deflate};
 use crate::ranges::Taken;
 
 /// Most bytes of a source's own position within an origin.
-pub const MOST_POSITION: usize = 4096;
+pub const MOST_POSITION: usize = 32 * 1024;
 /// Most events in one record.
 pub const MOST_EVENTS: usize = 1 << 24;
 
@@ -70,9 +72,11 @@ impl Parts {
 #[derive(Debug)]
 pub struct Body {
     parts: Parts,
-    /// Bytes of the body.
+    /// The body compressed, with the flag that says how.
+    packed: Option<(u8, Vec<u8>)>,
+    /// Bytes of the body, inflated.
     pub bytes: usize,
-    /// CRC-32C of the body, computed once, here.
+    /// CRC-32C of the body as it is stored, computed once, here.
     pub crc: u32,
     /// How many events there are.
     pub events: usize,
@@ -80,14 +84,14 @@ pub struct Body {
 
 impl Body {
     /// Encodes a record. `None` when it is empty, too large, or contradicts itself.
-    pub fn of(record: &impl Record) -> Option<Body> {
+    pub fn of(record: &impl Record, compression: Compression) -> Option<Body> {
         let events = record.events();
         if events == 0 || events > MOST_EVENTS {
             return None;
         }
         let lengths: usize = (0..events).map(|event| record.event_bytes(event)).sum();
         let bytes = lengths.checked_add(events * 4)?;
-        if bytes > crate::frame::MOST_BODY as usize {
+        if bytes > MOST_BODY as usize - TAG_BYTES {
             return None;
         }
         let mut parts = Parts::default();
@@ -101,17 +105,35 @@ impl Body {
         if parts.gathered.len() + parts.kept_bytes != bytes {
             return None;
         }
-        let mut body = Body { parts, bytes, crc: 0, events };
+        let mut body = Body { parts, packed: None, bytes, crc: 0, events };
+        if compression != Compression::None {
+            let whole: Vec<_> = body.slices(record).collect();
+            body.packed = deflate(&whole.concat(), compression);
+            if body.packed.is_some() {
+                body.parts = Parts::default();
+            }
+        }
         body.crc = body.slices(record).fold(0, crc32c_append);
         Some(body)
     }
 
-    /// The bytes in order.
+    /// The bytes to be stored, in order.
     pub fn slices<'a>(&'a self, record: &'a impl Record) -> impl Iterator<Item = &'a [u8]> {
-        self.parts.pieces.iter().map(move |piece| match piece {
+        let packed = self.packed.iter().map(|(_, bytes)| &bytes[..]);
+        packed.chain(self.parts.pieces.iter().map(move |piece| match piece {
             Piece::Gathered(range) => &self.parts.gathered[range.clone()],
             Piece::Kept(part) => record.part(*part),
-        })
+        }))
+    }
+
+    /// Bytes to be stored.
+    pub fn stored_bytes(&self) -> usize {
+        self.packed.as_ref().map_or(self.bytes, |(_, bytes)| bytes.len())
+    }
+
+    /// How it is compressed, as the flag of a frame.
+    pub fn flags(&self) -> u8 {
+        self.packed.as_ref().map_or(0, |(flag, _)| *flag)
     }
 }
 
@@ -151,6 +173,8 @@ pub struct PutMeta {
     pub queues: Vec<(u16, u64)>,
     /// Where it came from.
     pub origin: Option<Origin>,
+    /// Bytes of the body once inflated, if it is compressed.
+    pub inflated: Option<u32>,
 }
 
 /// The meta part of a take frame.
@@ -233,12 +257,12 @@ impl PutMeta {
             out.extend_from_slice(&queue.to_le_bytes());
             out.extend_from_slice(&first.to_le_bytes());
         }
-        match &self.origin {
-            None => out.push(0),
-            Some(origin) => {
-                out.push(1);
-                origin.encode(&mut out);
-            }
+        out.push(u8::from(self.origin.is_some()) | u8::from(self.inflated.is_some()) << 1);
+        if let Some(origin) = &self.origin {
+            origin.encode(&mut out);
+        }
+        if let Some(inflated) = self.inflated {
+            out.extend_from_slice(&inflated.to_le_bytes());
         }
         out
     }
@@ -248,13 +272,16 @@ impl PutMeta {
         let mut input = Input(bytes);
         let events = input.u32()?;
         let queues = input.list16(|input| Some((input.u16()?, input.u64()?)))?;
-        let origin = match input.u8()? {
-            0 => None,
-            1 => Some(Origin::decode(&mut input)?),
-            _ => return None,
-        };
+        let flags = input.u8()?;
+        let origin = if flags & 1 > 0 { Some(Origin::decode(&mut input)?) } else { None };
+        let inflated = if flags & 2 > 0 { Some(input.u32()?) } else { None };
         let fits = queues.iter().all(|(_, first)| first.checked_add(u64::from(events)).is_some());
-        (events > 0 && fits && input.0.is_empty()).then_some(PutMeta { events, queues, origin })
+        (events > 0 && flags < 4 && fits && input.0.is_empty()).then_some(PutMeta {
+            events,
+            queues,
+            origin,
+            inflated,
+        })
     }
 }
 

@@ -5,11 +5,14 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::error::{Damage, OpenError};
-use crate::frame::{Header, Kind, Seed};
+use crate::frame::{Header, Kind, LZ4, SEALED, TAG_BYTES, ZSTD};
 use crate::options::{Options, sabotaged};
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, SegmentQueue, TakeMeta};
 use crate::replay::State;
-use crate::segment::{self, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk};
+use crate::seal::{Cipher, Sealed};
+use crate::segment::{
+    self, COPY_BYTES, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk,
+};
 use crate::storage::{Asked, DiskError, Storage, StorageFile, read_full_at, write_all_at};
 
 /// Bytes of one read while walking.
@@ -17,11 +20,17 @@ const WALK_BYTES: usize = 64 << 10;
 
 /// A frame that is whole but that no later frame knows to be synced: it is written again.
 pub struct TailFrame {
+    /// The segment it is in.
+    pub segment: u64,
+    /// Where it ends.
+    pub end: u64,
     /// What it says.
     pub kind: Kind,
+    /// How its body is compressed.
+    pub compression: u8,
     /// Its meta part.
     pub meta: Vec<u8>,
-    /// Its body.
+    /// Its body, not encrypted.
     pub body: Vec<u8>,
     /// When it was written.
     pub time: u64,
@@ -67,13 +76,34 @@ pub struct Recovered {
     pub cut: Option<(u64, u64)>,
     /// Files that are of no use any more.
     pub leftovers: Vec<String>,
+    /// One of them that never was a segment under its present name: nothing that another crash may
+    /// bring back depends on it, so that it can be the next segment at once.
+    pub spare: Option<String>,
+}
+
+impl Recovered {
+    /// Files to be removed: all of no use but the one that becomes the new segment.
+    pub fn useless(&self) -> Vec<String> {
+        let names = self.leftovers.iter();
+        names.filter(|name| Some(*name) != self.spare.as_ref()).cloned().collect()
+    }
 }
 
 struct Candidate {
     header: SegmentHeader,
     file: Arc<SegmentFile>,
     length: u64,
-    opening: bool,
+    /// Why its frames cannot be read, whatever they are.
+    locked: Option<OpenError>,
+}
+
+impl Candidate {
+    /// Whether the cursor that it opens with is good.
+    fn opens(&self) -> bool {
+        let mut walk = Walk::new(&self.file, FIRST_FRAME, self.length, WALK_BYTES);
+        matches!(walk.step(), Some(Found::Frame(frame, meta))
+            if segment::opens(&frame, &self.header) && CursorMeta::decode(&meta).is_some())
+    }
 }
 
 /// A frame that may count, and the segment it is in.
@@ -91,17 +121,24 @@ pub fn recover(
     seen: u64,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
-    #[cfg(not(feature = "sabotage"))]
-    let _nothing_to_choose = options;
-    let (candidates, mut leftovers, next_number) = candidates(storage, log, directory)?;
+    let (candidates, mut leftovers, next_number) = candidates(storage, log, directory, options)?;
+    let spare = spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
     let counts = |index: usize| {
         let first = candidates[index].header.first_lsn;
         candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
     };
-    let base = (0..candidates.len())
-        .rfind(|index| candidates[*index].opening && counts(*index))
-        .unwrap_or(0);
+    let mut base = 0;
+    for index in (0..candidates.len()).rev() {
+        // What cannot be read for want of a key is not passed over.
+        if let Some(error) = &candidates[index].locked {
+            return Err(error.clone());
+        }
+        if counts(index) && candidates[index].opens() {
+            base = index;
+            break;
+        }
+    }
     let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
     let watermark = watermark.max(seen);
     let mut recovered = Recovered {
@@ -117,6 +154,7 @@ pub fn recover(
         damage: Vec::new(),
         cut: None,
         leftovers: Vec::new(),
+        spare,
     };
     let place = storage.place();
     let mut entries: Vec<SegmentEntry> = candidates
@@ -171,7 +209,10 @@ pub fn recover(
         match body {
             Some(body) => {
                 recovered.tail.push(TailFrame {
+                    segment: header.segment,
+                    end: header.end(),
                     kind: header.kind,
+                    compression: header.flags & (LZ4 | ZSTD),
                     meta: meta.clone(),
                     body,
                     time: header.time,
@@ -201,8 +242,13 @@ pub fn recover(
     }
 
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
-    sort_out(&mut recovered, &candidates, base, entries, known, &mut leftovers);
+    sort_out(&mut recovered, &candidates, base, entries, known, options, &mut leftovers);
     recovered.leftovers = leftovers;
+    // An older segment's key is needed as long as the segment is.
+    let needed = |one: &&Candidate| recovered.segments.contains_key(&one.header.number);
+    if let Some(error) = candidates.iter().filter(needed).find_map(|one| one.locked.clone()) {
+        return Err(error);
+    }
     Ok(recovered)
 }
 
@@ -214,6 +260,7 @@ fn sort_out(
     base: usize,
     entries: Vec<SegmentEntry>,
     known: Vec<SegmentEntry>,
+    options: &Options,
     leftovers: &mut Vec<String>,
 ) {
     let base_number = candidates.get(base).map_or(0, |base| base.header.number);
@@ -222,6 +269,13 @@ fn sort_out(
         match found {
             Some(found) if found.length >= entry.end => {
                 found.file.close(entry.end);
+                recovered.segments.insert(entry.number, (entry, found.file.clone()));
+            }
+            Some(found) if options.accept.segments => {
+                // What is left of it is kept; the rest is a gap.
+                let entry = SegmentEntry { end: entry.end.min(found.length), ..entry };
+                found.file.close(entry.end);
+                recovered.missing.push(entry.clone());
                 recovered.segments.insert(entry.number, (entry, found.file.clone()));
             }
             _ => recovered.missing.push(entry),
@@ -276,7 +330,7 @@ fn walk(candidates: &[Candidate], base: usize) -> Walked {
                 Found::Bad { from, to } => bad[index].push((from, to)),
             }
         }
-        let (file, header) = (candidate.file.file.clone(), candidate.header);
+        let (file, header) = (candidate.file.file.clone(), candidate.header.clone());
         headers.push(Headed { file, header, frames_end });
     }
     Walked { frames, headers, bad, watermark }
@@ -288,6 +342,7 @@ fn candidates(
     storage: &dyn Storage,
     log: [u8; 16],
     directory: [u8; 16],
+    options: &Options,
 ) -> Result<(Vec<Candidate>, Vec<String>, u64), OpenError> {
     let names = storage.list().asked("list", "", storage)?;
     let mut numbers: Vec<_> = names.iter().filter_map(|name| segment::number(name)).collect();
@@ -316,14 +371,75 @@ fn candidates(
             continue;
         }
         let length = file.length().asked("look at", &name, storage)?;
-        let file = Arc::new(SegmentFile::new(number, Seed::of(&header.salt), file, 0));
-        let mut walk = Walk::new(&file, FIRST_FRAME, length, WALK_BYTES);
-        let opening = matches!(walk.step(), Some(Found::Frame(frame, meta))
-            if segment::opens(&frame, &header) && CursorMeta::decode(&meta).is_some());
-        candidates.push(Candidate { header, file, length, opening });
+        let (cipher, locked) = match cipher(&header, options, storage) {
+            Ok(cipher) => (cipher, None),
+            Err(error) => (None, Some(error)),
+        };
+        let file = Arc::new(SegmentFile::new(&header, cipher, file, 0));
+        candidates.push(Candidate { header, file, length, locked });
     }
     let next = numbers.last().map_or(1, |last| last.saturating_add(1));
     Ok((candidates, others, next))
+}
+
+/// What opens the frames of a segment; an error that names the key if that is not the right one.
+fn cipher(
+    header: &SegmentHeader,
+    options: &Options,
+    storage: &dyn Storage,
+) -> Result<Option<Cipher>, OpenError> {
+    let Some(Sealed { alias, check }) = &header.sealed else { return Ok(None) };
+    let refuse = |why| {
+        let (place, alias) = (storage.place(), alias.clone());
+        Err(OpenError::Key { place, segment: header.number, alias, why })
+    };
+    let Some(keys) = &options.keys else {
+        return refuse("is needed but no keys are configured; configure the key provider");
+    };
+    let Some(key) = keys.key(alias) else {
+        return refuse(
+            "is not in the key store; put it back, old keys stay until no segment needs them",
+        );
+    };
+    let derived = Cipher::derive(&key, header);
+    if derived.1 != *check {
+        return refuse(
+            "is not the one it was encrypted with; put the right key back under this alias",
+        );
+    }
+    #[cfg(feature = "sabotage")]
+    let derived = {
+        let mut derived = derived;
+        derived.0.trusting = sabotaged!(options, TagSkipped);
+        derived
+    };
+    Ok(Some(derived.0))
+}
+
+/// The last of `others` that was a segment of the usual length once and then never became another:
+/// its header is still that of the earlier number. Its length is durable, since it was so before
+/// that header; of a file without a header nobody knows whether the sync of its length failed.
+fn spare(
+    storage: &dyn Storage,
+    others: &[String],
+    options: &Options,
+) -> Result<Option<String>, OpenError> {
+    for name in others.iter().rev() {
+        let file = storage.open(name).asked("open", name, storage)?;
+        if file.length().asked("look at", name, storage)? != options.segment_bytes {
+            continue;
+        }
+        let mut head = vec![0; FIRST_FRAME as usize];
+        let read = read_full_at(&*file, &mut head, 0).unwrap_or(0);
+        let other = |header: SegmentHeader| {
+            segment::number(name) != Some(header.number) && header.length == options.segment_bytes
+        };
+        let mut copies = head[..read].chunks(COPY_BYTES);
+        if read == head.len() && copies.all(|copy| SegmentHeader::decode(copy).is_ok_and(other)) {
+            return Ok(Some(name.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// The body of a frame, if it is good.
@@ -361,7 +477,10 @@ fn fold(
 
 /// Adds a put to what its segment is known to hold.
 pub fn count_put(entry: &mut SegmentEntry, put: &PutMeta, header: &Header) {
-    let bytes = u64::from(header.body_bytes).saturating_sub(4 * u64::from(put.events));
+    let tag = if header.flags & SEALED > 0 { TAG_BYTES as u64 } else { 0 };
+    let stored = u64::from(header.body_bytes).saturating_sub(tag);
+    let body = put.inflated.map_or(stored, u64::from);
+    let bytes = body.saturating_sub(4 * u64::from(put.events));
     if entry.events == 0 {
         entry.times.0 = header.time;
     }

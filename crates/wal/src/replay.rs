@@ -101,6 +101,7 @@ mod tests {
             events,
             queues: vec![(0, first), (1, first)],
             origin: origin(sequence),
+            inflated: None,
         };
         let queue = QueueCursor { next: 4, taken: Taken::new(2, [3..4]) };
         let cursor = CursorMeta {

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, Seed};
-use crate::record::checksum;
+use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, SEALED, Seed};
+use crate::record::{checksum, put_len16};
+use crate::seal::{Cipher, MOST_ALIAS, Part, Sealed};
 use crate::storage::{StorageFile, read_full_at};
 
 /// Bytes of one copy of the header; the second follows the first.
@@ -16,6 +17,8 @@ pub const FIRST_FRAME: u64 = 2 * COPY_BYTES as u64;
 pub const VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"SPLDSEGM";
+/// Where the alias of the key stands, behind its length.
+const ALIAS_AT: usize = 122;
 
 /// The name of a segment's file.
 pub fn name(number: u64) -> String {
@@ -29,8 +32,11 @@ pub fn number(name: &str) -> Option<u64> {
         .then(|| digits.parse().ok())?
 }
 
+/// Flag of a segment: its frames are encrypted.
+const ENCRYPTED: u32 = 1;
+
 /// What stands at the head of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The log's identity.
     pub log: [u8; 16],
@@ -48,7 +54,12 @@ pub struct SegmentHeader {
     pub watermark: u64,
     /// The length that the file was given before the header was written.
     pub length: u64,
+    /// The key of an encrypted segment.
+    pub sealed: Option<Sealed>,
 }
+
+/// Where a frame header says its segment's number.
+const NUMBER_AT: usize = 24;
 
 /// Why a header was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +81,8 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(COPY_BYTES);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&0u32.to_le_bytes());
+        let flags = if self.sealed.is_some() { ENCRYPTED } else { 0 };
+        out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&self.log);
         out.extend_from_slice(&self.directory);
         out.extend_from_slice(&self.number.to_le_bytes());
@@ -79,6 +91,12 @@ impl SegmentHeader {
         out.extend_from_slice(&self.begun.to_le_bytes());
         out.extend_from_slice(&self.watermark.to_le_bytes());
         out.extend_from_slice(&self.length.to_le_bytes());
+        if let Some(Sealed { alias, check }) = &self.sealed {
+            put_len16(&mut out, alias.len());
+            out.extend_from_slice(alias.as_bytes());
+            out.resize(ALIAS_AT + MOST_ALIAS, 0);
+            out.extend_from_slice(check);
+        }
         out.resize(COPY_BYTES - 4, 0);
         let crc = checksum(&out);
         out.extend_from_slice(&crc.to_le_bytes());
@@ -97,7 +115,7 @@ impl SegmentHeader {
             }
             input.take(MAGIC.len())?;
             let (version, flags) = (input.u32()?, input.u32()?);
-            let header = SegmentHeader {
+            let mut header = SegmentHeader {
                 log: *input.take(16)?.first_chunk()?,
                 directory: *input.take(16)?.first_chunk()?,
                 number: input.u64()?,
@@ -106,12 +124,19 @@ impl SegmentHeader {
                 begun: input.u64()?,
                 watermark: input.u64()?,
                 length: input.u64()?,
+                sealed: None,
             };
+            if version == VERSION && flags == ENCRYPTED {
+                let length = usize::from(input.u16()?);
+                let alias = input.take(MOST_ALIAS)?.get(..length)?;
+                let alias = String::from_utf8(alias.to_vec()).ok()?;
+                header.sealed = Some(Sealed { alias, check: *input.take(16)?.first_chunk()? });
+            }
             Some((version, flags, header))
         };
         match read() {
             None => Err(NotAHeader::Damaged),
-            Some((VERSION, 0, header)) => Ok(header),
+            Some((VERSION, 0 | ENCRYPTED, header)) => Ok(header),
             Some((version, flags, _)) => Err(NotAHeader::Version { version, flags }),
         }
     }
@@ -139,6 +164,8 @@ pub struct SegmentFile {
     pub number: u64,
     /// What checks its frames.
     pub seed: Seed,
+    /// What opens its frames, if it is encrypted.
+    pub cipher: Option<Cipher>,
     /// The file.
     pub file: Arc<dyn StorageFile>,
     /// Where the frames that count end, once it is closed.
@@ -147,8 +174,25 @@ pub struct SegmentFile {
 
 impl SegmentFile {
     /// A segment whose frames end at `end`; `u64::MAX` while it is written.
-    pub fn new(number: u64, seed: Seed, file: Arc<dyn StorageFile>, end: u64) -> SegmentFile {
-        SegmentFile { number, seed, file, end: AtomicU64::new(end) }
+    pub fn new(
+        header: &SegmentHeader,
+        cipher: Option<Cipher>,
+        file: Arc<dyn StorageFile>,
+        end: u64,
+    ) -> SegmentFile {
+        let (number, seed) = (header.number, Seed::of(&header.salt));
+        SegmentFile { number, seed, cipher, file, end: AtomicU64::new(end) }
+    }
+
+    /// A part of a frame as it was before it was sealed, if it was sealed here.
+    fn opened(&self, header: &Header, part: Part, mut stored: Vec<u8>) -> Option<Vec<u8>> {
+        match (&self.cipher, header.flags & SEALED) {
+            (None, 0) => Some(stored),
+            // An empty body is not sealed.
+            (Some(_), SEALED) if stored.is_empty() && matches!(part, Part::Body) => Some(stored),
+            (Some(cipher), SEALED) => cipher.open(header, part, &mut stored).map(|()| stored),
+            _ => None,
+        }
     }
 
     /// Where its frames end; `u64::MAX` while it is written.
@@ -222,21 +266,23 @@ impl<'a> Walk<'a> {
         }
         let from = self.at;
         self.at = from + ALIGN;
-        while self.at < self.end {
-            if self.plausible(self.at) && self.frame_at(self.at).is_some() {
-                break;
+        while let Some(at) = self.plausible(self.at) {
+            self.at = at;
+            if self.frame_at(at).is_some() {
+                return Some(Found::Bad { from, to: at });
             }
             self.at += ALIGN;
         }
-        self.at = self.at.min(self.end);
-        Some(Found::Bad { from, to: self.at })
+        self.at = self.end;
+        Some(Found::Bad { from, to: self.end })
     }
 
-    /// The body of a frame, if it matches its checksum.
+    /// The body of a frame as it was before it was sealed, compressed or not, if it matches its checksum.
     pub fn body(&mut self, header: &Header) -> Option<Vec<u8>> {
         let at = header.offset + HEADER_BYTES as u64 + u64::from(header.meta_bytes);
         let body = self.bytes(at, header.body_bytes as usize)?.to_vec();
-        (self.trusting || header.body_fits(&body)).then_some(body)
+        let body = (self.trusting || header.body_fits(&body)).then_some(body)?;
+        self.segment.opened(header, Part::Body, body)
     }
 
     fn frame_at(&mut self, at: u64) -> Option<(Header, Vec<u8>)> {
@@ -246,15 +292,49 @@ impl<'a> Walk<'a> {
             return None;
         }
         let meta = self.bytes(at + HEADER_BYTES as u64, header.meta_bytes as usize)?.to_vec();
-        header.meta_fits(&meta).then_some((header, meta))
+        let meta = header.meta_fits(&meta).then_some(meta)?;
+        Some((header, self.segment.opened(&header, Part::Meta, meta)?))
     }
 
-    /// A cheap look before the real one: its own segment and offset stand where they must.
-    fn plausible(&mut self, at: u64) -> bool {
-        let number = self.segment.number;
-        self.bytes(at, HEADER_BYTES).is_some_and(|bytes| {
-            bytes[24..32] == number.to_le_bytes() && bytes[32..40] == at.to_le_bytes()
-        })
+    /// The first place from `at` on where a header may be: the segment's number stands where it
+    /// must. A cheap look before the real one, as it tries every place.
+    fn plausible(&mut self, mut at: u64) -> Option<u64> {
+        let number = self.segment.number.to_le_bytes();
+        let mut known_data = at;
+        while at.checked_add(HEADER_BYTES as u64)? <= self.end {
+            if self.buffered(at, HEADER_BYTES as u64).is_none() {
+                // A hole is not read: there is no number in zeros. It may hide the start of a
+                // header whose number is data, so the search goes on that much before the data.
+                if at >= known_data {
+                    match self.segment.file.next_data(at + NUMBER_AT as u64) {
+                        Ok(Some(data)) => {
+                            known_data = data.max(at + 1);
+                            let data = (data - data % ALIGN).saturating_sub(NUMBER_AT as u64);
+                            at = at.max(data.next_multiple_of(ALIGN));
+                        }
+                        Ok(None) => return None,
+                        // Reading shows what is there.
+                        Err(_) => known_data = self.end,
+                    }
+                    if at + HEADER_BYTES as u64 > self.end {
+                        return None;
+                    }
+                }
+                self.bytes(at, HEADER_BYTES);
+            }
+            let start = usize::try_from(at - self.buffer_at).ok()?;
+            let Some(words) = self.buffer.get(start + NUMBER_AT..) else {
+                // Shorter than it said: nothing more can be read.
+                return None;
+            };
+            let words = words.as_chunks::<{ ALIGN as usize }>().0;
+            match words.iter().position(|word| *word == number) {
+                Some(index) => return Some(at + (index as u64) * ALIGN),
+                None if words.is_empty() => return None,
+                None => at += (words.len() as u64) * ALIGN,
+            }
+        }
+        None
     }
 
     fn buffered(&self, at: u64, length: u64) -> Option<&[u8]> {
@@ -319,6 +399,7 @@ mod tests {
         begun: 6,
         watermark: 3,
         length: 64 << 20,
+        sealed: None,
     };
 
     #[test]
@@ -335,9 +416,16 @@ mod tests {
 
     #[test]
     fn a_header_comes_back_and_an_altered_one_does_not() {
-        let good = HEADER.encode();
+        let sealed = Sealed { alias: "key-1".into(), check: [9; 16] };
+        for sealed in [None, Some(sealed)] {
+            altered(&SegmentHeader { sealed, ..HEADER });
+        }
+    }
+
+    fn altered(header: &SegmentHeader) {
+        let good = header.encode();
         assert_eq!(good.len(), COPY_BYTES);
-        assert_eq!(SegmentHeader::decode(&good), Ok(HEADER));
+        assert_eq!(SegmentHeader::decode(&good).as_ref(), Ok(header));
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
@@ -350,7 +438,7 @@ mod tests {
         later[COPY_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(
             SegmentHeader::decode(&later),
-            Err(NotAHeader::Version { version: 9, flags: 0 })
+            Err(NotAHeader::Version { version: 9, flags: u32::from(header.sealed.is_some()) })
         );
     }
 }

@@ -50,6 +50,11 @@ pub trait StorageFile: Send + Sync + 'static {
     fn allocate(&self, length: u64) -> io::Result<()>;
     /// The length in bytes.
     fn length(&self) -> io::Result<u64>;
+    /// Where the first byte at or behind `offset` may be that is not zero, as far as the system
+    /// knows without reading; `None` if there is none up to the end.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        Ok(Some(offset))
+    }
 }
 
 /// Time and randomness, handed in so that a simulation can repeat itself.

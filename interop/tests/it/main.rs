@@ -6,6 +6,7 @@
 mod side_by_side;
 
 mod avro_event;
+mod file_channel;
 mod groups;
 mod interceptors;
 mod metrics;

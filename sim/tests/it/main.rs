@@ -3,6 +3,8 @@
 mod crashes;
 mod damage;
 mod faults;
+mod features;
+mod offline;
 mod oracle;
 mod origins;
 mod planted;

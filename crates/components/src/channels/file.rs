@@ -5,6 +5,7 @@
 //! of them is stored once, in all or in none. The bytes are the affair of the `wal` crate.
 
 mod config;
+pub mod flume;
 mod health;
 mod logs;
 mod record;

@@ -29,7 +29,7 @@ impl Directory {
     pub(super) fn shorten(&mut self, recovered: &Recovered) -> Result<(), DiskError> {
         for one in recovered.headers.iter().filter(|one| one.frames_end < one.header.length) {
             let name = segment::name(one.header.number);
-            let header = SegmentHeader { length: one.frames_end, ..one.header };
+            let header = SegmentHeader { length: one.frames_end, ..one.header.clone() };
             self.replace_header(&*one.file, &header)?;
             one.file.truncate(one.frames_end).and_then(|()| one.file.sync_data()).asked(
                 "shorten",
@@ -50,7 +50,7 @@ impl Directory {
                     .asked("shorten", &segment::name(*number), &*self.storage)?;
             }
         }
-        self.clear(&recovered.leftovers);
+        self.clear(&recovered.useless());
         Ok(())
     }
 

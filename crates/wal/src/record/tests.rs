@@ -55,12 +55,13 @@ fn puts_come_back() {
         (1000, vec![(0, 1), (7, 1 << 40)], Some(origin(0))),
         (7, vec![], Some(origin(MOST_POSITION))),
     ] {
-        let meta = PutMeta { events, queues, origin };
+        let meta =
+            PutMeta { events, queues, origin, inflated: (events % 2 == 0).then_some(events * 100) };
         check(&meta, &meta.encode(), PutMeta::decode);
     }
-    let beyond = PutMeta { events: 2, queues: vec![(0, u64::MAX)], origin: None };
+    let beyond = PutMeta { events: 2, queues: vec![(0, u64::MAX)], origin: None, inflated: None };
     assert_eq!(PutMeta::decode(&beyond.encode()), None, "numbers that overflow");
-    let none = PutMeta { events: 0, queues: vec![], origin: None };
+    let none = PutMeta { events: 0, queues: vec![], origin: None, inflated: None };
     assert_eq!(PutMeta::decode(&none.encode()), None, "no events");
 }
 
@@ -102,7 +103,7 @@ fn a_body_is_its_lengths_and_its_events_whatever_was_copied() {
     let large = vec![vec![1; COPY_BELOW], b"x".to_vec(), vec![2; COPY_BELOW * 3], vec![3; 9]];
     for words in [small, large] {
         let record = Words(words);
-        let body = Body::of(&record).expect("a body");
+        let body = Body::of(&record, Compression::None).expect("a body");
         let bytes = body.slices(&record).collect::<Vec<_>>().concat();
         assert_eq!(bytes.len(), body.bytes);
         assert_eq!(crc32c(&bytes), body.crc);
@@ -115,5 +116,5 @@ fn a_body_is_its_lengths_and_its_events_whatever_was_copied() {
             assert_eq!(event_offsets(&bytes[..length], record.0.len() as u32), None);
         }
     }
-    assert!(Body::of(&Words(vec![])).is_none(), "no events");
+    assert!(Body::of(&Words(vec![]), Compression::None).is_none(), "no events");
 }

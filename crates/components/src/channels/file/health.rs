@@ -96,6 +96,9 @@ impl Health {
                 info!(%component, %place, "there is room on the disk again");
                 self.each(|file| file.disk_full.set(0));
             }
+            Notice::GivenUp { place, what } => {
+                warn!(%component, %place, %what, "given up, as the operator has said");
+            }
             Notice::Untidy { place, why } => {
                 let mut untidy = self.untidy.lock().unwrap_or_else(PoisonError::into_inner);
                 if untidy.happened(Instant::now(), why).is_some() {
