@@ -233,7 +233,7 @@ fn is_optional(source: &CheckedSource, channel: &str) -> bool {
 
 /// What a volatile channel loses, with how much that is at the most.
 fn bounded(says: &str, facts: &Facts) -> String {
-    match facts.capacity_events {
+    match facts.volatile_events.or(facts.capacity_events) {
         Some(events) if !facts.durable => format!("{says}, at most {events} events"),
         _ => says.to_owned(),
     }

@@ -51,6 +51,7 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
     Entry::channel::<channels::file::FileChannel>(),
     Entry::channel::<channels::memory::Memory>(),
     Entry::channel::<channels::pseudo_memory::PseudoMemory>(),
+    Entry::channel::<channels::spillable::Spillable>(),
 ];
 
 /// The sinks.

@@ -76,11 +76,14 @@ pub struct Origin {
     /// The sender's count within the epoch; later batches have greater ones.
     pub sequence: u64,
     /// Where the sender stood in its own input behind this batch, opaque to everybody else; at most
-    /// 4096 bytes.
+    /// [`Origin::MOST_POSITION_BYTES`].
     pub position: Bytes,
 }
 
 impl Origin {
+    /// The most bytes of a position.
+    pub const MOST_POSITION_BYTES: usize = 32 * 1024;
+
     /// What orders a sender's batches.
     pub fn order(&self) -> (u64, u64) {
         (self.epoch, self.sequence)

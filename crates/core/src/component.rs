@@ -48,6 +48,8 @@ pub struct Facts {
     pub transaction_events: Option<usize>,
     /// Events that this channel holds.
     pub capacity_events: Option<usize>,
+    /// The most of these that a crash can lose, for a channel of which only a part outlives one.
+    pub volatile_events: Option<usize>,
     /// The most memory this component needs, in bytes, when that is bounded by its configuration.
     pub memory_bytes: Option<u64>,
     /// Whether what this channel acknowledged outlives the process.

@@ -405,6 +405,14 @@ impl<R: Record> Log<R> {
         self.0.slots.at(queue.0).lock().level()
     }
 
+    /// The numbers of a queue's events that were not taken for good, in order, and the number that
+    /// comes next. Numbers stay with their events across restarts. Some of them may belong to
+    /// puts that are under way, or to nothing, where data was damaged.
+    pub fn untaken(&self, queue: QueueId) -> (Vec<Range<u64>>, u64) {
+        let QueueCursor { next, taken } = self.0.slots.at(queue.0).lock().cursor();
+        (taken.missing(0..next), next)
+    }
+
     /// The last batch of a sender that is stored, with the position it had.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())

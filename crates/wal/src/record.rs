@@ -9,7 +9,7 @@ use crate::pack::{Compression, deflate};
 use crate::ranges::Taken;
 
 /// Most bytes of a source's own position within an origin.
-pub const MOST_POSITION: usize = 4096;
+pub const MOST_POSITION: usize = 32 * 1024;
 /// Most events in one record.
 pub const MOST_EVENTS: usize = 1 << 24;
 

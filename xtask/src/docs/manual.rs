@@ -54,6 +54,8 @@ fn chapter(out: &mut String, component: &Listed, text: &str) {
             Default::Empty => "–".to_owned(),
             Default::Required => "**required**".to_owned(),
         };
-        out.push_str(&format!("| `{}` | {default} | {} |\n", key.name, escape(&key.help)));
+        // A field of such a name stands for the keys of another struct; see `splashdam_config::de`.
+        let name = if key.name.starts_with('.') { "…".into() } else { format!("`{}`", key.name) };
+        out.push_str(&format!("| {name} | {default} | {} |\n", escape(&key.help)));
     }
 }

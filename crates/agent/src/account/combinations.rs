@@ -135,13 +135,16 @@ fn volatile(checked: &Checked, channel: &CheckedChannel, findings: &mut Vec<Diag
     let (subject, verb) =
         if sources.len() == 1 { ("source", "counts") } else { ("sources", "count") };
     let name = &channel.name;
+    let (empties, lives) = match channel.part.facts.volatile_events {
+        Some(_) => ("of which a crash empties memory", "lives in memory in part"),
+        None => ("which a crash empties", "lives in memory"),
+    };
     let message = format!(
-        "{subject} {names} {verb} an event as delivered once it is in channel {name}, which a \
-         crash empties"
+        "{subject} {names} {verb} an event as delivered once it is in channel {name}, {empties}"
     );
     let mut finding = Diagnostic::note("volatile-channel", message)
         .at(channel.part.section.value_span("type"))
-        .label("lives in memory")
+        .label(lives)
         .component(format!("channel {name}"));
     for source in sources {
         let acknowledged = source.part.facts.acknowledged.unwrap_or_default();

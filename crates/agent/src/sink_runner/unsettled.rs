@@ -11,7 +11,7 @@ use splashdam_core::{BoxFuture, ChannelError, TakeTxn};
 /// million events in a second.
 const MOST: usize = 128;
 /// The most bytes of events in them, unless one has more.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+const MOST_BYTES: usize = 6 * 1024 * 1024;
 
 /// The window of one sink.
 #[derive(Default)]

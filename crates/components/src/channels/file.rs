@@ -3,13 +3,20 @@
 //! Flume's class: `org.apache.flume.channel.file.FileChannel`. A commit returns when it is durable.
 //! Channels of an agent that name the same `dataDirs` share a log, and a batch that goes to several
 //! of them is stored once, in all or in none. The bytes are the affair of the `wal` crate.
+//!
+//! Where `dataDirs` and `checkpointDir` are those of a channel of Flume's, what is queued there is
+//! taken over when the channel opens first; Flume's files stay as they are.
 
 mod config;
 pub mod flume;
 mod health;
+mod import;
+mod keys;
 mod logs;
+pub mod offline;
 mod record;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,10 +28,12 @@ use splashdam_core::{
     Origin, Put, Refused, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 pub use config::{Compression, Config, OnDamage};
+pub use import::{FlumePlaces, ImportError, Imported, Step};
+pub use keys::KeyError;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, Leased};
 
@@ -41,6 +50,10 @@ pub struct FileChannel {
     member: Arc<Member>,
 }
 
+/// Is called once with whether a commit took effect, on a thread of the log, before the commit
+/// answers and whether or not anybody waits for that; must not block.
+pub(super) type Told = Box<dyn FnOnce(bool) + Send>;
+
 impl Component for FileChannel {
     const TYPE: &'static str = "file";
     const ALIASES: &'static [&'static str] = &["org.apache.flume.channel.file.FileChannel"];
@@ -49,10 +62,10 @@ impl Component for FileChannel {
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         config.refuse()?;
         let logs = cx.shared.of::<Logs>();
-        let directories = config.directories(&cx.world.home());
+        let places = config.of_flume(&cx.world.home());
         let counters = cx.counters.channel();
         let health = counters.file.get_or_init(FileMetrics::default);
-        match logs.attach(directories, config.settings(), config.limits(), &cx).await {
+        match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
                 health.unhealthy.set(0);
                 Ok(FileChannel { config, log, member })
@@ -79,9 +92,11 @@ impl Component for FileChannel {
             process_crash: Some(
                 "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
             ),
-            machine_crash: Some(
-                "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
-            ),
+            machine_crash: Some(if config.fsync_per_transaction {
+                "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole"
+            } else {
+                "what was committed since the last sync may be lost (fsyncPerTransaction is false, so that is up to fsyncInterval ago), and what was taken since then comes again; batches stay whole"
+            }),
             ..Facts::default()
         }
     }
@@ -94,7 +109,7 @@ impl Component for FileChannel {
 }
 
 impl FileChannel {
-    async fn hold(&self, size: Size) -> Result<Box<dyn Put>, ChannelError> {
+    pub(super) async fn hold(&self, size: Size) -> Result<Box<RoomHeld>, ChannelError> {
         hold(&self.log, vec![self.member.clone()], size).await
     }
 
@@ -106,42 +121,67 @@ impl FileChannel {
         let members = names
             .into_iter()
             .map(|name| self.log.member(&name).ok_or(ChannelError::Closed { channel: name }));
-        hold(&self.log, members.collect::<Result<_, _>>()?, size).await
+        Ok(hold(&self.log, members.collect::<Result<_, _>>()?, size).await?)
     }
 
     async fn lease(&self, limit: Size) -> Result<Box<dyn Take>, ChannelError> {
         let member = &self.member;
-        let limits = member.limits();
-        let most = Count {
-            events: limit.events.min(limits.transaction_events) as u64,
-            bytes: limit.bytes as u64,
-        };
         let fill = async {
             loop {
                 let mut changed = std::pin::pin!(member.changed.notified());
                 changed.as_mut().enable();
-                member.check_open()?;
-                match self.log.log.lease(member.queue, most) {
-                    Ok(Some(lease)) => return Ok(lease),
-                    Ok(None) => changed.await,
-                    Err(error) => return Err(failed(member, &error)),
+                if let Some(held) = self.try_lease(limit)? {
+                    return Ok(held);
                 }
+                changed.await;
             }
         };
-        match timeout(limits.keep_alive, fill).await {
-            Ok(Ok(lease)) => {
-                let (leased, bad) = Leased::new(lease.pieces());
-                if bad > 0 {
-                    self.log.undecodable(member, bad);
-                }
-                Ok(Box::new(Held { member: member.clone(), lease: Some(lease), leased }))
-            }
+        match timeout(member.limits().keep_alive, fill).await {
+            Ok(Ok(held)) => Ok(Box::new(held)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 let leased = Leased::Made(Batch::default());
-                Ok(Box::new(Held { member: member.clone(), lease: None, leased }))
+                Ok(Box::new(Held { member: member.clone(), lease: None, leased, told: None }))
             }
         }
+    }
+
+    /// Leases up to `limit` from the head of the queue, if anything of it is in memory. As many
+    /// events leave the queue as [`Held::events`] says.
+    pub(super) fn try_lease(&self, limit: Size) -> Result<Option<Held>, ChannelError> {
+        let member = &self.member;
+        let most = Count {
+            events: limit.events.min(member.limits().transaction_events) as u64,
+            bytes: limit.bytes as u64,
+        };
+        member.check_open()?;
+        let lease =
+            self.log.log.lease(member.queue, most).map_err(|error| failed(member, &error))?;
+        let Some(lease) = lease else { return Ok(None) };
+        let (leased, bad) = Leased::new(lease.pieces());
+        if bad > 0 {
+            self.log.undecodable(member, bad);
+        }
+        Ok(Some(Held { member: member.clone(), lease: Some(lease), leased, told: None }))
+    }
+
+    /// Told whenever something about the queue may have changed.
+    pub(super) fn changed(&self) -> &Notify {
+        &self.member.changed
+    }
+
+    /// The numbers of the events in the queue, and the next one; see [`wal::Log::untaken`].
+    pub(super) fn untaken(&self) -> (Vec<Range<u64>>, u64) {
+        self.log.log.untaken(self.member.queue)
+    }
+
+    /// Goes on with this configuration, unless it has to be opened anew for that.
+    pub(super) fn adopt(&self, config: &Config) -> bool {
+        if config.refuse().is_err() || !config.same_log(&self.config) {
+            return false;
+        }
+        self.log.set_limits(&self.member, config.limits());
+        true
     }
 }
 
@@ -150,7 +190,7 @@ async fn hold(
     log: &OpenLog,
     members: Vec<Arc<Member>>,
     size: Size,
-) -> Result<Box<dyn Put>, ChannelError> {
+) -> Result<Box<RoomHeld>, ChannelError> {
     // Whoever does not know the bytes holds them at the commit.
     let bytes = if size.bytes == usize::MAX { 0 } else { size.bytes };
     let more = size.events.saturating_mul(EVENT_BYTES);
@@ -204,7 +244,7 @@ async fn hold(
             return Err(ChannelError::Full { channel, events: size.events, waited: keep_alive });
         }
     };
-    Ok(Box::new(RoomHeld { room, members }))
+    Ok(Box::new(RoomHeld { room, members, told: None }))
 }
 
 /// What the log's refusal means to the outlet and to the runner of sinks.
@@ -219,14 +259,23 @@ fn failed(member: &Member, error: &CommitError) -> ChannelError {
 }
 
 /// Room held for a put.
-struct RoomHeld {
+pub(super) struct RoomHeld {
     room: Room<Datums>,
     members: Vec<Arc<Member>>,
+    told: Option<Told>,
+}
+
+impl RoomHeld {
+    /// Tells `told` how the commit ends; dropped untold where it never begins.
+    pub(super) fn telling(mut self: Box<Self>, told: Told) -> Box<Self> {
+        self.told = Some(told);
+        self
+    }
 }
 
 impl Put for RoomHeld {
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
-        let RoomHeld { mut room, members } = *self;
+        let RoomHeld { mut room, members, told } = *self;
         if batch.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
@@ -243,8 +292,14 @@ impl Put for RoomHeld {
         let record = Arc::new(Datums::new(batch));
         room.widen(record.bytes());
         let (done, answer) = oneshot::channel();
-        // Nobody listens any more when the put was cancelled.
-        room.put(record.clone(), origin, Box::new(move |answer| drop(done.send(answer))));
+        let done = move |answer: Result<_, _>| {
+            if let Some(told) = told {
+                told(answer.is_ok());
+            }
+            // Nobody listens any more when the put was cancelled.
+            drop(done.send(answer));
+        };
+        room.put(record.clone(), origin, Box::new(done));
         Box::pin(async move {
             let answer = answer
                 .await
@@ -275,10 +330,24 @@ impl Put for RoomHeld {
 }
 
 /// A lease, or none when nothing came.
-struct Held {
+pub(super) struct Held {
     member: Arc<Member>,
     lease: Option<Lease<Datums>>,
     leased: Leased,
+    told: Option<Told>,
+}
+
+impl Held {
+    /// Events that are out of the queue; those that could not be read are not in the batch.
+    pub(super) fn events(&self) -> u64 {
+        self.lease.as_ref().map_or(0, |lease| lease.count().events)
+    }
+
+    /// Tells `told` how the commit ends; dropped untold where it never begins.
+    pub(super) fn telling(mut self: Box<Self>, told: Told) -> Box<Self> {
+        self.told = Some(told);
+        self
+    }
 }
 
 impl Take for Held {
@@ -287,12 +356,17 @@ impl Take for Held {
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let Held { member, lease, leased } = *self;
+        let Held { member, lease, leased, told } = *self;
         // Let go of the events first: the log may then free them.
         drop(leased);
         let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
         let (done, answer) = oneshot::channel();
-        lease.commit(Box::new(move |answer| drop(done.send(answer))));
+        lease.commit(Box::new(move |answer| {
+            if let Some(told) = told {
+                told(answer.is_ok());
+            }
+            drop(done.send(answer));
+        }));
         Box::pin(async move {
             match answer.await {
                 Ok(Ok(())) => Ok(()),
@@ -307,7 +381,7 @@ impl Take for Held {
 
 impl Channel for FileChannel {
     fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
-        Box::pin(self.hold(size))
+        Box::pin(async move { Ok(self.hold(size).await? as Box<dyn Put>) })
     }
 
     fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
@@ -357,12 +431,7 @@ impl Channel for FileChannel {
     }
 
     fn reconfigure(&self, section: &Section) -> bool {
-        let Some(config) = section.read::<Config>().value else { return false };
-        if config.refuse().is_err() || !config.same_log(&self.config) {
-            return false;
-        }
-        self.log.set_limits(&self.member, config.limits());
-        true
+        section.read::<Config>().value.is_some_and(|config| self.adopt(&config))
     }
 
     fn volatile(&self) -> bool {

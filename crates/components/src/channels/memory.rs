@@ -4,7 +4,7 @@
 //! in slots of 100, rounded up for each event's body; a share of `byteCapacity` stays free for
 //! headers. Room is held when a put begins, so a commit cannot fail for want of it.
 
-mod queue;
+pub(super) mod queue;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

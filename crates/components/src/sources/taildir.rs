@@ -31,42 +31,46 @@ mod lines;
 mod listing;
 mod positions;
 mod print;
+mod pump;
 mod reading;
 mod tailed;
 mod tailer;
+mod trail;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
+use splashdam_core::pipeline::Patience;
 use splashdam_core::{
-    Batch, Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop, Text,
+    Component, Context, Facts, OpenError, Outlet, Pipeline, Size, Source, SourceError, Stop, Text,
     Trouble,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use filler::{AHEAD_BYTES, BATCH_BYTES, Parcel, SEND_BYTES, Turn};
+use filler::{AHEAD_BYTES, BATCH_BYTES, SEND_BYTES};
 pub use groups::FileGroups;
 pub use lines::LongLines;
 use lines::Rule;
 use positions::{Positions, Saved, make_directory, sync_directory};
+use pump::{Leash, Pump};
 use tailer::{Settings, Tailer, most_open};
-use watch::{Waker, Watch};
+use watch::Watch;
 
 /// Times about a thousand events, or a batch, read ahead of those that are being put.
 const READ_AHEAD: usize = 2;
-/// How long a batch that is refused while the source stops is tried again, and the wait before
-/// each try.
+/// What is put without waiting for what came before, while the channels make that durable.
+const AHEAD: Size = Size { events: 65_536, bytes: AHEAD_BYTES };
+/// How long a batch that is refused while the source stops is tried again: a little more patience,
+/// as it may hold the last lines of a file that nobody can find again.
 const LAST_TRIES: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_millis(50);
 /// How soon positions are written after the first lines of a run or after many, and how long not
 /// after they were written: for as long as that took, so many times, but no shorter than this.
 const SAVE_SOON: Duration = Duration::from_millis(100);
@@ -201,12 +205,13 @@ impl Component for Taildir {
             memory_bytes: Some(memory as u64),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
             process_crash: Some(
-                "lines since the last write of the position file are repeated: those of \
+                "nothing is repeated where all channels are durable, as they store the position with the \
+                 lines; otherwise lines since the last write of the position file are: those of \
                  writePosInterval at the most, and under load those of 100000 lines or 64 MiB",
             ),
             machine_crash: Some(
-                "lines since the last write of the position file are repeated, as after a crash of \
-                 the process; lines that the file system had not written are lost with the file",
+                "as after a crash of the process; lines that the file system had not written are lost with \
+                 the file",
             ),
             sets_headers,
             ..Facts::default()
@@ -267,39 +272,24 @@ impl Config {
     }
 }
 
-/// Ends the thread that reads, also when the task that started it is dropped.
-struct Leash {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Leash {
-    fn pull(&self) {
-        self.stop.store(true, Relaxed);
-        self.waker.wake();
-    }
-}
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.pull();
-    }
-}
-
 impl Source for Taildir {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
-        let Taildir { cx, config, groups, positions, saved } = self;
+        let Taildir { cx, config, groups, positions, mut saved } = self;
         let (watch, waker) = Watch::new().map_err(SourceError::new)?;
         let leash = Leash { stop: Arc::default(), waker };
         let (to, turns) = mpsc::channel(READ_AHEAD);
+        let (life, trail) = pump::begin(&cx, &out, &positions, &mut saved).await;
         let settings = config.settings(groups, cx.name.clone());
         let world = cx.world.clone();
         let tailer =
             Tailer::new(settings, saved, watch, to, leash.stop.clone(), world, out.clone());
         let reader = spawn_blocking(move || tailer.run());
         let longest = Duration::from_millis(config.max_backoff_sleep);
+        let pipeline = Pipeline::new(out.clone(), AHEAD);
+        let patience = Patience::new(cx.name.clone(), FIRST_RETRY, longest, LAST_TRIES);
+        let mut pump = Pump::new(&stop, &positions, (life, trail), pipeline, patience);
         let done = tokio::select! {
-            done = pump(&out, &stop, &leash, turns, &positions, longest) => done,
+            done = pump.run(&leash, turns) => done,
             never = save_often(&positions, &cx, Duration::from_millis(config.write_pos_interval)) => match never {},
         };
         leash.pull();
@@ -313,65 +303,6 @@ impl Source for Taildir {
             SourceError::new(format!("position file {file} cannot be written: {error}"))
         })
     }
-}
-
-/// Puts batches in order, and notes positions behind each.
-async fn pump(
-    out: &Outlet,
-    stop: &Stop,
-    leash: &Leash,
-    mut parcels: mpsc::Receiver<Parcel>,
-    positions: &Positions,
-    longest_retry: Duration,
-) -> Result<(), SourceError> {
-    loop {
-        let parcel = tokio::select! {
-            parcel = parcels.recv() => parcel,
-            () = stop.wait(), if !leash.stop.load(Relaxed) => {
-                leash.pull();
-                continue;
-            }
-        };
-        let Some(Parcel { turns, loan: _loan }) = parcel else { return Ok(()) };
-        for Turn { batch, changes, bytes } in turns {
-            let lines = batch.len();
-            match put(out, stop, batch, longest_retry).await {
-                Ok(()) => positions.apply(changes, lines, bytes),
-                // What could not be put is read again after the stop.
-                Err(_) if stop.requested() => return Ok(()),
-                Err(error) => return Err(SourceError::new(error)),
-            }
-        }
-    }
-}
-
-async fn put(
-    out: &Outlet,
-    stop: &Stop,
-    batch: Batch,
-    longest_retry: Duration,
-) -> Result<(), PutError> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    match out.put_patiently(batch, stop, FIRST_RETRY, longest_retry).await {
-        Err(error) if stop.requested() => put_at_last(out, error).await,
-        put => put,
-    }
-}
-
-/// Puts a batch that was refused while the source stops: a little more patience, as it may hold
-/// the last lines of a file that nobody can find again.
-async fn put_at_last(out: &Outlet, mut refused: PutError) -> Result<(), PutError> {
-    let began = tokio::time::Instant::now();
-    while refused.retryable() && began.elapsed() < LAST_TRIES {
-        tokio::time::sleep(LAST_RETRY).await;
-        match out.put(refused.batch).await {
-            Ok(()) => return Ok(()),
-            Err(again) => refused = again,
-        }
-    }
-    Err(refused)
 }
 
 async fn save(positions: &Arc<Positions>) -> std::io::Result<()> {

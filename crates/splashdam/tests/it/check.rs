@@ -218,7 +218,7 @@ fn types_that_are_not_there_are_refused_by_name() {
              .source.kafka.KafkaSource .source.scribe.ScribeSource .source.twitter.TwitterSource \
              .source.avroLegacy.AvroLegacySource .source.thriftLegacy.ThriftLegacySource",
         ),
-        ("channel", "channels.c1", "spillablememory jdbc .channel.kafka.KafkaChannel"),
+        ("channel", "channels.c1", "jdbc .channel.kafka.KafkaChannel"),
         (
             "sink",
             "sinks.k1",

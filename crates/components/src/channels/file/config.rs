@@ -1,6 +1,7 @@
 //! Keys of the file channel, Flume's and ours.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,12 +9,16 @@ use splashdam_config::{CommaList, Diagnostic, Lenient, Section};
 use splashdam_core::OpenError;
 use splashdam_wal as wal;
 
+use super::import::FlumePlaces;
+use super::keys::{self, KeyError, KeySource, StoredKeys};
+
 const CAPACITY: i64 = 1_000_000;
 const TRANSACTION_CAPACITY: i64 = 10_000;
 const KEEP_ALIVE: i64 = 3;
 const MAX_FILE_SIZE: i64 = 1_623_195_647;
 const MINIMUM_REQUIRED_SPACE: i64 = 524_288_000;
 const MEMORY_BYTES: i64 = 8 << 20;
+const FSYNC_INTERVAL: i64 = 5;
 /// Flume's floor of `minimumRequiredSpace`.
 const LEAST_REQUIRED_SPACE: i64 = 1 << 20;
 /// A segment is no longer than this: the shorter they are, the sooner their space comes back.
@@ -28,12 +33,14 @@ pub struct Config {
     /// Directories for the data, between commas; one on each disk writes to all disks at once.
     /// Missing ones are made. Default: `.flume/file-channel/data` in the home directory.
     pub data_dirs: CommaList,
-    /// Accepted as in Flume; data and checkpoints lie together in `dataDirs` here. Default:
+    /// Where a Flume had its checkpoint: used when the data that it left in `dataDirs` is taken
+    /// over. Data and checkpoints lie together in `dataDirs` here. Default:
     /// `.flume/file-channel/checkpoint` in the home directory.
     pub checkpoint_dir: Option<PathBuf>,
     /// Accepted as in Flume; a damaged checkpoint costs nothing here, as it can be read anew.
     pub use_dual_checkpoints: bool,
-    /// Accepted as in Flume; there are no second checkpoints here.
+    /// Where a Flume had the copy of its checkpoint, as `checkpointDir`; there are no second
+    /// checkpoints here.
     pub backup_checkpoint_dir: Option<PathBuf>,
     /// Accepted as in Flume; there are no second checkpoints here.
     pub compress_backup_checkpoint: bool,
@@ -61,10 +68,12 @@ pub struct Config {
     /// What becomes of stored bytes that do not pass their checks: `quarantine` copies them aside
     /// and goes on with the rest, `halt` stops the channel. Not in Flume.
     pub on_damage: OnDamage,
-    /// Compression of stored events; `none` is all there is so far. Not in Flume.
+    /// Compression of stored events: `none`, `lz4` or `zstd`. What is stored is read whatever it
+    /// is. Not in Flume.
     pub compression: Compression,
-    /// Whether a transaction is synced to the disk before it counts as committed. `false` is not
-    /// supported yet.
+    /// Whether a transaction is synced to the disk before it counts as committed. With `false` a
+    /// power failure may cost what was committed since the last sync; the end of the process costs
+    /// nothing.
     pub fsync_per_transaction: bool,
     /// Seconds between syncs if `fsyncPerTransaction` is `false`.
     pub fsync_interval: Lenient<i64>,
@@ -80,14 +89,16 @@ pub struct Config {
     /// Accepted as in Flume; there is one way to read the log, and it is fast.
     #[serde(rename = "use-fast-replay")]
     pub use_fast_replay: bool,
-    /// The alias of the key for new data. Encryption is not supported yet.
+    /// The alias of the key for new data. All three of the keys of encryption are written, or none.
     #[serde(rename = "encryption.activeKey")]
     pub active_key: Option<String>,
-    /// The cipher, `AESCTRNOPADDING`. Encryption is not supported yet.
+    /// `AESCTRNOPADDING`, the cipher of data that a Flume left. New data is sealed with
+    /// AES-256-GCM, whatever is written here.
     #[serde(rename = "encryption.cipherProvider")]
     pub cipher_provider: Option<String>,
     /// Where keys come from, `JCEKSFILE`, with its keys `keyStoreFile`, `keyStorePasswordFile`,
-    /// `keys` and `keys.<alias>.passwordFile` below. Encryption is not supported yet.
+    /// `keys` (aliases between blanks, old ones as long as there is data of theirs) and
+    /// `keys.<alias>.passwordFile` (else the store's password) below.
     #[serde(rename = "encryption.keyProvider")]
     pub key_provider: Section,
 }
@@ -110,6 +121,10 @@ pub enum Compression {
     /// None.
     #[default]
     None,
+    /// Fast.
+    Lz4,
+    /// Small.
+    Zstd,
 }
 
 impl Default for Config {
@@ -132,7 +147,7 @@ impl Default for Config {
             on_damage: OnDamage::Quarantine,
             compression: Compression::None,
             fsync_per_transaction: true,
-            fsync_interval: Lenient(Some(5)),
+            fsync_interval: Lenient(Some(FSYNC_INTERVAL)),
             write_timeout: Lenient(Some(10)),
             checkpoint_timeout: Lenient(Some(600)),
             use_log_replay_v1: false,
@@ -159,6 +174,39 @@ pub(super) struct Settings {
     pub(super) least_free_bytes: u64,
     pub(super) window_bytes: usize,
     pub(super) on_damage: OnDamage,
+    pub(super) compression: Compression,
+    pub(super) sync: wal::Syncs,
+    /// What is wrong with it keeps the channel from opening.
+    pub(super) keys: Option<KeySource>,
+}
+
+impl Settings {
+    /// The log's options, and the keys that are in them. Blocking: reads the key store.
+    pub(super) fn options(
+        &self,
+        notice: Arc<dyn Fn(wal::Notice) + Send + Sync>,
+    ) -> Result<(wal::Options, Option<Arc<StoredKeys>>), KeyError> {
+        let keys = self.keys.as_ref().map(KeySource::read).transpose()?.map(Arc::new);
+        let options = wal::Options {
+            segment_bytes: self.segment_bytes,
+            least_free_bytes: self.least_free_bytes,
+            window_bytes: self.window_bytes,
+            on_damage: match self.on_damage {
+                OnDamage::Quarantine => wal::OnDamage::Quarantine,
+                OnDamage::Halt => wal::OnDamage::Halt,
+            },
+            sync: self.sync,
+            compression: match self.compression {
+                Compression::None => wal::Compression::None,
+                Compression::Lz4 => wal::Compression::Lz4,
+                Compression::Zstd => wal::Compression::Zstd,
+            },
+            keys: keys.clone().map(|keys| keys as Arc<dyn wal::Keys>),
+            notice,
+            ..wal::Options::default()
+        };
+        Ok((options, keys))
+    }
 }
 
 /// A number from `least` on, or Flume's default.
@@ -195,6 +243,28 @@ impl Config {
             least_free_bytes: number(space, 1, MINIMUM_REQUIRED_SPACE, u64::MAX),
             window_bytes: number(self.memory_bytes, LEAST_MEMORY_BYTES, MEMORY_BYTES, usize::MAX),
             on_damage: self.on_damage,
+            compression: self.compression,
+            sync: match self.fsync_per_transaction {
+                true => wal::Syncs::Each,
+                false => wal::Syncs::Every(Duration::from_secs(number(
+                    self.fsync_interval,
+                    1,
+                    FSYNC_INTERVAL,
+                    u64::MAX,
+                ))),
+            },
+            keys: KeySource::of(self).unwrap_or_default(),
+        }
+    }
+
+    /// Where a Flume with this configuration has its files.
+    pub(super) fn of_flume(&self, home: &Path) -> FlumePlaces {
+        let checkpoint = self.checkpoint_dir.clone();
+        FlumePlaces {
+            checkpoint_dir: checkpoint
+                .unwrap_or_else(|| home.join(".flume/file-channel/checkpoint")),
+            backup_dir: self.backup_checkpoint_dir.clone().filter(|_| self.use_dual_checkpoints),
+            data_dirs: self.directories(home),
         }
     }
 
@@ -208,12 +278,7 @@ impl Config {
 
     /// Whether `other` differs in nothing that needs the log to be opened anew.
     pub(super) fn same_log(&self, other: &Config) -> bool {
-        self.data_dirs == other.data_dirs
-            && self.settings() == other.settings()
-            && (self.fsync_per_transaction, self.compression)
-                == (other.fsync_per_transaction, other.compression)
-            && (&self.active_key, &self.cipher_provider, &self.key_provider)
-                == (&other.active_key, &other.cipher_provider, &other.key_provider)
+        self.data_dirs == other.data_dirs && self.settings() == other.settings()
     }
 
     /// Findings that keep the channel from opening.
@@ -250,21 +315,8 @@ impl Config {
                 );
             }
         }
-        let unsupported = |key: &str, what: &str| {
-            Diagnostic::error("not-supported", format!("{what} is not supported yet"))
-                .at(at(key))
-                .help("remove the key")
-        };
-        let keys = [
-            ("encryption.activeKey", self.active_key.is_some()),
-            ("encryption.cipherProvider", self.cipher_provider.is_some()),
-            ("encryption.keyProvider", self.key_provider.value().is_some()),
-        ];
-        if let Some((key, _)) = keys.into_iter().find(|(_, written)| *written) {
-            findings.push(unsupported(key, "encryption of a file channel"));
-        }
-        if !self.fsync_per_transaction {
-            findings.push(unsupported("fsyncPerTransaction", "fsyncPerTransaction = false"));
+        for (key, finding) in KeySource::of(self).err().unwrap_or_default() {
+            findings.push(finding.at(at(&key)));
         }
         findings
     }
@@ -278,8 +330,11 @@ impl Config {
 }
 
 /// Keys that Flume's file channel needs and this one does not.
-const WITHOUT_EFFECT: [(&str, &str); 11] = [
-    ("checkpointDir", "the state is kept in `dataDirs`, with the data"),
+const WITHOUT_EFFECT: [(&str, &str); 10] = [
+    (
+        "checkpointDir",
+        "the state is kept in `dataDirs`, and this is only read to take over what a Flume left",
+    ),
     ("useDualCheckpoints", "the state can always be read from the data"),
     ("backupCheckpointDir", "the state can always be read from the data"),
     ("compressBackupCheckpoint", "there are no second checkpoints"),
@@ -289,7 +344,6 @@ const WITHOUT_EFFECT: [(&str, &str); 11] = [
     ("checkpoint-timeout", "nothing waits for such a time, as in Flume from 1.4 on"),
     ("use-log-replay-v1", "there is one way to read the log, and it is fast"),
     ("use-fast-replay", "there is one way to read the log, and it is fast"),
-    ("fsyncInterval", "every transaction is synced"),
 ];
 
 /// What else there is to say of a section.
@@ -300,6 +354,7 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
         ("transactionCapacity", config.transaction_capacity, 1, TRANSACTION_CAPACITY),
         ("keep-alive", config.keep_alive, 0, KEEP_ALIVE),
         ("memoryBytes", config.memory_bytes, LEAST_MEMORY_BYTES, MEMORY_BYTES),
+        ("fsyncInterval", config.fsync_interval, 1, FSYNC_INTERVAL),
     ];
     let replaced = numbers.into_iter().filter_map(|(key, value, least, default)| {
         let value = value.0.filter(|value| *value < least)?;
@@ -321,10 +376,23 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
             .help(format!("write a number from {least} on, or remove the line"));
         Some(finding)
     });
-    let idle = WITHOUT_EFFECT.into_iter().filter(|(key, _)| section.get(key).is_some());
+    let interval = ("fsyncInterval", "every transaction is synced");
+    let interval = config.fsync_per_transaction.then_some(interval);
+    let cipher = (
+        "encryption.cipherProvider",
+        "new data is sealed with AES-256-GCM, and what a Flume left says itself what it is encrypted with",
+    );
+    let idle = WITHOUT_EFFECT.into_iter().chain(interval).chain([cipher]);
+    let idle = idle.filter(|(key, _)| section.get(key).is_some());
     let idle = idle.map(|(key, why)| {
         Diagnostic::note("no-effect", format!("`{key}` has no effect: {why}"))
             .at(section.key_span(key))
     });
-    replaced.chain(raised).chain(idle).collect()
+    let strangers = keys::strangers(&config.key_provider).into_iter().map(|key| {
+        let key = format!("encryption.keyProvider.{key}");
+        Diagnostic::warning("unknown-key", format!("key providers have no key `{key}`"))
+            .at(section.key_span(&key))
+            .help("remove it, or look for a slip of the pen")
+    });
+    replaced.chain(raised).chain(idle).chain(strangers).collect()
 }

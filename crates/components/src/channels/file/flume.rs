@@ -15,6 +15,7 @@
 //! Memory: 8 bytes a queued event and 16 to 32 an event in a transaction without an end or taken out of order; bodies
 //! are read when asked for.
 
+mod check;
 mod checkpoint;
 mod cipher;
 mod error;
@@ -31,6 +32,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use check::Checked;
 pub use checkpoint::Origin;
 pub use error::{Damage, Error, OnDamage};
 pub use events::Events;
@@ -127,6 +129,19 @@ impl FlumeChannel {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Queue, Error> {
         replay::replay(self, keys, on_damage, progress)
+    }
+
+    /// Looks at every record of every log from its beginning, and at the event in each put. Blocking. Damage is
+    /// counted and named.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and an encrypted log without its key.
+    pub fn check(
+        &self,
+        keys: Option<Keys<'_>>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Checked, Error> {
+        check::check(self, keys, progress)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a log reports, in words to people and in counters of its channels.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -8,6 +9,9 @@ use splashdam_core::metrics::{ChannelMetrics, FileMetrics};
 use splashdam_core::{Context, Trouble};
 use splashdam_wal::Notice;
 use tracing::{error, info, warn};
+
+use super::flume::Origin;
+use super::import::{Imported, Step};
 
 /// The state of a log as its channels show it.
 pub(super) struct Health {
@@ -106,5 +110,67 @@ impl Health {
                 }
             }
         }
+    }
+}
+
+/// An import, as it is told of in the log: when it begins, at each tenth, and what it brought.
+pub(super) struct ImportTold<'a> {
+    health: &'a Health,
+    tenths: u64,
+}
+
+impl Health {
+    pub(super) fn of_import(&self) -> ImportTold<'_> {
+        ImportTold { health: self, tenths: 0 }
+    }
+}
+
+impl ImportTold<'_> {
+    pub(super) fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
+        let component = &self.health.title;
+        match step {
+            Step::ChangedSince => {
+                warn!(%component, "the files of a flume in dataDirs have changed since they were taken over, and are not taken over again; drain them with flume, or move them aside");
+            }
+            Step::Found { logs, bytes } => {
+                info!(%component, logs, bytes, "taking over what a flume left in dataDirs");
+            }
+            Step::Discarded { events } => {
+                info!(%component, events, "an earlier try to take it over was cut off; what it had stored is thrown away, and it begins anew");
+            }
+            Step::Stored { events, of } => {
+                let tenths = events.saturating_mul(10) / (*of).max(1);
+                if tenths > self.tenths && tenths < 10 {
+                    info!(%component, events, of, "taking over what a flume left");
+                }
+                self.tenths = tenths;
+            }
+            Step::Done(imported) => self.done(imported),
+            Step::Reading(_) | Step::Begun { .. } | Step::Durable | Step::Marked => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn done(&self, imported: &Imported) {
+        let component = &self.health.title;
+        for damage in &imported.damages {
+            error!(%component, %damage, "a log of flume's is damaged; what is readable behind it is taken over");
+        }
+        let (damaged, skipped) = (imported.counts.damaged, imported.unreadable);
+        if damaged + skipped > 0 {
+            error!(%component, damaged_places = damaged, events_skipped = skipped, "not all that a flume left could be read; its files stay where they are");
+            let clipped = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+            self.health.each(|file| {
+                file.damaged.add(clipped(damaged));
+                file.events_skipped.add(clipped(skipped));
+            });
+        }
+        if let Origin::Logs(why) | Origin::Backup(why) = &imported.origin {
+            warn!(%component, %why, "flume's checkpoint could not be used; its logs were replayed without");
+        }
+        if imported.may_repeat {
+            warn!(%component, "events that flume had delivered may come again, since there are several dataDirs and no checkpoint");
+        }
+        info!(%component, events = imported.events, "what a flume left is taken over; its files stay where they are, and nothing here needs them any more");
     }
 }

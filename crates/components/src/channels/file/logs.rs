@@ -1,20 +1,21 @@
 //! The open logs of an agent: channels that name the same directories share one.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use splashdam_core::{ChannelError, Context, JointId, OpenError};
 use splashdam_wal::storage::{Disk, Storage};
-use splashdam_wal::{self as wal, Log, Options, QueueId, QueueOptions};
+use splashdam_wal::{self as wal, Log, QueueId, QueueOptions};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::config::{Limits, OnDamage, Settings};
+use super::config::{Limits, Settings};
 use super::health::Health;
+use super::import::{FlumePlaces, Import};
 use super::record::Datums;
 
 /// How long after a log was opened its queues must have found their channels.
@@ -79,11 +80,12 @@ impl Logs {
     /// Opens the log in `directories`, or joins those who did.
     pub(super) async fn attach(
         &self,
-        directories: Vec<PathBuf>,
+        places: FlumePlaces,
         settings: Settings,
         limits: Limits,
         cx: &Context,
     ) -> Result<(Arc<OpenLog>, Arc<Member>), OpenError> {
+        let directories = places.data_dirs.clone();
         let storages = blocking(move || storages(&directories)).await?;
         let mut names: Vec<_> = storages.iter().map(|storage| storage.place()).collect();
         names.sort_unstable();
@@ -98,7 +100,8 @@ impl Logs {
             None => {
                 let id = JointId(self.opened.fetch_add(1, Ordering::Relaxed));
                 let health = Arc::new(Health::new(cx));
-                let open = open(storages, settings.clone(), limits, cx, id, health, place).await?;
+                let disks = Disks { storages, places };
+                let open = open(disks, settings.clone(), limits, cx, id, health, place).await?;
                 *held = Arc::downgrade(&open);
                 open
             }
@@ -111,7 +114,7 @@ impl Logs {
         if open.settings != settings {
             warn!(
                 component = %cx.title(),
-                "another channel of the same dataDirs was opened with other values of maxFileSize, minimumRequiredSpace, memoryBytes or onDamage, and these count for both; give all of them the same"
+                "another channel of the same dataDirs was opened with other values of maxFileSize, minimumRequiredSpace, memoryBytes, onDamage, compression, fsyncPerTransaction, fsyncInterval or encryption, and these count for both; give all of them the same"
             );
         }
         let name = cx.name.clone();
@@ -145,8 +148,14 @@ impl Logs {
     }
 }
 
-async fn open(
+/// The directories of a log, and where a Flume may have left something.
+struct Disks {
     storages: Vec<Arc<dyn Storage>>,
+    places: FlumePlaces,
+}
+
+async fn open(
+    disks: Disks,
     settings: Settings,
     limits: Limits,
     cx: &Context,
@@ -154,20 +163,23 @@ async fn open(
     health: Arc<Health>,
     place: Place,
 ) -> Result<Arc<OpenLog>, OpenError> {
-    let notices = health.clone();
-    let options = Options {
-        segment_bytes: settings.segment_bytes,
-        least_free_bytes: settings.least_free_bytes,
-        window_bytes: settings.window_bytes,
-        on_damage: match settings.on_damage {
-            OnDamage::Quarantine => wal::OnDamage::Quarantine,
-            OnDamage::Halt => wal::OnDamage::Halt,
-        },
-        notice: Arc::new(move |notice| notices.notice(&notice)),
-        ..Options::default()
-    };
+    let (notices, wanted) = (health.clone(), settings.clone());
     let queue = QueueOptions { name: cx.name.to_string(), capacity: limits.capacity };
     let log = blocking(move || {
+        let Disks { storages, places } = disks;
+        let health = notices.clone();
+        let (options, keys) = wanted
+            .options(Arc::new(move |notice| notices.notice(&notice)))
+            .map_err(OpenError::unavailable)?;
+        let import = Import {
+            queue: &queue.name,
+            places: &places,
+            keys: keys.as_deref(),
+            on_damage: wanted.on_damage,
+            options: options.clone(),
+        };
+        let mut told = health.of_import();
+        import.run(&storages, &mut |step| told.step(&step)).map_err(OpenError::unavailable)?;
         let opened = Log::open(storages, &[queue], options).map_err(unavailable)?;
         opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
     });
@@ -321,31 +333,7 @@ fn storages(directories: &[PathBuf]) -> Result<Vec<Arc<dyn Storage>>, OpenError>
         let disk = Disk::open(path).map_err(|error| {
             OpenError::unavailable(format!("cannot open directory {}: {error}", path.display()))
         })?;
-        let names = disk.list().map_err(|error| {
-            OpenError::unavailable(format!("cannot list directory {}: {error}", path.display()))
-        })?;
-        if holds_flume(&names) {
-            return Err(flume_found(path));
-        }
         storages.push(Arc::new(disk));
     }
     Ok(storages)
-}
-
-/// Whether these are the files of a Flume channel, and not of ours as well.
-fn holds_flume(names: &[String]) -> bool {
-    let of_flume = |name: &String| {
-        let number = name.strip_prefix("log-");
-        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let ours = |name: &String| name == "member-a" || name == "member-b";
-    names.iter().any(of_flume) && !names.iter().any(ours)
-}
-
-fn flume_found(path: &Path) -> OpenError {
-    OpenError::config(format!(
-        "{} holds the data of a Flume file channel, which cannot be taken over yet; name an empty \
-         directory, or drain it with Flume first",
-        path.display()
-    ))
 }

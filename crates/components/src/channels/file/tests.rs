@@ -172,7 +172,13 @@ async fn limits_change_while_it_runs() {
     assert_eq!(channel.level().capacity.events, 2);
     assert!(matches!(put(&channel, events(7, 1)).await, Err(ChannelError::Full { .. })));
     assert_eq!(drain(&channel).await, numbers(0..7));
-    for other in ["memoryBytes = 100000", "onDamage = halt", "transactionCapacity = 2000000"] {
+    for other in [
+        "memoryBytes = 100000",
+        "onDamage = halt",
+        "transactionCapacity = 2000000",
+        "compression = zstd",
+        "fsyncPerTransaction = false",
+    ] {
         assert!(!channel.reconfigure(&with(other)), "{other}");
     }
 }
@@ -317,9 +323,9 @@ async fn directories_that_will_not_do_are_named() {
     let nothing = |_: &Path| {};
     check(nothing, "dataDirs = DIR/x,DIR/y/../x", "dataDirs names DIR/x twice").await;
     check(
-        |dir| std::fs::write(dir.join("log-3"), "").unwrap(),
+        |dir| std::fs::write(dir.join("log-3"), "x").unwrap(),
         "",
-        "DIR holds the data of a Flume file channel",
+        "cannot take over what a flume left: DIR/log-3 has no .meta",
     )
     .await;
     check(
@@ -412,7 +418,7 @@ fn findings_name_what_is_wrong_or_without_effect() {
     check(
         "checkpointDir = /x\nuse-fast-replay = true",
         &[
-            "note: `checkpointDir` has no effect: the state is kept in `dataDirs`, with the data",
+            "note: `checkpointDir` has no effect: the state is kept in `dataDirs`, and this is only read to take over what a Flume left",
             "note: `use-fast-replay` has no effect: there is one way to read the log, and it is fast",
         ],
     );
@@ -423,12 +429,134 @@ fn findings_name_what_is_wrong_or_without_effect() {
             "note: `useDualCheckpoints` has no effect: the state can always be read from the data",
         ],
     );
+    check("fsyncPerTransaction = false\nfsyncInterval = 2\ncompression = LZ4", &[]);
     check(
-        "fsyncPerTransaction = false",
-        &["error: fsyncPerTransaction = false is not supported yet"],
+        "fsyncInterval = 2",
+        &["note: `fsyncInterval` has no effect: every transaction is synced"],
+    );
+    let encryption = |more: &str| {
+        format!(
+            "encryption.keyProvider = JCEKSFILE\nencryption.keyProvider.keyStoreFile = /x\n\
+             encryption.keyProvider.keyStorePasswordFile = /y\n\
+             encryption.keyProvider.keys = k0 k1\n{more}"
+        )
+    };
+    let cipher = "note: `encryption.cipherProvider` has no effect: new data is sealed with AES-256-GCM, and what a Flume left says itself what it is encrypted with";
+    check(
+        &encryption("encryption.activeKey = k1\nencryption.cipherProvider = AESCTRNOPADDING"),
+        &[cipher],
     );
     check(
-        "encryption.keyProvider = JCEKSFILE\nencryption.keyProvider.keyStoreFile = /x",
-        &["error: encryption of a file channel is not supported yet"],
+        &encryption("encryption.activeKey = k2\nencryption.cipherProvider = AESCTRNOPADDING"),
+        &["error: the active key k2 is not among encryption.keyProvider.keys", cipher],
     );
+    check(
+        &encryption("encryption.activeKey = k1"),
+        &["error: encryption.cipherProvider is missing, which encryption needs"],
+    );
+    check(
+        &encryption(
+            "encryption.activeKey = k1\nencryption.cipherProvider = com.example.Mine\nencryption.keyProvider.keyz = x",
+        ),
+        &[
+            "error: cipher provider com.example.Mine is not known",
+            cipher,
+            "warning: key providers have no key `encryption.keyProvider.keyz`",
+        ],
+    );
+}
+
+#[test]
+fn what_a_crash_costs_depends_on_the_syncs() {
+    let facts = |keys: &str| FileChannel::facts(&read(keys));
+    let (each, now_and_then) = (facts(""), facts("fsyncPerTransaction = false"));
+    assert!(each.machine_crash.unwrap().starts_with("nothing that was committed is lost"));
+    assert!(
+        now_and_then.machine_crash.unwrap().starts_with("what was committed since the last sync")
+    );
+    assert_eq!(each.process_crash, now_and_then.process_crash);
+    assert_eq!(read("fsyncInterval = 0").settings().sync, wal::Syncs::Each);
+    for (keys, seconds) in [("", 5), ("fsyncInterval = 0", 5), ("fsyncInterval = 9", 9)] {
+        let sync = read(&format!("fsyncPerTransaction = false\n{keys}")).settings().sync;
+        assert_eq!(sync, wal::Syncs::Every(Duration::from_secs(seconds)), "{keys}");
+    }
+}
+
+/// A folder of stores that a JDK wrote; see the tests of [`crate::jceks`].
+const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/jceks");
+
+fn encryption(dir: &Path, aliases: &str, active: &str) -> String {
+    std::fs::write(dir.join("store"), "storePassword\n").unwrap();
+    std::fs::write(dir.join("key"), "keyPassword0").unwrap();
+    let dir = dir.display();
+    format!(
+        "encryption.activeKey = {active}\nencryption.cipherProvider = AESCTRNOPADDING\n\
+         encryption.keyProvider = JCEKSFILE\n\
+         encryption.keyProvider.keyStoreFile = {STORES}/file-channel.jceks\n\
+         encryption.keyProvider.keyStorePasswordFile = {dir}/store\n\
+         encryption.keyProvider.keys = {aliases}\n\
+         encryption.keyProvider.keys.key-0.passwordFile = {dir}/key\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_events_are_encrypted_and_compressed_as_asked_for() {
+    let body = "a secret that repeats itself, ".repeat(20);
+    let bytes_of = |dir: &Path| -> Vec<u8> {
+        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let segments = names.filter(|path| path.extension().is_some_and(|end| end == "seg"));
+        segments.flat_map(|path| std::fs::read(path).unwrap()).collect()
+    };
+    let shows = |dir: &Path| bytes_of(dir).windows(body.len()).any(|w| w == body.as_bytes());
+    let keys_dir = tempdir().unwrap();
+    let encrypted = encryption(keys_dir.path(), "key-0", "key-0");
+    for (more, visible) in [
+        ("", true),
+        ("compression = lz4", false),
+        ("compression = ZSTD", false),
+        (encrypted.as_str(), false),
+    ] {
+        let dir = tempdir().unwrap();
+        let channel = open(dir.path(), more).await;
+        put(&channel, Batch::from(vec![Event::new(body.clone())])).await.unwrap();
+        channel.close().await.unwrap();
+        assert_eq!(shows(dir.path()), visible, "{more}");
+        // Compression may change; what is stored is read whatever it is.
+        let next = if more.starts_with("compression") { "compression = none" } else { more };
+        let channel = open(dir.path(), next).await;
+        assert_eq!(drain(&channel).await, [body.clone()], "{more}");
+        channel.close().await.unwrap();
+        if more == encrypted {
+            let channel = open(dir.path(), more).await;
+            put(&channel, events(0, 1)).await.unwrap();
+            channel.close().await.unwrap();
+            let plain = open_in(&Shared::default(), "c1", &keys(dir.path(), "")).await;
+            let error = plain.map(drop).unwrap_err().to_string();
+            assert!(error.contains("the key 'key-0'"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_had_are_named() {
+    let dir = tempdir().unwrap();
+    let good = encryption(dir.path(), "key-0", "key-0");
+    let check = async |change: &dyn Fn(String) -> String, want: &str| {
+        let data = tempdir().unwrap();
+        let keys = keys(data.path(), &change(good.clone()));
+        let opened = open_in(&Shared::default(), "c1", &keys).await;
+        let error = opened.map(drop).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
+    };
+    let store = format!("key store {STORES}/file-channel.jceks");
+    check(
+        &|keys| keys.replace("keys = key-0", "keys = key-0 key-7"),
+        &format!("key key-7 of {store}: there is no secret key of that name")
+            .replace("key store key store", "key store"),
+    )
+    .await;
+    check(&|keys| keys.replace("/key\n", "/store\n"), "the password of key key-0 is wrong").await;
+    check(&|keys| keys.replace("/store\n", "/key\n"), "the password of the store is wrong").await;
+    check(&|keys| keys.replace("/store\n", "/gone\n"), "cannot read the password file").await;
+    check(&|keys| keys.replace("file-channel.jceks", "gone.jceks"), "gone.jceks").await;
 }

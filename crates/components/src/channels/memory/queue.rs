@@ -11,31 +11,31 @@ use splashdam_core::{Batch, Event, Size};
 use super::SLOT_BYTES;
 
 #[derive(Default)]
-pub(super) struct Queue {
+pub(in crate::channels) struct Queue {
     runs: VecDeque<Waiting>,
     /// The number of the next event to be put.
     next: u64,
-    pub(super) queued: Size,
-    pub(super) leased: Size,
+    pub(in crate::channels) queued: Size,
+    pub(in crate::channels) leased: Size,
     /// Slots that bodies in the channel take beyond all there are; see [`super::Memory::hold`].
     overdraft: usize,
     /// What the channel has beyond what its configuration says, since it became smaller.
-    pub(super) owed: Space,
-    pub(super) closed: bool,
+    pub(in crate::channels) owed: Space,
+    pub(in crate::channels) closed: bool,
 }
 
 /// Space in a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Space {
-    pub(super) places: usize,
-    pub(super) slots: usize,
+pub(in crate::channels) struct Space {
+    pub(in crate::channels) places: usize,
+    pub(in crate::channels) slots: usize,
 }
 
 /// Events that were put one after the other, numbered from `first`, so that what is rolled back
 /// finds its place again.
-pub(super) struct Run {
-    pub(super) first: u64,
-    pub(super) batch: Batch,
+pub(in crate::channels) struct Run {
+    pub(in crate::channels) first: u64,
+    pub(in crate::channels) batch: Batch,
 }
 
 /// A run in the queue; never empty.
@@ -52,16 +52,16 @@ enum Events {
 }
 
 /// Slots that a batch takes: each body rounded up to whole slots, at least one.
-pub(super) fn slots_of(batch: &Batch) -> usize {
+pub(in crate::channels) fn slots_of(batch: &Batch) -> usize {
     batch.events().iter().map(|e| e.body.len().div_ceil(SLOT_BYTES).max(1)).sum()
 }
 
 impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::channels) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    pub(super) fn put(&mut self, batch: Batch, overdraft: usize) {
+    pub(in crate::channels) fn put(&mut self, batch: Batch, overdraft: usize) {
         let first = self.next;
         self.next += batch.len() as u64;
         self.queued += batch.size();
@@ -71,7 +71,7 @@ impl Queue {
 
     /// Takes up to `limit` off the head: whole runs as they lie where they fit, joined where they
     /// follow each other. A gap, left by another lease, ends the take.
-    pub(super) fn take(&mut self, limit: Size) -> Option<Run> {
+    pub(in crate::channels) fn take(&mut self, limit: Size) -> Option<Run> {
         let mut taken = self.split_head(limit)?;
         loop {
             let left = limit - taken.batch.size();
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     /// Takes back what was leased, unless nobody can take it any more.
-    pub(super) fn put_back(&mut self, run: Run) {
+    pub(in crate::channels) fn put_back(&mut self, run: Run) {
         self.leased = self.leased - run.batch.size();
         if self.closed {
             return;
@@ -113,7 +113,7 @@ impl Queue {
     }
 
     /// Forgets what was leased and says how much room comes free.
-    pub(super) fn forget(&mut self, batch: &Batch) -> Space {
+    pub(in crate::channels) fn forget(&mut self, batch: &Batch) -> Space {
         self.leased = self.leased - batch.size();
         let slots = slots_of(batch);
         let overdrawn = self.overdraft.min(slots);
@@ -122,7 +122,7 @@ impl Queue {
     }
 
     /// Lets go of all that is queued; what is leased goes with its leases.
-    pub(super) fn close(&mut self) {
+    pub(in crate::channels) fn close(&mut self) {
         self.closed = true;
         self.runs = VecDeque::new();
         self.queued = Size::ZERO;
@@ -131,7 +131,7 @@ impl Queue {
 
 impl Space {
     /// Pays what is owed out of room that comes free; the rest of that.
-    pub(super) fn pay(&mut self, places: usize, slots: usize) -> Space {
+    pub(in crate::channels) fn pay(&mut self, places: usize, slots: usize) -> Space {
         let paid = Space { places: self.places.min(places), slots: self.slots.min(slots) };
         self.places -= paid.places;
         self.slots -= paid.slots;

@@ -19,6 +19,8 @@ const SEND_EVENTS: usize = 8192;
 pub(super) const SEND_BYTES: usize = 1024 * 1024;
 /// Bytes of bodies on their way, unless what is sent at once is more.
 pub(super) const AHEAD_BYTES: usize = 8 * 1024 * 1024;
+/// Files that go on within one batch: an origin has room for about twice as many.
+const MOST_FILES: usize = 100;
 /// Blocks remembered for use again.
 const MOST_BLOCKS: usize = 16;
 
@@ -118,7 +120,9 @@ impl Filler {
         self.since.get_or_insert_with(Instant::now);
         self.bytes += event.body.len();
         self.events.push(event);
-        self.events.len() >= self.batch_size || self.bytes >= BATCH_BYTES
+        self.events.len() >= self.batch_size
+            || self.bytes >= BATCH_BYTES
+            || self.changes.len() >= MOST_FILES
     }
 
     /// Notes what is true once all events pushed before are committed.

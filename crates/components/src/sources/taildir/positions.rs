@@ -64,12 +64,44 @@ pub(super) enum Change {
     Forget(Key),
 }
 
+/// Which batch of which life of the source; see `trail`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub(super) epoch: u64,
+    pub(super) sequence: u64,
+}
+
+impl Mark {
+    /// A life behind all that is known of others. The time, in milliseconds, only helps where a
+    /// crash kept it from being known.
+    pub(super) fn new_life(self, now: i64) -> Mark {
+        let epoch = u64::try_from(now).unwrap_or(0).max(self.epoch.saturating_add(1));
+        Mark { epoch, sequence: 0 }
+    }
+}
+
 /// What an earlier run left.
 #[derive(Debug, Default)]
 pub(super) struct Saved {
     pub(super) entries: Vec<(Key, Entry)>,
     /// When the position file was written: what was born later is not in it.
     pub(super) written: Option<SystemTime>,
+    /// The name under which channels know the source, if Flume has not gone on since.
+    sender: Option<[u8; 16]>,
+    /// The last batch that the entries know of.
+    mark: Mark,
+}
+
+impl Saved {
+    /// Takes over what a channel stored later.
+    pub(super) fn go_on(&mut self, later: Vec<(Key, Entry)>) {
+        for (key, entry) in later {
+            match self.entries.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, known)) => *known = entry,
+                None => self.entries.push((key, entry)),
+            }
+        }
+    }
 }
 
 /// The committed positions. Whoever reads files learns from here where to go on, and from
@@ -84,6 +116,8 @@ pub(super) struct Positions {
     due: Notify,
     /// Held while the files are written; the hash of the position file's content.
     written: Mutex<u64>,
+    /// The name under which channels know the source.
+    sender: [u8; 16],
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +129,9 @@ struct Entries {
     /// Committed since they were written.
     lines: usize,
     bytes: usize,
+    /// The last batch that they know of, and the last that the files do.
+    mark: Mark,
+    saved: Mark,
 }
 
 /// A line of Flume's file. Members in this order, as Flume writes them.
@@ -113,6 +150,24 @@ struct Side {
     /// Hash of the position file before, which is still there when a crash came in between.
     after: u64,
     files: Vec<Entry>,
+    /// The keys of the files, in the same order.
+    #[serde(default)]
+    keys: Vec<Key>,
+    #[serde(default)]
+    sender: Option<[u8; 16]>,
+    #[serde(default)]
+    mark: Mark,
+}
+
+impl Side {
+    fn into_saved(self) -> Saved {
+        let Side { files, keys, sender, mark, .. } = self;
+        let entries = match keys.len() == files.len() {
+            true => keys.into_iter().zip(files).collect(),
+            false => (1..).zip(files).collect(),
+        };
+        Saved { entries, written: None, sender, mark }
+    }
 }
 
 impl Positions {
@@ -133,18 +188,60 @@ impl Positions {
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|e| cannot("its directory cannot be written", &e))?;
         let map = saved.entries.iter().cloned().collect();
-        let entries = Mutex::new(Entries { map, ..Entries::default() });
+        let Saved { mark, sender, .. } = saved;
+        let entries = Mutex::new(Entries { map, mark, saved: mark, ..Entries::default() });
         let (due, written) = (Notify::new(), Mutex::new(hash));
-        Ok((Positions { file, _lock: lock, entries, due, written }, saved))
+        let sender = sender.unwrap_or_else(|| {
+            let mut name = [0; 16];
+            name[..8].copy_from_slice(&cx.random().next().to_le_bytes());
+            name[8..].copy_from_slice(&cx.random().next().to_le_bytes());
+            name
+        });
+        Ok((Positions { file, _lock: lock, entries, due, written, sender }, saved))
+    }
+
+    /// The name under which channels know the source.
+    pub(super) fn sender(&self) -> [u8; 16] {
+        self.sender
+    }
+
+    /// Begins a life of the source, behind `stored`, of which a channel says what `later` is.
+    /// Blocks to write it down: so no life is begun twice, whatever of an earlier one is still on
+    /// its way, and the name is known before anything is stored under it.
+    pub(super) fn begin(&self, stored: Mark, later: &[(Key, Entry)], now: i64) -> io::Result<Mark> {
+        let life = {
+            let mut entries = self.entries();
+            entries.map.extend(later.iter().cloned());
+            entries.mark = entries.mark.max(stored).new_life(now);
+            entries.changed = true;
+            entries.mark
+        };
+        self.save()?;
+        Ok(life)
+    }
+
+    /// The last batch that they know of.
+    pub(super) fn mark(&self) -> Mark {
+        self.entries().mark
+    }
+
+    /// The last batch that the files know of.
+    pub(super) fn saved(&self) -> Mark {
+        self.entries().saved
+    }
+
+    /// Whether a file is known to stand elsewhere.
+    pub(super) fn is_news(&self, key: Key, entry: &Entry) -> bool {
+        self.entries().map.get(&key) != Some(entry)
     }
 
     /// Takes over what has been committed with so many lines and bytes.
-    pub(super) fn apply(&self, changes: Vec<Change>, lines: usize, bytes: usize) {
+    pub(super) fn apply(&self, changes: Vec<Change>, lines: usize, bytes: usize, mark: Mark) {
         if changes.is_empty() {
             return;
         }
         let mut entries = self.entries();
-        entries.changed = true;
+        (entries.changed, entries.mark) = (true, mark);
         entries.lines += lines;
         entries.bytes += bytes;
         let is_first = lines > 0 && !std::mem::replace(&mut entries.began, true);
@@ -168,17 +265,28 @@ impl Positions {
     /// Writes them down, if they changed. Blocks.
     pub(super) fn save(&self) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let files: Vec<Entry> = {
+        let side = {
             let mut entries = self.entries();
             if !std::mem::take(&mut entries.changed) {
                 return Ok(());
             }
             (entries.lines, entries.bytes) = (0, 0);
-            entries.map.values().cloned().collect()
+            Side {
+                of: 0,
+                after: *written,
+                files: entries.map.values().cloned().collect(),
+                keys: entries.map.keys().copied().collect(),
+                sender: Some(self.sender),
+                mark: entries.mark,
+            }
         };
-        let done = write_both(&self.file, *written, files);
+        let mark = side.mark;
+        let done = write_both(&self.file, side);
         match done {
-            Ok(hash) => *written = hash,
+            Ok(hash) => {
+                *written = hash;
+                self.entries().saved = mark;
+            }
             Err(_) => self.entries().changed = true,
         }
         done.map(drop)
@@ -266,19 +374,20 @@ fn load(file: &Path, cx: &Context) -> Result<(Saved, u64), OpenError> {
     let written = fs::metadata(file).and_then(|m| m.modified()).ok();
     let side = fs::read(beside(file, "splashdam")).ok();
     let side: Option<Side> = side.and_then(|text| serde_json::from_slice(&text).ok());
-    let entries = match (serde_json::from_slice::<Vec<FlumeEntry>>(&text), side) {
-        (Ok(_), Some(side)) if side.of == hash || side.after == hash => side.files,
+    let saved = match (serde_json::from_slice::<Vec<FlumeEntry>>(&text), side) {
+        (Ok(_), Some(side)) if side.of == hash || side.after == hash => side.into_saved(),
         (Ok(flume), side) => {
             info!(component = %cx.name, file = %file.display(), "going on from positions that Flume wrote");
-            with_side(flume, side.map(|side| side.files).unwrap_or_default())
+            let entries = with_side(flume, side.map(|side| side.files).unwrap_or_default());
+            Saved { entries: (1..).zip(entries).collect(), ..Saved::default() }
         }
         (Err(error), Some(side)) => {
             warn!(component = %cx.name, file = %file.display(), %error, "the position file is damaged; going on from the copy in <positionFile>.splashdam, which may repeat lines if Flume ran last");
-            side.files
+            side.into_saved()
         }
         (Err(_), None) if text.trim_ascii().is_empty() => {
             warn!(component = %cx.name, file = %file.display(), "the position file is empty, as Flume leaves it when no file matched or when it was killed while writing; files count as new: put back a copy of it if they were read before");
-            Vec::new()
+            Saved::default()
         }
         (Err(error), None) => {
             return Err(OpenError::unavailable(format!(
@@ -288,7 +397,7 @@ fn load(file: &Path, cx: &Context) -> Result<(Saved, u64), OpenError> {
             )));
         }
     };
-    Ok((Saved { entries: (1..).zip(entries).collect(), written }, hash))
+    Ok((Saved { written, ..saved }, hash))
 }
 
 /// Flume's positions, with what was known of the same files before Flume went on.
@@ -311,10 +420,10 @@ fn with_side(flume: Vec<FlumeEntry>, known: Vec<Entry>) -> Vec<Entry> {
     flume.into_iter().map(join).collect()
 }
 
-fn write_both(file: &Path, after: u64, files: Vec<Entry>) -> io::Result<u64> {
-    let flume = flume_text(&files)?;
+fn write_both(file: &Path, side: Side) -> io::Result<u64> {
+    let flume = flume_text(&side.files)?;
     let of = Print::of(flume.as_bytes()).hash;
-    let side = serde_json::to_vec(&Side { of, after, files })?;
+    let side = serde_json::to_vec(&Side { of, ..side })?;
     write_aside(&beside(file, "splashdam"), &side)?;
     write_aside(file, flume.as_bytes())?;
     Ok(of)
@@ -352,159 +461,4 @@ fn write_aside(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use splashdam_core::Role;
-    use splashdam_testkit::fakes::context;
-
-    fn entry(path: &str, inode: u64, position: u64) -> Entry {
-        Entry {
-            path: Path::new(path).into(),
-            inode,
-            device: Some(5),
-            birth: Some(7),
-            position,
-            head: Some(Print::of(b"head")),
-            tail: Some(Print::of(b"tail")),
-            at: At::Within,
-        }
-    }
-
-    fn open(file: &Path) -> Result<(Positions, Saved), String> {
-        Positions::open(file, &context(Role::Source)).map_err(|e| e.to_string())
-    }
-
-    fn plain(saved: Saved) -> Vec<Entry> {
-        saved.entries.into_iter().map(|(_, entry)| entry).collect()
-    }
-
-    #[test]
-    fn what_was_saved_is_read_again_and_flume_can_read_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("deep/er/p.json");
-        let (positions, saved) = open(&file).unwrap();
-        assert!(saved.entries.is_empty());
-        let entries = [entry("/l/a=b&'<1>.log", 11, 4), entry("/l/\"q\"", 12, 9)];
-        for (key, entry) in (1..).zip(&entries) {
-            positions.apply(vec![Change::Set(key, entry.clone())], 1, 1);
-        }
-        positions.apply(vec![Change::Set(3, entry("/l/gone", 1, 1)), Change::Forget(3)], 1, 1);
-        positions.save().unwrap();
-        drop(positions);
-        assert_eq!(
-            fs::read_to_string(&file).unwrap(),
-            r#"[{"inode":11,"pos":4,"file":"/l/a\u003db\u0026\u0027\u003c1\u003e.log"},{"inode":12,"pos":9,"file":"/l/\"q\""}]"#
-        );
-        let (positions, saved) = open(&file).unwrap();
-        assert!(saved.written.is_some());
-        assert_eq!(plain(saved), entries);
-        // Nothing changed, so nothing is written.
-        fs::remove_file(&file).unwrap();
-        positions.save().unwrap();
-        assert!(!file.exists());
-    }
-
-    #[test]
-    fn directories_that_were_made_are_synced() {
-        let dir = tempfile::tempdir().unwrap();
-        let check = |path: &str, want: &[&str]| {
-            let mut synced = Vec::new();
-            let note = |path: &Path| {
-                assert!(path.exists(), "{}", path.display());
-                synced.push(path.to_owned());
-                sync_directory(path)
-            };
-            make_directory(&dir.path().join(path), note).unwrap();
-            let want: Vec<PathBuf> = want.iter().map(|want| dir.path().join(want)).collect();
-            assert_eq!(synced, want, "{path}");
-        };
-        check("", &[]);
-        check("a/b/c", &["", "a", "a/b", "a/b/c"]);
-        check("a/b/c", &[]);
-        check("a/d", &["a", "a/d"]);
-        // A sync that fails is said.
-        let failing = |_: &Path| Err(io::Error::other("no"));
-        assert!(make_directory(&dir.path().join("e"), failing).is_err());
-    }
-
-    #[test]
-    fn flumes_positions_hold_when_flume_wrote_last() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("p");
-        let (positions, _) = open(&file).unwrap();
-        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))], 1, 1);
-        positions.save().unwrap();
-        drop(positions);
-        fs::write(
-            &file,
-            r#"[{"pos":9,"file":"\/l\/a","inode":11},{"inode":3,"pos":1,"file":"/l/b"}]"#,
-        )
-        .unwrap();
-        let (_positions, saved) = open(&file).unwrap();
-        let went_on = Entry { position: 9, tail: None, at: At::Start, ..entry("/l/a", 11, 4) };
-        let bare = Entry { device: None, birth: None, head: None, ..entry("/l/b", 3, 1) };
-        assert_eq!(plain(saved), [went_on, Entry { tail: None, at: At::Start, ..bare }]);
-    }
-
-    #[test]
-    fn a_crash_between_the_two_files_loses_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("p");
-        let (positions, _) = open(&file).unwrap();
-        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))], 1, 1);
-        positions.save().unwrap();
-        let before = fs::read(&file).unwrap();
-        positions.apply(vec![Change::Set(1, entry("/l/a", 11, 8))], 1, 1);
-        positions.save().unwrap();
-        drop(positions);
-        fs::write(&file, before).unwrap();
-        assert_eq!(plain(open(&file).unwrap().1), [entry("/l/a", 11, 8)]);
-    }
-
-    #[test]
-    fn damage_is_named_or_made_good() {
-        let check = |content: &str, side: bool, want: Result<usize, &str>| {
-            let dir = tempfile::tempdir().unwrap();
-            let file = dir.path().join("p");
-            if side {
-                let (positions, _) = open(&file).unwrap();
-                positions.apply(vec![Change::Set(1, entry("/l/a", 11, 4))], 1, 1);
-                positions.save().unwrap();
-            }
-            fs::write(&file, content).unwrap();
-            match (open(&file), want) {
-                (Ok((_, saved)), Ok(entries)) => assert_eq!(saved.entries.len(), entries),
-                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
-                (got, _) => panic!("{content:?}: {:?}", got.map(|(_, saved)| saved)),
-            }
-        };
-        check("[]", false, Ok(0));
-        check("", false, Ok(0));
-        check("", true, Ok(1));
-        check("[{\"inode\":11,\"po", true, Ok(1));
-        check("[{\"inode\":11,\"po", false, Err("put back a copy of it, or remove it"));
-        check("[{\"inode\":11,\"pos\":4}]", false, Err("missing field `file`"));
-        check("\0\0\0\0", false, Err("is damaged"));
-        check("{}", false, Err("is damaged"));
-    }
-
-    #[test]
-    fn a_second_user_is_refused_while_the_first_lives() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("p");
-        let first = open(&file).unwrap();
-        let refused = open(&file).map(drop).unwrap_err();
-        assert!(refused.contains("in use by agent a1, source x1, process"), "{refused}");
-        drop(first);
-        assert!(open(&file).is_ok());
-    }
-
-    #[test]
-    fn a_place_that_cannot_be_written_is_said_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let in_the_way = dir.path().join("file");
-        fs::write(&in_the_way, "").unwrap();
-        let message = open(&in_the_way.join("p")).map(drop).unwrap_err();
-        assert!(message.contains("its directory cannot be made"), "{message}");
-    }
-}
+mod tests;

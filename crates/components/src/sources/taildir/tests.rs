@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use splashdam_core::{Event, Role};
-use splashdam_testkit::contract::{self, Running, open_source, run_source};
+use splashdam_testkit::contract::{self, Running, run_source};
 use splashdam_testkit::fakes::{Collector, bodies, context};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -44,7 +44,7 @@ impl Rig {
     }
 
     async fn start(&mut self) {
-        let source = open_source::<Taildir>(&self.keys, context(Role::Source)).await;
+        let source = reopen(&self.keys).await;
         self.running = Some(run_source(source, &self.collector));
     }
 
@@ -95,6 +95,21 @@ impl Rig {
     fn metric(&self, read: impl Fn(&splashdam_core::metrics::SourceMetrics) -> u64) -> u64 {
         read(self.running.as_ref().unwrap().outlet.metrics())
     }
+}
+
+/// Opens a source once the one before has let go of its position file, which may be being written.
+async fn reopen(keys: &str) -> Taildir {
+    for _ in 0..400 {
+        let config = Section::parse(keys).read().into_result().unwrap();
+        match Taildir::open(config, context(Role::Source)).await {
+            Ok(source) => return source,
+            Err(OpenError::Unavailable(why)) if why.to_string().contains("in use") => {
+                sleep(Duration::from_millis(5)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the position file stays in use");
 }
 
 fn append(path: &Path, text: &str) {

@@ -29,8 +29,13 @@ impl Reader {
         Reader { logs: layouts.into_iter().filter_map(log).collect(), windows: Vec::new() }
     }
 
+    /// Whether the log of this number is there.
+    pub(super) fn has(&self, log: u32) -> bool {
+        self.logs.contains_key(&log)
+    }
+
     /// The event, with the write-order id of its put; `None` when it was struck out.
-    fn read(&mut self, pointer: Pointer) -> Result<Option<(i64, Event)>, Error> {
+    pub(super) fn read(&mut self, pointer: Pointer) -> Result<Option<(i64, Event)>, Error> {
         let offset = pointer.offset();
         let Some((path, length, layout)) = self.logs.get(&pointer.file()) else {
             let path = PathBuf::from(format!("log-{}", pointer.file()));

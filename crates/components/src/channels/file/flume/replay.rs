@@ -83,6 +83,17 @@ impl Queue {
         self.pointers.is_empty()
     }
 
+    /// The numbers of logs that hold queued events and are in none of the data directories.
+    pub fn missing_logs(&self) -> Vec<u32> {
+        let missing: std::collections::BTreeSet<u32> = self
+            .pointers
+            .iter()
+            .map(|pointer| pointer.file())
+            .filter(|log| !self.reader.has(*log))
+            .collect();
+        missing.into_iter().collect()
+    }
+
     /// The events, oldest first; each is read when it is asked for. Damaged events are errors, one each, and the next
     /// event may be asked for after them.
     pub fn into_events(self) -> Events {

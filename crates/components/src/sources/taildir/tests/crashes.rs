@@ -1,6 +1,10 @@
 //! Crashes in a row.
 
+use splashdam_core::{Channel, Size};
+use splashdam_testkit::fakes::outlet_to;
+
 use super::*;
+use crate::channels::file::FileChannel;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_repeats_has_a_bound() {
@@ -32,4 +36,86 @@ async fn what_a_crash_repeats_has_a_bound() {
         sleep(Duration::from_millis(400)).await;
     }
     assert_eq!(rig.collector.bodies(), line_bodies(0, count));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_durable_channel_crashes_repeat_nothing() {
+    let rig = Rig::new("writePosInterval = 60000\nbatchSize = 7");
+    let data = rig.dir.path().join("channel");
+    let keys = format!("dataDirs = {0}\ncheckpointDir = {0}\nkeep-alive = 1", data.display());
+    let channel = || async {
+        let config = Section::parse(&keys).read().into_result().unwrap();
+        Arc::new(FileChannel::open(config, context(Role::Channel)).await.unwrap())
+    };
+    let mut open = channel().await;
+    let mut count = 0;
+    // Within the time to the first write of positions, and after it.
+    for pause in [3, 20, 0, 160, 1, 40, 8] {
+        rig.append("a", &lines(count, count + 100));
+        rig.append("a2", &lines(count, count + 100));
+        count += 100;
+        let source = reopen(&rig.keys).await;
+        let (_handle, stop) = Stop::new();
+        let outlet = outlet_to(vec![open.clone()]);
+        let task = tokio::spawn(async move { source.run(outlet, stop).await });
+        sleep(Duration::from_millis(pause)).await;
+        task.abort();
+        drop(task.await);
+        if pause % 2 == 0 {
+            // The agent goes, too.
+            open.close().await.unwrap();
+            open = channel().await;
+        }
+    }
+    rig.append("a", &lines(count, count + 1));
+    let source = reopen(&rig.keys).await;
+    let (handle, stop) = Stop::new();
+    let task = tokio::spawn(source.run(outlet_to(vec![open.clone()]), stop));
+    for _ in 0..400 {
+        if open.level().queued.events > 2 * count {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    sleep(Duration::from_millis(60)).await;
+    handle.stop();
+    task.await.unwrap().unwrap();
+    let mut got = Vec::new();
+    while open.level().queued.events > 0 {
+        let taken = open.begin_take(Size::events(10_000)).await.unwrap();
+        got.extend(bodies(taken.batch().events()));
+        taken.commit().await.unwrap();
+    }
+    // Each line of either file once. Which file came first in a round is left open.
+    let mut want = [line_bodies(0, count), line_bodies(0, count + 1)].concat();
+    got.sort();
+    want.sort();
+    assert_eq!(got.len(), want.len());
+    assert_eq!(got, want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_removes_the_position_file_begins_anew() {
+    let mut rig = Rig::new("");
+    let data = rig.dir.path().join("channel");
+    let keys = format!("dataDirs = {0}\ncheckpointDir = {0}", data.display());
+    let config = Section::parse(&keys).read().into_result().unwrap();
+    let open = Arc::new(FileChannel::open(config, context(Role::Channel)).await.unwrap());
+    rig.append("a", &lines(0, 100));
+    // One machine, whose randomness goes on.
+    let cx = context(Role::Source);
+    for want in [100, 100, 200] {
+        let config = Section::parse(&rig.keys).read().into_result().unwrap();
+        let source = Taildir::open(config, cx.clone()).await.unwrap();
+        let (handle, stop) = Stop::new();
+        let task = tokio::spawn(source.run(outlet_to(vec![open.clone()]), stop));
+        sleep(Duration::from_millis(300)).await;
+        handle.stop();
+        task.await.unwrap().unwrap();
+        assert_eq!(open.level().queued.events, want);
+        if want == 100 && rig.keys.contains("batchSize") {
+            fs::remove_file(rig.dir.path().join("p.json")).unwrap();
+        }
+        rig.keys.push_str("\nbatchSize = 10");
+    }
 }

@@ -1,0 +1,286 @@
+//! Imports that end early, at each step and again and again; what comes out is right all the same.
+
+use std::fs;
+
+use splashdam_config::Section;
+use splashdam_core::metrics::Counters;
+use splashdam_core::{Channel, Component, Context, Role, Shared, Size};
+use splashdam_testkit::{bodies, context};
+use tempfile::TempDir;
+
+use super::super::FileChannel;
+use super::super::config::Config;
+use super::super::flume::Limits;
+use super::*;
+
+struct Rig {
+    dir: TempDir,
+    config: Config,
+    keys: String,
+}
+
+fn rig(directories: usize, more: &str) -> Rig {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().display();
+    let data: Vec<_> = (0..directories).map(|n| format!("{path}/d{n}")).collect();
+    let keys = format!(
+        "checkpointDir = {path}/c\ndataDirs = {}\nmaxFileSize = 1048576\nminimumRequiredSpace = 1048576\nkeep-alive = 0\n{more}",
+        data.join(",")
+    );
+    let config = read(&keys);
+    Rig { dir, config, keys }
+}
+
+fn read(keys: &str) -> Config {
+    Section::parse(keys).read::<Config>().into_result().unwrap()
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("event {n}")).collect()
+}
+
+impl Rig {
+    fn flume(&self, events: usize) {
+        let places = self.config.of_flume(self.dir.path());
+        let limits = Limits { log_bytes: 20_000, transaction_events: 7 };
+        let all = numbers(events).into_iter().map(|body| Ok::<_, flume::Error>(Event::new(body)));
+        flume::write(&places.checkpoint_dir, &places.data_dirs, limits, all).unwrap();
+    }
+
+    fn storages(&self) -> Vec<Arc<dyn Storage>> {
+        let open = |path: &PathBuf| {
+            Arc::new(splashdam_wal::storage::Disk::open(path).unwrap()) as Arc<dyn Storage>
+        };
+        self.config.directories(self.dir.path()).iter().map(open).collect()
+    }
+
+    fn import(&self, queue: &str, tell: Tell<'_>) -> Result<Option<Imported>, ImportError> {
+        let places = self.config.of_flume(self.dir.path());
+        let (options, keys) = self.config.settings().options(Arc::new(|_| {})).unwrap();
+        let on_damage = self.config.settings().on_damage;
+        let import = Import { queue, places: &places, keys: keys.as_deref(), on_damage, options };
+        import.run(&self.storages(), tell)
+    }
+
+    async fn open(&self) -> Result<FileChannel, splashdam_core::OpenError> {
+        self.open_as("c1").await
+    }
+
+    async fn open_as(&self, name: &str) -> Result<FileChannel, splashdam_core::OpenError> {
+        let cx = Context {
+            name: name.into(),
+            shared: Shared::default(),
+            counters: Counters::new(Role::Channel),
+            ..context(Role::Channel)
+        };
+        FileChannel::open(read(&self.keys), cx).await
+    }
+
+    async fn drained(&self) -> Vec<String> {
+        let channel = self.open().await.unwrap();
+        let all = drain(&channel).await;
+        channel.close().await.unwrap();
+        all
+    }
+
+    /// Names and bytes of Flume's files.
+    fn of_flume(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut all = Vec::new();
+        for directory in fs::read_dir(self.dir.path()).unwrap() {
+            for entry in fs::read_dir(directory.unwrap().path()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_str().unwrap().starts_with("log-") {
+                    all.push((path.clone(), fs::read(path).unwrap()));
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+async fn drain(channel: &FileChannel) -> Vec<String> {
+    let mut all = Vec::new();
+    while channel.level().queued.events > 0 {
+        let taken = channel.begin_take(Size { events: 700, bytes: usize::MAX }).await.unwrap();
+        all.extend(bodies(taken.batch().events()));
+        taken.commit().await.unwrap();
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_flume_left_comes_once_and_in_order() {
+    for (directories, more) in [
+        (1, ""),
+        (3, ""),
+        (1, "fsyncPerTransaction = false\ncompression = lz4"),
+        // More than the channel holds.
+        (1, "capacity = 100\ntransactionCapacity = 100"),
+    ] {
+        let rig = rig(directories, more);
+        rig.flume(2500);
+        let before = rig.of_flume();
+        assert_eq!(rig.drained().await, numbers(2500), "{directories} {more}");
+        assert_eq!(rig.drained().await, [""; 0], "it does not come again");
+        assert_eq!(rig.of_flume(), before, "flume's files stay");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_cut_off_anywhere_comes_once() {
+    // Each step in turn, and a second cut at some step of the second try.
+    let mut steps = 0;
+    rig_of(2)
+        .import("c1", &mut |_| {
+            steps += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(steps > 8, "{steps}");
+    for first in 0..steps {
+        for second in [None, Some(5)] {
+            let rig = rig_of(2);
+            let mut discarded = 0;
+            for end in [Some(first), second].into_iter().flatten() {
+                let mut step = 0;
+                let ended = rig.import("c1", &mut |told| {
+                    if let Step::Discarded { events } = told {
+                        discarded += events;
+                    }
+                    step += 1;
+                    if step > end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                // Behind the first mark it is done, and there is nothing left to be cut off.
+                assert!(matches!(ended, Err(ImportError::Ended) | Ok(None)), "{first} {ended:?}");
+            }
+            assert_eq!(rig.drained().await, numbers(2500), "cut at {first}, then {second:?}");
+            assert_eq!(rig.drained().await, [""; 0]);
+        }
+    }
+}
+
+fn rig_of(directories: usize) -> Rig {
+    let rig = rig(directories, "");
+    rig.flume(2500);
+    rig
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_an_import_is_never_thrown_away() {
+    // A process that is killed between the marks of two directories, and one that is not.
+    for marks in [1, 9] {
+        let rig = rig_of(2);
+        let mut marked = 0;
+        let done = rig.import("c1", &mut |told| {
+            marked += usize::from(matches!(told, Step::Marked));
+            if marked == marks { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(done.is_ok(), marks == 9);
+        let channel = rig.open().await.unwrap();
+        let batch = Batch::from(vec![Event::new("later")]);
+        let put = channel.begin_put(batch.size()).await.unwrap();
+        put.commit(batch).await.map_err(|refused| refused.error).unwrap();
+        channel.close().await.unwrap();
+        for place in ["d0", "d1"] {
+            let names: Vec<_> = fs::read_dir(rig.dir.path().join(place))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            assert!(names.contains(&"splashdam.imported".to_owned()), "{names:?}");
+            assert!(!names.contains(&"splashdam.importing".to_owned()), "{names:?}");
+        }
+        let mut expected = numbers(2500);
+        expected.push("later".into());
+        assert_eq!(rig.drained().await, expected, "{marks}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_over_is_refused_by_name() {
+    let refusal = async |rig: &Rig, name: &str| {
+        rig.open_as(name).await.map(drop).map_err(|error| error.to_string()).unwrap_err()
+    };
+    // Begun for another channel; then Flume's files are gone.
+    let rig = rig_of(1);
+    let cut = rig.import("c1", &mut |told| match told {
+        Step::Begun { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert!(matches!(cut, Err(ImportError::Ended)), "{cut:?}");
+    let error = refusal(&rig, "c2").await;
+    assert!(error.contains("an import into channel c1 was cut off"), "{error}");
+    for (path, _) in rig.of_flume() {
+        fs::remove_file(path).unwrap();
+    }
+    let error = refusal(&rig, "c1").await;
+    assert!(error.contains("flume's files are gone"), "{error}");
+    // A marker that is damaged says so.
+    fs::write(rig.dir.path().join("d0/splashdam.importing"), "splashdam import 1\nqueue c1")
+        .unwrap();
+    let error = refusal(&rig, "c1").await;
+    assert!(error.contains("splashdam.importing cannot be read: a number is missing"), "{error}");
+    fs::write(rig.dir.path().join("d0/splashdam.importing"), "splashdam import 2\n").unwrap();
+    let error = refusal(&rig, "c1").await;
+    assert!(error.contains("it is of another version"), "{error}");
+
+    // The channel has events of its own, and Flume's data appear beside them.
+    let rig = self::rig(1, "");
+    let channel = rig.open().await.unwrap();
+    let batch = Batch::from(vec![Event::new("own")]);
+    let put = channel.begin_put(batch.size()).await.unwrap();
+    put.commit(batch).await.map_err(|refused| refused.error).unwrap();
+    channel.close().await.unwrap();
+    rig.flume(3);
+    let error = refusal(&rig, "c1").await;
+    assert!(error.contains("channel c1 has 1 events of its own"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_passed_over_or_refused_as_the_policy_says() {
+    for (policy, expected) in [("quarantine", Some(2499)), ("halt", None)] {
+        let rig = rig(1, &format!("onDamage = {policy}"));
+        rig.flume(2500);
+        // A body that does not fit its checksum.
+        let path = rig.dir.path().join("d0/log-2");
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(6).position(|window| window == b"event ").unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        match expected {
+            Some(events) => {
+                let imported =
+                    rig.import("c1", &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
+                assert_eq!((imported.events, imported.unreadable), (events, 1));
+                assert_eq!(imported.damages.len(), 1);
+                assert_eq!(rig.drained().await.len(), 2499);
+            }
+            None => {
+                let error = rig.open().await.map(drop).unwrap_err().to_string();
+                assert!(error.contains("log-2 is damaged at byte"), "{error}");
+                let offline = rig.import("c1", &mut |_| ControlFlow::Continue(()));
+                assert!(matches!(offline, Err(ImportError::Flume(_))), "{offline:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_marker_reads_back_and_no_part_of_it_does() {
+    let trace = Trace::of(&[]);
+    let marker = Marker { queue: "c 1".into(), trace };
+    let rig = rig(1, "");
+    let storages = rig.storages();
+    assert_eq!(Before::look(&storages).unwrap(), Before::Nothing);
+    marker.begun(&storages).unwrap();
+    assert_eq!(Before::look(&storages).unwrap(), Before::Begun(marker.clone()));
+    let path = rig.dir.path().join("d0/splashdam.importing");
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() - 1 {
+        fs::write(&path, &whole[..length]).unwrap();
+        let cut = Before::look(&storages);
+        assert!(matches!(cut, Err(ImportError::Marker { .. })), "{length}: {cut:?}");
+    }
+    marker.done(&storages, &mut || Ok(())).unwrap();
+    assert_eq!(Before::look(&storages).unwrap(), Before::Done(marker));
+}
