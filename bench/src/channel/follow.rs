@@ -54,7 +54,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const QUIET: Duration = Duration::from_secs(5);
 
 fn lines_of(options: &Options) -> u64 {
-    if options.quick { 200_000 } else { 5_000_000 }
+    if options.quick { 100_000 } else { 5_000_000 }
 }
 
 fn about(options: &Options) -> String {

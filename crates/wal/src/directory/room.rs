@@ -116,7 +116,7 @@ impl Directory {
             Err(error) => {
                 // Whatever the reason, there is no next segment yet: puts wait, takes have the
                 // reserve. A fault of another kind shows again when the segment is needed.
-                if !error.is_full() {
+                if !error.is_full() || error.lacks_descriptors() {
                     (self.options.notice)(Notice::Untidy {
                         place: self.storage.place(),
                         why: error.to_string(),
