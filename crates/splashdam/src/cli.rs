@@ -5,6 +5,7 @@
 
 mod grammar;
 pub(crate) mod java;
+pub(crate) mod log;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -32,6 +33,10 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     /// Draw a configuration.
     Graph(Box<GraphArgs>),
+    /// Look at the log of a file channel, or take it elsewhere.
+    Log(Box<log::LogArgs>),
+    /// Flume's integrity tool.
+    Integrity(Box<log::IntegrityArgs>),
     /// Write manual pages into a directory.
     Man(PathBuf),
     /// Print this to standard output; exit status 0.
@@ -191,7 +196,9 @@ pub(crate) fn run(program: &'static str, arguments: Vec<OsString>, before: &Java
             Some(dir) => Command::Man(dir.clone()),
             None => Command::Print(grammar::manual_page()),
         },
-        Some((later @ ("avro-client" | "tool"), _)) => Command::Refuse(
+        Some(("log", given)) => log::log(given, java),
+        Some(("tool", given)) => log::tool(given, java),
+        Some((later @ "avro-client", _)) => Command::Refuse(
             format!(
                 "error: `{later}` is not in this version; use the one of Flume 1.11 meanwhile\n"
             ),

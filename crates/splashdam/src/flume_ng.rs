@@ -20,7 +20,7 @@ commands:
   agent                 run an agent
   node                  the same as agent, by its old name
   avro-client           send a file to an Avro source (not in this version)
-  tool                  run a tool (not in this version)
+  tool                  run a tool: FCINTEGRITYTOOL
   version               show the version
 
 options of all commands:

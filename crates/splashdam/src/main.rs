@@ -4,6 +4,8 @@ mod check;
 mod cli;
 mod flume_ng;
 mod graph;
+mod integrity;
+mod log;
 mod logging;
 mod render;
 mod run;
@@ -19,6 +21,8 @@ fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os(), &surroundings) {
         Command::Check(args) => check::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Log(args) => log::run(&args),
+        Command::Integrity(args) => integrity::run(&args),
         Command::Man(dir) => cli::write_manual(&dir).map(|()| 0),
         Command::Print(text) => std::io::stdout().write_all(text.as_bytes()).map(|()| 0),
         Command::Refuse(text, status) => {

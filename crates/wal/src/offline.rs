@@ -1,5 +1,5 @@
 //! Looking at a log that nobody runs, and letting go of what is lost. Nothing here writes but
-//! [`accept`].
+//! [`accept`] and [`Offline::set_aside`], and the latter only beside the log.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -17,10 +17,10 @@ use crate::pack::inflate;
 use crate::queue::{Chunk, Errand, Place, ReadPlace};
 use crate::ranges::Ranges;
 use crate::record::{LastOf, Parts, PutMeta, QueueCursor, Record, SegmentEntry, event_offsets};
-use crate::recovery::{Recovered, recover};
+use crate::recovery::{Recovered, quarantine, recover};
 use crate::replay::State;
 use crate::segment::{FIRST_FRAME, Found, SegmentHeader, Walk};
-use crate::storage::{Asked, Storage};
+use crate::storage::{Asked, DiskError, Storage};
 
 /// Bytes of one read while looking.
 const LOOK_BYTES: usize = 1 << 20;
@@ -270,6 +270,21 @@ impl Offline {
             report.directories.push(directory);
         }
         report
+    }
+
+    /// Copies the damaged bytes that a report names aside, as the log does when it comes upon them.
+    /// What is there already stays.
+    pub fn set_aside(&self, report: &Report) -> Result<(), DiskError> {
+        for (storage, one) in self.storages.iter().zip(&self.recovered) {
+            let place = storage.place();
+            let damage = report.directories.iter().flat_map(|directory| &directory.damage);
+            for damage in damage.filter(|damage| damage.place == place) {
+                if let Some((_, segment)) = one.segments.get(&damage.segment) {
+                    quarantine(&**storage, &*segment.file, damage)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Gives all events that are queued in `queue` to `each`, in order, until it says no. Says what

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +13,10 @@ use bytes::Bytes;
 use splashdam_components::channels::file::flume::{
     self, Counts, Error, FlumeChannel, Limits, OnDamage, Origin, Queue,
 };
+use splashdam_components::channels::file::offline::{self, Stored};
+use splashdam_components::channels::file::{Config, Step};
 use splashdam_components::jceks::KeyStore;
+use splashdam_config::Section;
 use splashdam_core::Event;
 use splashdam_interop::Peers;
 use splashdam_interop::file_channel::FileChannelDriver;
@@ -128,6 +132,77 @@ impl Rig {
         ensure!(differ.is_none(), "event {differ:?} differs");
         Ok((ours.len(), counts))
     }
+}
+
+impl Rig {
+    /// Lets a channel of ours with Flume's own keys take a copy of `made` over, cut off on its way as often as `cuts`
+    /// says, and Flume drain another copy: both must yield the same. Then Flume must drain what we write for it.
+    /// Answers how many events that were.
+    fn take_over(&self, cuts: u64) -> Result<usize> {
+        for site in ["copy", "mine", "back"] {
+            fs::remove_dir_all(self.dir(site, "")).ok();
+        }
+        copy(&self.dir("made", ""), &self.dir("copy", ""))?;
+        let theirs = self.run("copy", "drain stop")?;
+        copy(&self.dir("made", ""), &self.dir("mine", ""))?;
+        let keys = Section::parse(&self.properties("mine").join("\n"));
+        let config = keys.read::<Config>().value.context("flume's keys are ours")?;
+        let home = self.root.path();
+        for cut in 1..=cuts {
+            let mut stored = 0;
+            let ended = offline::import(&config, home, "c1", false, &mut |step| {
+                stored += u64::from(matches!(step, Step::Begun { .. } | Step::Stored { .. }));
+                if stored >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            ensure!(ended.is_err(), "cut {cut} came too late");
+        }
+        let go_on = &mut |_: Step<'_>| ControlFlow::Continue(());
+        let imported = offline::import(&config, home, "c1", false, go_on)?.context("a channel")?;
+        ensure!(offline::import(&config, home, "c1", false, go_on)?.is_none(), "taken over twice");
+        let stored = Stored::open(&config, home, false)?;
+        let mut ours = Vec::new();
+        let passed = stored.events(stored.queue(Some("c1"))?, |_, event| {
+            ours.push(shown(&event));
+            ControlFlow::Continue(())
+        });
+        ensure!(passed.whole() && passed.events == imported.events, "{passed:?}");
+        let returned = usize::try_from(imported.counts.returned)?;
+        let sorted = |lines: &[String]| {
+            let mut lines = lines.to_vec();
+            lines.sort();
+            lines
+        };
+        ensure!(ours.len() == theirs.len(), "{} events, flume has {}", ours.len(), theirs.len());
+        ensure!(sorted(&ours[..returned]) == sorted(&theirs[..returned]), "other events in flight");
+        ensure!(ours[returned..] == theirs[returned..], "other events, or in another order");
+        stored.export_flume(0, &self.dir("back", "c"), &self.data("back"), |_| {})?;
+        drop(stored);
+        ensure!(self.run("back", "drain stop")? == ours, "flume drains something else");
+        Ok(ours.len())
+    }
+}
+
+#[test]
+fn what_flume_left_is_taken_over_once_and_carried_back() -> Result<()> {
+    let Some(mut rig) = rig() else { return Ok(()) };
+    rig.run("made", MIXED)?;
+    ensure!(rig.take_over(2)? == 197);
+    fs::remove_dir_all(rig.dir("made", "c"))?;
+    ensure!(rig.take_over(0)? == 197, "without a checkpoint");
+    fs::remove_dir_all(rig.dir("made", ""))?;
+    (rig.data_dirs, rig.dual) = (3, true);
+    rig.more = vec!["maxFileSize=20000".to_owned()];
+    rig.run("made", MIXED)?;
+    rig.run("made", MIXED)?;
+    ensure!(rig.take_over(1)? == 394, "several directories, dual checkpoints");
+    fs::remove_dir_all(rig.dir("made", ""))?;
+    (rig.data_dirs, rig.dual) = (1, false);
+    rig.more.clear();
+    make_key(&rig)?;
+    rig.encrypted = true;
+    rig.run("made", MIXED)?;
+    ensure!(rig.take_over(1)? == 197, "encrypted");
+    Ok(())
 }
 
 /// As the driver shows events.
@@ -263,9 +338,8 @@ fn reads_without_a_checkpoint_or_with_its_copy() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn reads_encrypted_logs() -> Result<()> {
-    let Some(mut rig) = rig() else { return Ok(()) };
+/// A key store with `key-1`, and the file of its password.
+fn make_key(rig: &Rig) -> Result<()> {
     let made = Command::new("keytool")
         .args(["-genseckey", "-alias", "key-1", "-keyalg", "AES", "-keysize", "128"])
         .args(["-storetype", "JCEKS", "-storepass", "storePassword", "-keypass", "storePassword"])
@@ -275,6 +349,13 @@ fn reads_encrypted_logs() -> Result<()> {
         .context("starting keytool")?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
     fs::write(rig.root.path().join("password"), "storePassword\n")?;
+    Ok(())
+}
+
+#[test]
+fn reads_encrypted_logs() -> Result<()> {
+    let Some(mut rig) = rig() else { return Ok(()) };
+    make_key(&rig)?;
     // Encryption is turned on when there are logs already.
     rig.run("made", "put 10 100 stop")?;
     rig.encrypted = true;

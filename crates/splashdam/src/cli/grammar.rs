@@ -55,7 +55,8 @@ pub(super) fn grammar(program: &'static str) -> Command {
             ),
         )
         .subcommand(later("avro-client", "Send a file to an Avro source (not in this version)"))
-        .subcommand(later("tool", "Run a tool of Flume (not in this version)"))
+        .subcommand(super::log::log_grammar())
+        .subcommand(super::log::tool_grammar())
 }
 
 fn agent() -> Command {
@@ -158,11 +159,11 @@ fn later(name: &'static str, about: &'static str) -> Command {
     )
 }
 
-fn name() -> Arg {
+pub(super) fn name() -> Arg {
     option("name", "NAME").short('n').help("The agent's name in the configuration")
 }
 
-fn origin() -> [Arg; 5] {
+pub(super) fn origin() -> [Arg; 5] {
     [
         option("conf-file", "FILE")
             .short('f')
@@ -186,7 +187,7 @@ fn origin() -> [Arg; 5] {
     ]
 }
 
-fn option(name: &'static str, value: &'static str) -> Arg {
+pub(super) fn option(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value)
 }
 
@@ -214,8 +215,10 @@ pub(super) fn takes_value(argument: &OsStr) -> bool {
 }
 
 fn find(wanted: impl Fn(&Arg) -> bool) -> Option<Arg> {
-    [agent(), check(), graph()]
+    let log = super::log::log_grammar();
+    [agent(), check(), graph(), super::log::tool_grammar()]
         .iter()
+        .chain(log.get_subcommands())
         .flat_map(Command::get_arguments)
         .find(|arg| wanted(arg))
         .cloned()

@@ -94,12 +94,30 @@ fn what_cannot_be_done_is_refused_with_a_status() {
         ("splashdam check", USAGE, "no configuration is named"),
         ("splashdam graph -f x --format png", USAGE, "png"),
         ("splashdam avro-client -H h -p 1 -h", FAILED, "not in this version"),
-        ("splashdam tool FCINTEGRITYTOOL -l d", FAILED, "not in this version"),
+        ("splashdam tool FCINTEGRITYTOOL", FAILED, "--dataDirs"),
+        ("splashdam tool FCINTEGRITYTOOL -l d -e a.B$Builder", FAILED, "a.B$Builder"),
+        ("splashdam tool sharpen -l d", FAILED, "sharpen"),
+        ("splashdam log", USAGE, "Usage"),
+        ("splashdam log verify", USAGE, "--data-dirs"),
+        ("splashdam log verify -f x -n a1 --data-dirs d", USAGE, "--data-dirs"),
+        ("splashdam log inspect --data-dirs d --format xml", USAGE, "xml"),
+        ("splashdam log export --data-dirs d --format flume", USAGE, "--to-data-dirs"),
+        ("splashdam log import --data-dirs d", USAGE, "--channel"),
+        (
+            "splashdam log accept-loss --data-dirs d --missing-segments",
+            USAGE,
+            "--i-accept-the-loss",
+        ),
+        (
+            "splashdam log accept-loss --data-dirs d --i-accept-the-loss",
+            USAGE,
+            "--missing-segments",
+        ),
         ("flume-ng", FAILED, "no command"),
         ("flume-ng -c conf", FAILED, "no command"),
         ("flume-ng -c conf start", FAILED, "unknown or unspecified command 'start'"),
         ("flume-ng password", FAILED, "unknown or unspecified command 'password'"),
-        ("flume-ng tool fcintegritytool", FAILED, "not in this version"),
+        ("flume-ng tool fcintegritytool", FAILED, "--dataDirs"),
     ] {
         match parsed(line) {
             Command::Refuse(text, got) => {

@@ -3,3 +3,4 @@
 mod agent;
 mod check;
 mod durable;
+mod log_tools;

@@ -162,6 +162,11 @@ impl Stored {
         self.log.verify(progress)
     }
 
+    /// Copies damaged bytes that a report names into files beside the segments.
+    pub fn set_aside(&self, report: &Report) -> Result<(), ToolError> {
+        self.log.set_aside(report).map_err(|error| ToolError::Log(error.into()))
+    }
+
     /// Hands out the queued events of a queue, in order and each with its number, until `each` says
     /// that it is enough.
     pub fn events(
@@ -280,9 +285,9 @@ pub fn flume_records(
     if let Some(missing) = data_dirs.iter().find(|path| !path.is_dir()) {
         return Err(ToolError::NoDirectory(missing.clone()));
     }
-    // Without a checkpoint all records are gone through.
-    let nowhere = Path::new("");
-    let Some(found) = FlumeChannel::find(nowhere, None, data_dirs)? else { return Ok(None) };
+    let Some(first) = data_dirs.first() else { return Ok(None) };
+    // No checkpoint is looked at: all records are gone through.
+    let Some(found) = FlumeChannel::find(first, None, data_dirs)? else { return Ok(None) };
     let checked = found.check(None, &mut |step| progress(step.done_bytes, step.all_bytes))?;
     Ok(Some(FlumeRecords {
         logs: found.logs(),
