@@ -1,3 +1,4 @@
+use super::*;
 use splashdam_config::Section;
 use splashdam_core::Component;
 
