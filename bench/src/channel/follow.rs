@@ -108,7 +108,8 @@ fn whole(make: &Make, input: &Input) -> Result<Vec<f64>> {
     let (last, _) = wait_for(&mut agent, &out, input.bytes)?;
     let usage = agent.usage()?;
     agent.stop().context("after the last byte")?;
-    if let Some(offset) = outputs::first_difference(&[input.file.clone()], &outputs::files(&out)?)?
+    if let Some(offset) =
+        outputs::first_difference(std::slice::from_ref(&input.file), &outputs::files(&out)?)?
     {
         bail!("the output differs from the input at byte {offset}");
     }
