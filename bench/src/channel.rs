@@ -34,7 +34,7 @@ const fn row(batch: u32) -> Row {
 const ROW_1000: Row = row(1000);
 const ROW_100: Row = row(100);
 const ROW_1: Row = row(1);
-const ROW_16: Row = Row { batch: 1, sources: 16, takes: Some(1000), directories: 1 };
+const ROW_16: Row = Row { batch: 1, sources: 16, takes: Some(100), directories: 1 };
 const ROW_PUT: Row = Row { batch: 1000, sources: 1, takes: None, directories: 1 };
 const ROW_TWO: Row = Row { batch: 1000, sources: 1, takes: Some(1000), directories: 2 };
 
@@ -129,7 +129,7 @@ fn about(options: &Options, row: &Row) -> String {
 fn prepare(options: &Options, row: &'static Row) -> Result<Run> {
     let (base, times) = (options.dir.clone(), times(options, row));
     // What the measured time may write at the most, about.
-    let touched_bytes = if options.quick { 1 << 30 } else { 6 << 30 };
+    let touched_bytes = if options.quick { 256 << 20 } else { 6 << 30 };
     Ok(Box::new(move |make: &Make| {
         let dir = tempfile::tempdir_in(&base)?;
         machine::back_memory(dir.path(), touched_bytes)?;

@@ -11,3 +11,4 @@ pub mod plan;
 pub mod planted;
 pub mod run;
 pub mod scenario;
+pub mod sender;

@@ -75,13 +75,6 @@ pub enum Fate {
     Gone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TakeFate {
-    /// The take with this number is under way or failed.
-    Unknown(u64),
-    Taken,
-}
-
 /// A put as the oracle remembers it.
 #[derive(Clone, Debug)]
 pub struct Put {
@@ -90,6 +83,8 @@ pub struct Put {
     lengths: Vec<usize>,
     /// How it went.
     pub fate: Fate,
+    /// Who sent it, if somebody did.
+    pub sender: Option<usize>,
     posted: u64,
     answered: Option<u64>,
     /// An attempt in this life failed and may have left it whole: that a later one did not happen
@@ -102,7 +97,10 @@ pub struct Put {
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     puts: BTreeMap<u64, Put>,
-    taken: BTreeMap<(u16, u64, u32), TakeFate>,
+    taken: BTreeSet<EventId>,
+    /// Takes that are under way or failed. An event may be in several: those that failed in this
+    /// life may each be found done at the next start, whatever became of the later ones.
+    takes: BTreeMap<u64, Vec<EventId>>,
     next_take: u64,
     /// Puts and takes that were answered and that a power failure may undo.
     soft: (BTreeSet<u64>, BTreeSet<EventId>),
@@ -138,10 +136,17 @@ impl Oracle {
         self.clock += 1;
         let posted = self.clock;
         let fate = Fate::Waiting;
-        let put =
-            Put { queues, lengths, fate, posted, answered: None, perhaps: false, damaged: false };
+        let (sender, answered, perhaps, damaged) = (None, None, false, false);
+        let put = Put { queues, lengths, fate, sender, posted, answered, perhaps, damaged };
         self.puts.insert(id, put);
         id
+    }
+
+    /// A sender's batches are put in the order of their ids.
+    pub fn sent_by(&mut self, id: u64, sender: usize) {
+        if let Some(put) = self.puts.get_mut(&id) {
+            put.sender = Some(sender);
+        }
     }
 
     /// Its bytes.
@@ -199,12 +204,12 @@ impl Oracle {
                 put.fate = Fate::Unknown;
             }
         }
-        for (event, fate) in &mut self.taken {
-            if takes.contains(event) || matches!(fate, TakeFate::Unknown(_)) {
-                // Each by itself: events of the same take may have gone along with their put.
-                self.next_take += 1;
-                *fate = TakeFate::Unknown(self.next_take);
-            }
+        self.taken.retain(|event| !takes.contains(event));
+        let open = std::mem::take(&mut self.takes).into_values().flatten();
+        let loose: BTreeSet<_> = open.chain(takes).collect();
+        for event in loose {
+            // Each by itself: events of the same take may have gone along with their put.
+            self.taking(vec![event]);
         }
     }
 
@@ -226,7 +231,7 @@ impl Oracle {
                 if matches!(put.fate, Fate::Gone | Fate::Waiting) {
                     return Err(format!("put {id} is delivered but it is {:?}", put.fate));
                 }
-                if self.taken.get(&(queue, id, index)) == Some(&TakeFate::Taken) {
+                if self.taken.contains(&(queue, id, index)) {
                     return Err(format!("event {index} of put {id} came back to queue {queue}"));
                 }
                 ids.push((queue, id, index));
@@ -243,24 +248,34 @@ impl Oracle {
         }
     }
 
-    /// A take is under way.
-    pub fn taking(&mut self, ids: &[EventId]) {
+    /// A take is under way, under this number.
+    pub fn taking(&mut self, ids: Vec<EventId>) -> u64 {
         self.next_take += 1;
-        for id in ids {
-            self.taken.insert(*id, TakeFate::Unknown(self.next_take));
-        }
+        self.takes.insert(self.next_take, ids);
+        self.next_take
     }
 
     /// A take was answered with success, or did not happen.
-    pub fn took(&mut self, ids: &[EventId], happened: bool) {
-        for id in ids {
-            match happened {
-                true => {
-                    self.soft.1.insert(*id);
-                    self.taken.insert(*id, TakeFate::Taken)
-                }
-                false => self.taken.remove(id),
-            };
+    pub fn took(&mut self, take: u64, happened: bool) {
+        let ids = self.takes.remove(&take).unwrap_or_default();
+        if happened {
+            self.soft.1.extend(&ids);
+            self.taken.extend(ids);
+        }
+    }
+
+    /// A put of which nothing is there went along with its takes, which no sync had covered: it
+    /// did not happen.
+    pub fn went_with_its_takes(&mut self, id: u64) {
+        let there = |put: &Put| {
+            let queues = put.queues.iter();
+            let mut events =
+                queues.flat_map(|queue| (0u32..).zip(&put.lengths).map(|(i, _)| (*queue, id, i)));
+            events.any(|event| !self.taken.contains(&event))
+        };
+        if !self.puts.get(&id).is_some_and(there) {
+            self.taken.retain(|(_, of, _)| *of != id);
+            self.answered(id, Fate::Gone);
         }
     }
 
@@ -277,6 +292,7 @@ impl Oracle {
         for held in queues {
             let mut newest_post = 0;
             let mut last: Option<EventId> = None;
+            let mut sent: BTreeMap<usize, u64> = BTreeMap::new();
             for event in held {
                 if !there.insert(*event) {
                     return Err(format!("event {event:?} is there twice"));
@@ -286,34 +302,35 @@ impl Oracle {
                     return Err(format!("put {} comes after one that was put later", event.1));
                 }
                 newest_post = newest_post.max(put.posted);
+                if let Some(before) = put.sender.and_then(|sender| sent.insert(sender, event.1))
+                    && before > event.1
+                {
+                    return Err(format!("put {} of a sender comes after its {before}", event.1));
+                }
                 if last.is_some_and(|last| last.1 == event.1 && last.2 >= event.2) {
                     return Err(format!("the events of put {} are out of order", event.1));
                 }
                 last = Some(*event);
             }
         }
-        self.settle_puts(&there)?;
-        let mut takes: BTreeMap<u64, (u32, u32)> = BTreeMap::new();
-        for (event, fate) in &self.taken {
-            if let TakeFate::Unknown(take) = fate {
-                let (back, gone) = takes.entry(*take).or_default();
-                *(if there.contains(event) { back } else { gone }) += 1;
+        self.settle_takes(&there)?;
+        self.settle_puts(&there)
+    }
+
+    /// A take of unknown outcome was done if nothing of it is left. What is missing without one
+    /// that was done is lost, or one was done by half.
+    fn settle_takes(&mut self, there: &BTreeSet<EventId>) -> Result<(), String> {
+        let takes = std::mem::take(&mut self.takes);
+        let done = |ids: &Vec<EventId>| !ids.iter().any(|event| there.contains(event));
+        self.taken.extend(takes.values().filter(|ids| done(ids)).flatten());
+        let lost = |event: &EventId| !there.contains(event) && !self.taken.contains(event);
+        match takes.iter().find(|(_, ids)| ids.iter().any(lost)) {
+            Some((take, ids)) if !self.losses_allowed => {
+                let left: Vec<_> = ids.iter().filter(|event| there.contains(event)).collect();
+                Err(format!("take {take} of {ids:?} is half done: {left:?} are left"))
             }
+            _ => Ok(()),
         }
-        if !self.losses_allowed
-            && let Some((take, counts)) = takes.iter().find(|(_, (back, gone))| back * gone > 0)
-        {
-            return Err(format!("take {take} is half done: {counts:?}"));
-        }
-        let (mut back, mut gone) = (Vec::new(), Vec::new());
-        for (event, fate) in &self.taken {
-            if matches!(fate, TakeFate::Unknown(_)) {
-                if there.contains(event) { &mut back } else { &mut gone }.push(*event);
-            }
-        }
-        self.took(&back, false);
-        self.took(&gone, true);
-        Ok(())
     }
 
     fn settle_puts(&mut self, there: &BTreeSet<EventId>) -> Result<(), String> {
@@ -324,7 +341,7 @@ impl Oracle {
                 queues.flat_map(|queue| (0u32..).zip(&put.lengths).map(|(i, _)| (*queue, *id, i)))
             };
             let missing: Vec<_> = events()
-                .filter(|event| !there.contains(event) && !self.taken.contains_key(event))
+                .filter(|event| !there.contains(event) && !self.taken.contains(event))
                 .collect();
             let present = events().filter(|event| there.contains(event)).count();
             match put.fate {
@@ -345,7 +362,7 @@ impl Oracle {
                     // A take that went along with it says nothing of what is put again.
                     put.perhaps = false;
                     put.fate = Fate::Gone;
-                    self.taken.retain(|(_, of, _), _| of != id);
+                    self.taken.retain(|(_, of, _)| of != id);
                 }
                 Fate::Unknown => {
                     return Err(format!("put {id} is there in part, without {missing:?}"));

@@ -6,7 +6,7 @@ use crate::everywhere::flip_bits;
 use crate::run::{Plan, Run};
 
 /// The bugs that show without threads; the explorer looks for the others.
-pub const BUGS: [Sabotage; 14] = [
+pub const BUGS: [Sabotage; 15] = [
     Sabotage::AnswerBeforeSync,
     Sabotage::FanOutHalf,
     Sabotage::OriginBeforeData,
@@ -19,6 +19,7 @@ pub const BUGS: [Sabotage; 14] = [
     Sabotage::CursorBeforeData,
     Sabotage::TailNotCopied,
     Sabotage::HeaderFirst,
+    Sabotage::HoldUpSkipped,
     Sabotage::WrittenIsSynced,
     Sabotage::NoSyncBeforeRoll,
 ];

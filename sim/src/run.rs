@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use splashdam_wal::storage::Storage;
 use splashdam_wal::{
-    CommitError, Committer, Count, Key, Keys, Lease, Level, Log, Notice, OnDamage, OpenError,
-    Options, Origin, QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
+    CommitError, Committer, Count, Key, Keys, Lease, Log, Notice, OnDamage, OpenError, Options,
+    QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
 };
 
 use crate::dice::Dice;
 use crate::disk::{Disks, Errno};
-use crate::oracle::{Batch, EventId, Fate, Oracle};
+use crate::oracle::{Batch, EventId, Oracle};
+use crate::sender::Sender;
 
 pub use crate::plan::{Plan, Verdict};
+
+mod puts;
 
 /// Keys by their names: each alias is its own secret.
 struct KeyRing(Vec<&'static str>);
@@ -36,7 +39,7 @@ type Answers = Arc<Mutex<Vec<Answer>>>;
 
 enum Answer {
     Put(u64, Result<Stored, CommitError>),
-    Take(Vec<EventId>, Result<(), CommitError>),
+    Take(u64, Result<(), CommitError>),
 }
 
 /// What damage at rest came to.
@@ -78,8 +81,7 @@ pub struct Run {
     answers: Answers,
     /// One fate of many from one crash: the starts after the first are seldom cut short again.
     forked: bool,
-    /// Per sender its epoch, its last sequence and the put that had it.
-    senders: Vec<(u64, Option<u64>)>,
+    senders: Vec<Sender>,
 }
 
 const SEGMENT_BYTES: u64 = 32 << 10;
@@ -107,7 +109,7 @@ impl Run {
             plan,
             answers: Arc::default(),
             forked: false,
-            senders: vec![(0, None); 2],
+            senders: vec![Sender::new(1), Sender::new(2)],
         }
     }
 
@@ -250,93 +252,16 @@ impl Run {
         {
             self.oracle.synced();
         }
-        Ok(())
+        self.check_senders(life)
     }
 
     fn commit_lease(&mut self, ids: Vec<EventId>, lease: Lease<Batch>) {
-        self.oracle.taking(&ids);
+        let take = self.oracle.taking(ids);
         let answers = self.answers.clone();
         lease.commit(Box::new(move |answer| {
             let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push(Answer::Take(ids, answer));
+            answers.push(Answer::Take(take, answer));
         }));
-    }
-
-    fn put(&mut self, life: &Life) -> Result<(), String> {
-        let queues: Vec<u16> = match self.dice.below(3) {
-            0 => (0..self.plan.queues as u16).collect(),
-            _ => vec![self.dice.index(self.plan.queues) as u16],
-        };
-        if (0..self.plan.queues as u16).any(|queue| self.queue(life, queue).is_none()) {
-            return Ok(());
-        }
-        let sender = self.dice.index(6);
-        let mut origin = None;
-        let mut id = None;
-        if let Some((sequence, last)) = self.senders.get_mut(sender) {
-            match last.map(|last| (last, self.oracle.look(last).fate)) {
-                // Its answer is still to come.
-                Some((_, Fate::Waiting)) => return Ok(()),
-                // Nobody knows, or the answer was lost: it is sent again.
-                Some((last, Fate::Unknown | Fate::Gone)) => id = Some(last),
-                Some((last, Fate::Stored)) if self.dice.once_in(4) => id = Some(last),
-                _ => *sequence += 1,
-            }
-            let position = vec![b'p'; self.dice.index(20)];
-            let identity = [sender as u8 + 1; 16];
-            origin = Some(Origin { sender: identity, epoch: 1, sequence: *sequence, position });
-        }
-        let id = match id {
-            Some(id) => id,
-            None => {
-                let id = self.oracle.put(&mut self.dice, queues);
-                if let Some((_, last)) = self.senders.get_mut(sender) {
-                    *last = Some(id);
-                }
-                id
-            }
-        };
-        let batch = Arc::new(self.oracle.batch(id));
-        let count = match self.plan.bounded {
-            true => self.oracle.count(id),
-            false => Count { events: 1 << 20, bytes: 1 << 30 },
-        };
-        let queues: Vec<_> = self
-            .oracle
-            .look(id)
-            .queues
-            .iter()
-            .filter_map(|queue| self.queue(life, *queue))
-            .collect();
-        let stored = self.oracle.look(id).fate == Fate::Stored;
-        match life.log.reserve(&queues, count) {
-            Ok(room) => {
-                for queue in &queues {
-                    let Level { queued, leased, reserved, capacity } = life.log.level(*queue);
-                    if queued.events + leased.events + reserved.events > capacity.events {
-                        let told = life.log.level(*queue);
-                        return Err(format!("more than the capacity: {told:?}"));
-                    }
-                }
-                if !stored {
-                    self.oracle.again(id);
-                }
-                let answers = self.answers.clone();
-                let done = move |answer| {
-                    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-                    answers.push(Answer::Put(id, answer));
-                };
-                room.put(batch, origin, Box::new(done));
-            }
-            Err(_) if stored => {}
-            Err(_) => {
-                self.verdict.refused += 1;
-                if self.oracle.look(id).fate == Fate::Waiting {
-                    self.oracle.answered(id, Fate::Gone);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Takes note of the answers.
@@ -345,32 +270,15 @@ impl Run {
             std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
         for answer in answers {
             match answer {
-                Answer::Put(id, Ok(stored)) => {
-                    self.verdict.stored += 1;
-                    if self.oracle.look(id).fate != Fate::Stored {
-                        self.oracle.answered(id, Fate::Stored);
-                    } else if stored == Stored::Now {
-                        return Err(format!("put {id} was stored a second time"));
-                    }
-                }
-                Answer::Put(id, Err(error)) => {
-                    self.verdict.refused += 1;
-                    if self.oracle.look(id).fate != Fate::Stored {
-                        let fate = match error {
-                            CommitError::Failed(_) => Fate::Unknown,
-                            _ => Fate::Gone,
-                        };
-                        self.oracle.answered(id, fate);
-                    }
-                }
-                Answer::Take(ids, Ok(())) => {
+                Answer::Put(id, answer) => self.hear_put(id, answer)?,
+                Answer::Take(take, Ok(())) => {
                     self.verdict.taken += 1;
-                    self.oracle.took(&ids, true);
+                    self.oracle.took(take, true);
                 }
-                Answer::Take(ids, Err(error)) => {
+                Answer::Take(take, Err(error)) => {
                     self.verdict.refused += 1;
                     if !matches!(error, CommitError::Failed(_)) {
-                        self.oracle.took(&ids, false);
+                        self.oracle.took(take, false);
                     }
                 }
             }
@@ -407,6 +315,10 @@ impl Run {
             all.push(held);
         }
         self.oracle.settle(&all)?;
+        if self.plan.unsynced {
+            self.forget_what_went(life);
+        }
+        self.check_senders(life)?;
         drop(leases);
         Ok(all.iter().map(|held| held.len() as u64).sum())
     }

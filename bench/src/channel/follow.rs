@@ -54,7 +54,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const QUIET: Duration = Duration::from_secs(5);
 
 fn lines_of(options: &Options) -> u64 {
-    if options.quick { 200_000 } else { 5_000_000 }
+    if options.quick { 100_000 } else { 5_000_000 }
 }
 
 fn about(options: &Options) -> String {
@@ -108,7 +108,8 @@ fn whole(make: &Make, input: &Input) -> Result<Vec<f64>> {
     let (last, _) = wait_for(&mut agent, &out, input.bytes)?;
     let usage = agent.usage()?;
     agent.stop().context("after the last byte")?;
-    if let Some(offset) = outputs::first_difference(&[input.file.clone()], &outputs::files(&out)?)?
+    if let Some(offset) =
+        outputs::first_difference(std::slice::from_ref(&input.file), &outputs::files(&out)?)?
     {
         bail!("the output differs from the input at byte {offset}");
     }

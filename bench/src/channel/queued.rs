@@ -51,7 +51,7 @@ struct Amounts {
 
 fn amounts(options: &Options) -> Amounts {
     match (options.quick, options.full) {
-        (true, _) => Amounts { ours: 500_000, flumes: 100_000 },
+        (true, _) => Amounts { ours: 500_000, flumes: 50_000 },
         (false, false) => Amounts { ours: 10_000_000, flumes: 1_000_000 },
         (false, true) => Amounts { ours: 10_000_000, flumes: 10_000_000 },
     }
@@ -66,7 +66,7 @@ fn about(options: &Options) -> String {
     };
     format!(
         "A stress source puts {ours} events of {BODY_BYTES} bytes (Flume: {flumes}{fewer}) into a channel without a \
-         sink. Then the agent is stopped with SIGTERM and started again, and killed with SIGKILL and started again. \
+         sink. Then the agent is killed with SIGKILL and started again, and stopped with SIGTERM and started again. \
          From just before the process is made until it says that it is ready; the most resident memory until \
          {IDLE:?} later. After each start the channel must hold all that was put."
     )
@@ -85,10 +85,10 @@ fn prepare(options: &Options) -> Result<Run> {
             metrics.count("CHANNEL.c1", "EventPutSuccessCount").is_some_and(|put| put >= events)
         })?;
         let filled_bytes = filling.usage()?.peak_bytes;
-        filling.stop().context("after filling the channel")?;
-        let (stopped, agent) = start(make, dir.path(), events).context("after a clean stop")?;
-        agent.kill()?;
+        filling.kill()?;
         let (killed, agent) = start(make, dir.path(), events).context("after kill -9")?;
+        agent.stop().context("after a start")?;
+        let (stopped, agent) = start(make, dir.path(), events).context("after a clean stop")?;
         agent.kill()?;
         Ok(vec![events as f64, stopped.0, killed.0, stopped.1, killed.1, filled_bytes as f64])
     }))

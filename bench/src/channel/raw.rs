@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 /// Each file has this length and is written again from its start when its end is reached, as segments are.
-const FILE_BYTES: u64 = 256 << 20;
+const FILE_BYTES: u64 = 64 << 20;
 /// What comes before the measured time.
 const WARM_UP: Duration = Duration::from_secs(1);
 

@@ -267,7 +267,7 @@ impl Worker {
                 biased;
                 begun = &mut begin => break begun,
                 Some(settled) = self.unsettled.next() => {
-                    self.settle(settled)?;
+                    self.settle(settled).await?;
                     if draining && self.is_drained() {
                         return Ok(None);
                     }
@@ -293,7 +293,7 @@ impl Worker {
         let pause = delivered.pause;
         self.unsettled.push(txn, delivered.events);
         while let Some(settled) = self.unsettled.ready() {
-            if let Err(round) = self.settle(settled) {
+            if let Err(round) = self.settle(settled).await {
                 return round;
             }
         }
@@ -305,17 +305,25 @@ impl Worker {
     async fn make_room(&mut self, signals: &Signals) -> Result<(), Round> {
         while self.unsettled.is_full() {
             match signals.halt.or(self.unsettled.next()).await {
-                Some(Some(settled)) => self.settle(settled)?,
+                Some(Some(settled)) => self.settle(settled).await?,
                 Some(None) | None => break,
             }
         }
         Ok(())
     }
 
-    fn settle(&mut self, settled: Settled) -> Result<(), Round> {
+    /// Counts a commit that is through. What was under way beside one that failed mostly shares
+    /// its fate, for the sake of one sync: that is one failure, to be waited after once.
+    async fn settle(&mut self, settled: Settled) -> Result<(), Round> {
         if let Err(error) = settled.done {
             self.metrics.channel_read_failures.add(1);
             self.note(&format!("{error}; the batch was delivered and may be delivered again"));
+            while let Ok(Some(other)) = timeout(STALLED, self.unsettled.next()).await {
+                match other.done {
+                    Ok(()) => self.metrics.drain_successes.add(other.delivered),
+                    Err(_) => self.metrics.channel_read_failures.add(1),
+                }
+            }
             return Err(Round::BackedOff);
         }
         self.metrics.drain_successes.add(settled.delivered);
@@ -397,7 +405,7 @@ impl Worker {
         let settle_all = async {
             while let Some(settled) = self.unsettled.next().await {
                 // What failed has been noted.
-                let _round = self.settle(settled);
+                let _round = self.settle(settled).await;
             }
         };
         if timeout(LAST_COMMITS, settle_all).await.is_err() {

@@ -18,6 +18,9 @@ use tracing::{info, warn};
 
 use crate::{Batch, BoxFuture, ChannelError, Outlet, PutError, Size, Stop, Trouble};
 
+/// The most puts that are under way, however small: each costs memory of its own.
+const MOST_PUTS: usize = 256;
+
 /// Puts under way, each with a token that says what it was.
 pub struct Pipeline<T> {
     outlet: Outlet,
@@ -119,7 +122,8 @@ impl Turn {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    /// A pipeline into `outlet` that holds `most` at once, unless one batch alone is more.
+    /// A pipeline into `outlet` that holds `most` at once, unless one batch alone is more, and 256
+    /// batches.
     pub fn new(outlet: Outlet, most: Size) -> Self {
         Pipeline {
             outlet,
@@ -136,7 +140,8 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// Whether a batch of this size has to wait until some of those under way are settled.
     pub fn is_full(&self, next: Size) -> bool {
-        !self.is_empty() && !(self.size + next).fits(self.most)
+        self.under_way.len() >= MOST_PUTS
+            || (!self.is_empty() && !(self.size + next).fits(self.most))
     }
 
     /// Whether nothing is under way or waits to be asked for.

@@ -221,14 +221,15 @@ impl<R: Record> Committer<R> {
                 if awaits_sender(&jobs, put) {
                     break;
                 }
-                if self.stored_before(put) {
+                let origin = put.origin.as_ref();
+                if origin.is_some_and(|origin| self.shared.stored_before(origin)) {
                     if let Some(Request::Put(put)) = self.pending.pop_front() {
                         put.release(&self.shared);
                         (put.done)(Ok(Stored::Before));
                     }
                     continue;
                 }
-                if self.shared.is_held_up(put.origin.as_ref()) {
+                if origin.is_some_and(|origin| self.shared.is_held_up(origin)) {
                     self.refuse_first(CommitError::OutOfOrder);
                     continue;
                 }
@@ -317,8 +318,14 @@ impl<R: Record> Committer<R> {
         let shared = self.shared.clone();
         let line = &shared.lines[self.index];
         let mut inbox = locked(&line.inbox);
-        line.failed.store(true, Ordering::Release);
         self.pending.extend(inbox.drain(..));
+        // Before anybody turns to another directory: what follows must not be stored there first.
+        for request in &self.pending {
+            if let Request::Put(PutRequest { origin: Some(origin), .. }) = request {
+                shared.hold_up(origin);
+            }
+        }
+        line.failed.store(true, Ordering::Release);
         drop(inbox);
         if shared.lines.iter().all(|line| line.failed.load(Ordering::Acquire)) {
             shared.stop(why);
@@ -331,13 +338,6 @@ impl<R: Record> Committer<R> {
             Some(stale) if sabotaged!(self.shared.options, CursorBeforeData) => stale,
             _ => self.shared.cursor(),
         }
-    }
-
-    fn stored_before(&self, put: &PutRequest<R>) -> bool {
-        put.origin.as_ref().is_some_and(|origin| {
-            let senders = locked(&self.shared.senders);
-            senders.get(&origin.sender).is_some_and(|last| last.origin.order() >= origin.order())
-        })
     }
 
     /// Gives a request its numbers and its meta part.
@@ -536,83 +536,10 @@ fn awaits_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
 }
 
 /// A panic is a mistake of ours: the log takes nothing more.
-struct StopOnPanic<'a, R: Record>(&'a Shared<R>);
+pub(crate) struct StopOnPanic<'a, R: Record>(pub(crate) &'a Shared<R>);
 
 impl<R: Record> Drop for StopOnPanic<'_, R> {
     fn drop(&mut self) {
         self.0.stop("its committer panicked, which is a bug; see the log of errors");
-    }
-}
-
-/// Brings events back from disk for all queues of a log.
-pub struct Reader<R: Record> {
-    pub(crate) shared: Arc<Shared<R>>,
-    pub(crate) storages: Vec<Arc<dyn crate::storage::Storage>>,
-}
-
-impl<R: Record> Reader<R> {
-    /// Reads for each queue that has something to be read and room for it.
-    pub fn read_waiting(&self) -> bool {
-        let mut any = false;
-        for (id, slot) in self.shared.slots.iter() {
-            let Some(errand) = slot.lock().send_reader() else { continue };
-            any = true;
-            let options = &self.shared.options;
-            let brought = crate::reader::read(id, errand, &self.shared.registries, options);
-            if !self.accept(&brought.damage) {
-                slot.lock().dismiss(brought.place);
-                continue;
-            }
-            let skipped = slot.lock().receive(brought.place, brought.pieces, brought.void);
-            if skipped > 0 {
-                (options.notice)(crate::options::Notice::Skipped { queue: id, events: skipped });
-            }
-            slot.changed();
-        }
-        any
-    }
-
-    /// Sets damage aside, or stops the log. Says whether to go on.
-    fn accept(
-        &self,
-        damage: &[(usize, Arc<crate::segment::SegmentFile>, crate::error::Damage)],
-    ) -> bool {
-        for (directory, segment, damage) in damage {
-            let options = &self.shared.options;
-            (options.notice)(crate::options::Notice::Damaged(damage.clone()));
-            if options.on_damage == crate::options::OnDamage::Halt {
-                self.shared.stop(&damage.to_string());
-                return false;
-            }
-            let storage = &*self.storages[*directory];
-            if let Err(error) = crate::recovery::quarantine(storage, &*segment.file, damage) {
-                // The copy is for people; that it could not be made must not hold up the rest.
-                let (place, why) = (storage.place(), error.to_string());
-                (options.notice)(crate::options::Notice::Untidy { place, why });
-            }
-        }
-        true
-    }
-
-    pub(crate) fn run(self) {
-        let guard = StopOnPanic(&self.shared);
-        loop {
-            let mut wanted = locked(&self.shared.reading.0);
-            while !*wanted {
-                wanted = self
-                    .shared
-                    .reading
-                    .1
-                    .wait(wanted)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-            }
-            *wanted = false;
-            drop(wanted);
-            if self.shared.closing.load(Ordering::Acquire) {
-                break;
-            }
-            while self.read_waiting() && !self.shared.closing.load(Ordering::Acquire) {}
-        }
-        std::mem::forget(guard);
     }
 }

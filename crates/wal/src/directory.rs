@@ -10,7 +10,7 @@ use crate::options::{Notice, Options, Syncs, sabotaged};
 use crate::queue::Place;
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, checksum};
 use crate::recovery::Recovered;
-use crate::segment::{self, FIRST_FRAME, SegmentFile, SegmentHeader};
+use crate::segment::{self, COPY_BYTES, FIRST_FRAME, SegmentFile, SegmentHeader};
 use crate::storage::{Asked, DiskError, Storage, StorageFile, write_all_at};
 
 mod room;
@@ -214,12 +214,27 @@ impl Directory {
     /// before any of them writes down what the others hold.
     pub fn harden(&self, recovered: &Recovered) -> Result<(), OpenError> {
         for one in &recovered.headers {
-            self.write_header(&*one.file, &one.header)?;
+            self.replace_header(&*one.file, &one.header)?;
         }
         Ok(())
     }
 
-    /// Writes both copies of a header, and syncs them.
+    /// Writes a header over another, one copy after the other: on the disk these bytes may be new,
+    /// whatever the page cache says, and a torn write may spoil them.
+    fn replace_header(
+        &self,
+        file: &dyn StorageFile,
+        header: &SegmentHeader,
+    ) -> Result<(), DiskError> {
+        for copy in [0, COPY_BYTES as u64] {
+            write_all_at(file, &mut [IoSlice::new(&header.encode())], copy)
+                .and_then(|()| file.sync_data())
+                .asked("write", &segment::name(header.number), &*self.storage)?;
+        }
+        Ok(())
+    }
+
+    /// Writes both copies of the first header of a segment, and syncs them.
     fn write_header(
         &self,
         file: &dyn StorageFile,

@@ -9,6 +9,7 @@
 pub mod storage;
 
 pub mod frame;
+mod held_up;
 pub mod pack;
 pub mod ranges;
 pub mod record;
@@ -31,7 +32,7 @@ mod open;
 mod options;
 mod threads;
 
-pub use committer::{Committer, Reader};
+pub use committer::Committer;
 pub use error::{CommitError, Damage, OpenError};
 pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
 pub use open::{Opened, QueueOptions};
@@ -40,5 +41,6 @@ pub use options::Sabotage;
 pub use options::{Loss, Notice, OnDamage, Options, Syncs};
 pub use pack::Compression;
 pub use queue::{Chunk, Count, Level, Piece};
+pub use reader::Reader;
 pub use record::{Origin, Parts, Record};
 pub use seal::{Key, Keys};

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
 use crate::error::{CommitError, OpenError};
+use crate::held_up::HeldUp;
 use crate::member::Member;
 use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Place, Queue};
@@ -147,9 +148,7 @@ pub(crate) struct Shared<R> {
     pub(crate) places: (Vec<usize>, usize),
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
-    /// The first batch of a sender that failed and was not put again: what the sender had sent
-    /// behind it must not be stored before it, or it would count as stored, too.
-    pub(crate) held_up: Mutex<HashMap<[u8; 16], (u64, u64)>>,
+    pub(crate) held_up: Mutex<HeldUp>,
     pub(crate) stopped: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
     pub(crate) reading: (Mutex<bool>, Condvar),
@@ -214,34 +213,27 @@ impl<R: Record> Shared<R> {
         self.reading.1.notify_one();
     }
 
+    /// Whether this batch, or a later one of its sender, is stored.
+    pub(crate) fn stored_before(&self, origin: &Origin) -> bool {
+        let senders = locked(&self.senders);
+        senders.get(&origin.sender).is_some_and(|last| last.origin.order() >= origin.order())
+    }
+
     /// Holds up what follows a batch that failed.
     pub(crate) fn hold_up(&self, origin: &Origin) {
-        let mut held = locked(&self.held_up);
-        let first = held.entry(origin.sender).or_insert(origin.order());
-        // A new life of the sender begins anew.
-        if first.0 < origin.epoch || (first.0 == origin.epoch && *first > origin.order()) {
-            *first = origin.order();
-        }
-        // Senders that never came back make room.
-        if held.len() > self.options.most_senders {
-            held.retain(|sender, _| *sender == origin.sender);
+        // Of one that is stored, only the answer is missing.
+        if !self.stored_before(origin) {
+            locked(&self.held_up).add(origin, self.options.most_senders);
         }
     }
 
-    pub(crate) fn is_held_up(&self, origin: Option<&Origin>) -> bool {
-        origin.is_some_and(|origin| {
-            let held = locked(&self.held_up);
-            held.get(&origin.sender)
-                .is_some_and(|first| first.0 == origin.epoch && *first < origin.order())
-        })
+    pub(crate) fn is_held_up(&self, origin: &Origin) -> bool {
+        !sabotaged!(self.options, HoldUpSkipped) && locked(&self.held_up).stops(origin)
     }
 
-    /// The batch that failed comes again, or the sender begins anew.
+    /// A batch that may have failed before comes again, or its sender begins anew.
     pub(crate) fn let_on(&self, origin: &Origin) {
-        let mut held = locked(&self.held_up);
-        if !held.is_empty() {
-            held.remove(&origin.sender);
-        }
+        locked(&self.held_up).remove(origin);
     }
 
     /// Remembers a sender's last batch, and forgets somebody if there are too many.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::committer::{Committer, Reader};
+use crate::committer::Committer;
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
 use crate::frame::Kind;
@@ -13,6 +13,7 @@ use crate::member;
 use crate::options::{Notice, OnDamage, Options};
 use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
+use crate::reader::Reader;
 use crate::record::{PutMeta, QueueCursor, Record, SegmentEntry};
 use crate::recovery::{Recovered, quarantine, recover};
 use crate::replay::State;

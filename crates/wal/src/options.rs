@@ -139,6 +139,8 @@ pub enum Sabotage {
     TailNotCopied,
     /// A recovery's header is durable before the frames behind it.
     HeaderFirst,
+    /// What a sender sent behind a batch that failed is stored before that one comes again.
+    HoldUpSkipped,
     /// What is encrypted is believed without looking at its tag.
     TagSkipped,
     /// With syncs now and then, frames claim to be synced that are only written.

@@ -2,17 +2,87 @@
 //! order of the queue's numbers.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use crate::committer::StopOnPanic;
 use crate::directory::Registry;
 use crate::error::Damage;
 use crate::frame::Kind;
-use crate::options::Options;
+use crate::log::{Shared, locked};
+use crate::options::{Notice, OnDamage, Options};
 use crate::pack::inflate;
 use crate::queue::{Chunk, Errand, Piece, Place, ReadPlace};
 use crate::ranges::Ranges;
 use crate::record::{PutMeta, Record, event_offsets};
+use crate::recovery::quarantine;
 use crate::segment::{FIRST_FRAME, Found, SegmentFile, Walk};
+use crate::storage::Storage;
+
+/// Brings events back from disk for all queues of a log.
+pub struct Reader<R: Record> {
+    pub(crate) shared: Arc<Shared<R>>,
+    pub(crate) storages: Vec<Arc<dyn Storage>>,
+}
+
+impl<R: Record> Reader<R> {
+    /// Reads for each queue that has something to be read and room for it.
+    pub fn read_waiting(&self) -> bool {
+        let mut any = false;
+        for (id, slot) in self.shared.slots.iter() {
+            let Some(errand) = slot.lock().send_reader() else { continue };
+            any = true;
+            let options = &self.shared.options;
+            let brought = read(id, errand, &self.shared.registries, options);
+            if !self.accept(&brought.damage) {
+                slot.lock().dismiss(brought.place);
+                continue;
+            }
+            let skipped = slot.lock().receive(brought.place, brought.pieces, brought.void);
+            if skipped > 0 {
+                (options.notice)(Notice::Skipped { queue: id, events: skipped });
+            }
+            slot.changed();
+        }
+        any
+    }
+
+    /// Sets damage aside, or stops the log. Says whether to go on.
+    fn accept(&self, damage: &[(usize, Arc<SegmentFile>, Damage)]) -> bool {
+        for (directory, segment, damage) in damage {
+            let options = &self.shared.options;
+            (options.notice)(Notice::Damaged(damage.clone()));
+            if options.on_damage == OnDamage::Halt {
+                self.shared.stop(&damage.to_string());
+                return false;
+            }
+            let storage = &*self.storages[*directory];
+            if let Err(error) = quarantine(storage, &*segment.file, damage) {
+                // The copy is for people; that it could not be made must not hold up the rest.
+                let (place, why) = (storage.place(), error.to_string());
+                (options.notice)(Notice::Untidy { place, why });
+            }
+        }
+        true
+    }
+
+    pub(crate) fn run(self) {
+        let guard = StopOnPanic(&self.shared);
+        loop {
+            let mut wanted = locked(&self.shared.reading.0);
+            while !*wanted {
+                wanted = self.shared.reading.1.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+            }
+            *wanted = false;
+            drop(wanted);
+            if self.shared.closing.load(Ordering::Acquire) {
+                break;
+            }
+            while self.read_waiting() && !self.shared.closing.load(Ordering::Acquire) {}
+        }
+        std::mem::forget(guard);
+    }
+}
 
 /// What came of an errand.
 pub struct Brought<R> {

@@ -76,8 +76,17 @@ impl Surroundings for System {
     }
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
-        use std::io::Read;
-        std::fs::File::open("/dev/urandom")?.read_exact(bytes)
+        use rustix::rand::{GetRandomFlags, getrandom};
+        // Not out of a file: a new segment must not fail for want of a descriptor.
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let filled = match getrandom(&mut *rest, GetRandomFlags::empty()) {
+                Err(rustix::io::Errno::INTR) => 0,
+                other => other?,
+            };
+            rest = rest.get_mut(filled..).unwrap_or_default();
+        }
+        Ok(())
     }
 }
 
@@ -95,10 +104,19 @@ pub struct DiskError {
 }
 
 impl DiskError {
-    /// Whether there was no room, rather than a fault: space, quota, file size, inodes.
+    /// Whether there was no room, rather than a fault: space, quota, file size, inodes; and file
+    /// descriptors, without which there are no new files either, but the reserve is open.
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+            || self.lacks_descriptors()
+    }
+
+    /// Whether the process or the system has no file descriptors left.
+    pub fn lacks_descriptors(&self) -> bool {
+        use rustix::io::Errno;
+        let lacking = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+        self.source.raw_os_error().is_some_and(|number| lacking.contains(&number))
     }
 }
 

@@ -5,5 +5,6 @@ mod damage;
 mod faults;
 mod features;
 mod offline;
+mod oracle;
 mod origins;
 mod planted;

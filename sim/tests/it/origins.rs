@@ -108,3 +108,18 @@ fn a_new_life_of_the_sender_begins_anew() {
     sender.post(1, 1);
     assert!(matches!(sender.commit()[..], [(1, Ok(Stored::Before))]));
 }
+
+#[test]
+fn every_batch_that_failed_comes_before_what_follows() {
+    let mut sender = Sender::new(4);
+    (1..=3).for_each(|n| sender.post(1, n));
+    sender.fail_now();
+    assert_eq!(stored(&sender.commit()), [(1, false), (2, false), (3, false)]);
+    // The sender has heard of the first one only, and goes on behind the others.
+    sender.post(1, 1);
+    sender.post(1, 4);
+    assert_eq!(stored(&sender.commit()), [(1, true), (4, false)]);
+    assert_eq!(sender.life.log.last_of([7; 16]).unwrap().order(), (1, 1));
+    (2..=4).for_each(|n| sender.post(1, n));
+    assert_eq!(stored(&sender.commit()), [(2, true), (3, true), (4, true)]);
+}

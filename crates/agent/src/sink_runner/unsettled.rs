@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use splashdam_core::{BoxFuture, ChannelError, TakeTxn};
 
-/// The most commits that are under way. At 100 events a batch and 10 ms a sync they allow a
-/// million events in a second.
-const MOST: usize = 128;
+/// The most commits that are under way: what is delivered again when the process is killed. At
+/// 1000 events a batch and 10 ms a sync they allow more than a million events in a second.
+const MOST: usize = 16;
 /// The most bytes of events in them, unless one has more.
 const MOST_BYTES: usize = 6 * 1024 * 1024;
 

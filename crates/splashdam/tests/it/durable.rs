@@ -207,10 +207,13 @@ impl Process {
     /// Waits until everything in the channel is out, and stops.
     fn drain_and_stop(self) -> String {
         let left = || {
-            self.metric("splashdam_channel_queued_events")
-                + self.metric("splashdam_channel_leased_events")
+            let queued = self.metric("splashdam_channel_queued_events");
+            (queued, self.metric("splashdam_channel_leased_events"))
         };
-        until(|| left() == 0, || format!("{} events to come out:\n{}", left(), self.log()));
+        until(
+            || left() == (0, 0),
+            || format!("{:?} queued and leased to come out:\n{}", left(), self.log()),
+        );
         self.stop()
     }
 }

@@ -1,14 +1,13 @@
 //! Room in a directory: the spare segment, the reserve for a full disk, and files that go.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::{Directory, Spare};
 use crate::frame::ALIGN;
 use crate::options::{Notice, sabotaged};
 use crate::recovery::Recovered;
-use crate::segment::{self, COPY_BYTES, FIRST_FRAME, SegmentHeader};
-use crate::storage::{Asked, DiskError, StorageFile, write_all_at};
+use crate::segment::{self, FIRST_FRAME, SegmentHeader};
+use crate::storage::{Asked, DiskError, StorageFile};
 
 /// The file that holds blocks for a full disk.
 pub(super) const RESERVE: &str = "splashdam.reserve";
@@ -31,12 +30,7 @@ impl Directory {
         for one in recovered.headers.iter().filter(|one| one.frames_end < one.header.length) {
             let name = segment::name(one.header.number);
             let header = SegmentHeader { length: one.frames_end, ..one.header.clone() };
-            // One copy after the other: these bytes are new, and a torn write may spoil them.
-            for copy in [0, COPY_BYTES as u64] {
-                write_all_at(&*one.file, &mut [IoSlice::new(&header.encode())], copy)
-                    .and_then(|()| one.file.sync_data())
-                    .asked("write", &name, &*self.storage)?;
-            }
+            self.replace_header(&*one.file, &header)?;
             one.file.truncate(one.frames_end).and_then(|()| one.file.sync_data()).asked(
                 "shorten",
                 &name,
@@ -122,7 +116,7 @@ impl Directory {
             Err(error) => {
                 // Whatever the reason, there is no next segment yet: puts wait, takes have the
                 // reserve. A fault of another kind shows again when the segment is needed.
-                if !error.is_full() {
+                if !error.is_full() || error.lacks_descriptors() {
                     (self.options.notice)(Notice::Untidy {
                         place: self.storage.place(),
                         why: error.to_string(),
@@ -209,15 +203,23 @@ impl Directory {
         let name = segment::name(number);
         let usual = if short { least + SHORT_BYTES } else { self.options.segment_bytes };
         let length = least.max(usual).next_multiple_of(ALIGN);
-        let file = match self.retired.take() {
+        let (file, held) = match self.retired.take() {
             Some((old, file)) => {
                 storage.rename(&old, &name).asked("rename", &old, storage)?;
-                file
+                (file, old == RESERVE)
             }
-            None => storage.create(&name).asked("create", &name, storage)?,
+            None => (storage.create(&name).asked("create", &name, storage)?, false),
         };
-        let made = file
-            .allocate(length)
+        let allocated = match held {
+            // A sync of it may have failed, in an earlier life perhaps, and no later one makes up
+            // for that. Its length is set anew, so that the header does not promise too much.
+            true => file.length().and_then(|there| {
+                file.truncate(there.saturating_sub(ALIGN))?;
+                file.allocate(length.max(there))
+            }),
+            false => file.allocate(length),
+        };
+        let made = allocated
             .asked("allocate", &name, storage)
             .and_then(|()| file.sync_data().asked("sync", &name, storage))
             .and_then(|()| match sabotaged!(self.options, NoDirectorySync) {

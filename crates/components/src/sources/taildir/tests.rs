@@ -584,15 +584,6 @@ async fn a_file_that_may_not_be_read_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn two_sources_on_one_position_file() {
-    let rig = Rig::started("").await;
-    let config = Section::parse(&rig.keys).read::<Config>().into_result().unwrap();
-    let second = Taildir::open(config, context(Role::Source)).await;
-    let message = second.err().unwrap().to_string();
-    assert!(message.contains("is in use by agent a1"), "{message}");
-}
-
-#[tokio::test]
 async fn what_is_neither_file_nor_line_is_harmless() {
     let rig = Rig::started("").await;
     fs::create_dir(rig.path("a.dir")).unwrap();

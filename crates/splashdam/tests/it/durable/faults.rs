@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
 
@@ -61,6 +61,12 @@ fn check(drains_meanwhile: bool, killed: bool) {
             let failed = || process.metric("splashdam_channel_file_failed_files_total");
             until(|| failed() == failure, || format!("a sync to fail:\n{}", process.log()));
             assert!(!trigger.exists(), "it fails once");
+        }
+        if drains_meanwhile {
+            let (failed, before) = (Instant::now(), process.taken());
+            until(|| process.taken() > before, || format!("takes again:\n{}", process.log()));
+            let took = failed.elapsed();
+            assert!(took < Duration::from_secs(5), "takes went on after {took:?}");
         }
         sleep(Duration::from_millis(300));
     });

@@ -1,8 +1,9 @@
-//! Disks without room: a small file system that others fill up, and a limit of the size of files. Puts wait and are
-//! refused, takes go on, and when there is room again so is everything else, with no hand on it.
+//! What runs out: a small file system that others fill up, a limit of the size of files, and file descriptors. Puts
+//! wait and are refused, takes go on, and when there is room again so does everything else, with no hand on it.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -206,4 +207,28 @@ fn a_limit_of_file_sizes_is_a_full_disk_and_not_the_end() {
     process.running();
     process.drain_and_stop();
     println!("limited: {}", load.check(&site.path("out"), Cut::default()));
+}
+
+#[test]
+fn a_process_without_descriptors_loses_nothing_and_goes_on() {
+    let site = Site::draining("$/data");
+    let mut process = site.start_under(&["prlimit", "--nofile=64:64"], &[]);
+    process.says("is running");
+    let (mut load, address) = (Load::new(2, 400), process.netcat());
+    load.during(&address, || {
+        until(|| put(&process) > 1000, || "events".into());
+        // Far more than there is room for; the kernel takes them, the source cannot.
+        let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        process.says("cannot accept a connection");
+        // Time for several segments to begin and end.
+        sleep(Duration::from_secs(2));
+        process.running();
+        drop(crowd);
+        let (gone, before) = (Instant::now(), put(&process));
+        until(|| put(&process) > before, || format!("puts:\n{}", process.log()));
+        assert!(gone.elapsed() < SOON, "{:?} until puts went on", gone.elapsed());
+    });
+    let log = process.drain_and_stop();
+    assert!(log.contains("no room on the disk"), "{log}");
+    println!("without descriptors: {}", load.check(&site.path("out"), Cut::default()));
 }

@@ -1,3 +1,4 @@
+use super::*;
 use splashdam_config::Section;
 use splashdam_core::Component;
 
@@ -22,4 +23,13 @@ fn mistakes_are_found() {
     check("filegroups = g\nfilegroups.g = /x/y\nmaxBatchCount = 0", "means no limit");
     check("filegroups = g\nfilegroups.g = /x/y\nlongLines = cut", "longLines");
     check("filegroups = g\nfilegroups.g = /x/y\nbatchSize = 0", "batchSize");
+}
+
+#[tokio::test]
+async fn two_sources_on_one_position_file() {
+    let rig = Rig::started("").await;
+    let config = Section::parse(&rig.keys).read::<Config>().into_result().unwrap();
+    let second = Taildir::open(config, context(Role::Source)).await;
+    let message = second.err().unwrap().to_string();
+    assert!(message.contains("is in use by agent a1"), "{message}");
 }

@@ -1,0 +1,98 @@
+//! Senders with batches that failed and did not come again yet. What such a sender sends behind
+//! them must not be stored before them, or they would count as stored, too.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::record::Origin;
+
+/// Most sequences remembered of a sender. Beyond them the first ones stay, which hold up the rest.
+const MOST_SEQUENCES: usize = 4096;
+
+/// By sender, what failed of its newest epoch.
+#[derive(Default)]
+pub(crate) struct HeldUp(HashMap<[u8; 16], Failed>);
+
+struct Failed {
+    epoch: u64,
+    sequences: BTreeSet<u64>,
+}
+
+impl HeldUp {
+    /// A batch failed; at most `most_senders` are remembered.
+    pub(crate) fn add(&mut self, origin: &Origin, most_senders: usize) {
+        let fresh = || Failed { epoch: origin.epoch, sequences: BTreeSet::new() };
+        let failed = self.0.entry(origin.sender).or_insert_with(fresh);
+        // A new life of the sender begins anew.
+        if failed.epoch < origin.epoch {
+            *failed = fresh();
+        }
+        if failed.epoch == origin.epoch {
+            failed.sequences.insert(origin.sequence);
+            if failed.sequences.len() > MOST_SEQUENCES {
+                failed.sequences.pop_last();
+            }
+        }
+        // Senders that never came back make room.
+        if self.0.len() > most_senders {
+            self.0.retain(|sender, _| *sender == origin.sender);
+        }
+    }
+
+    /// Whether one before this failed and did not come again.
+    pub(crate) fn stops(&self, origin: &Origin) -> bool {
+        self.0.get(&origin.sender).is_some_and(|failed| {
+            failed.epoch == origin.epoch
+                && failed.sequences.first().is_some_and(|first| *first < origin.sequence)
+        })
+    }
+
+    /// This one comes again. Those that failed behind it are held on to: their sender may not have
+    /// heard of that, and send what follows them.
+    pub(crate) fn remove(&mut self, origin: &Origin) {
+        let Some(failed) = self.0.get_mut(&origin.sender) else { return };
+        if failed.epoch == origin.epoch {
+            failed.sequences.remove(&origin.sequence);
+        }
+        if failed.epoch < origin.epoch || failed.sequences.is_empty() {
+            self.0.remove(&origin.sender);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(sender: u8, epoch: u64, sequence: u64) -> Origin {
+        Origin { sender: [sender; 16], epoch, sequence, position: Vec::new() }
+    }
+
+    #[test]
+    fn each_that_failed_is_waited_for() {
+        let mut held = HeldUp::default();
+        [3, 2, 5].iter().for_each(|sequence| held.add(&batch(1, 1, *sequence), 10));
+        let stopped = |held: &HeldUp| (1..8).filter(|n| held.stops(&batch(1, 1, *n))).min();
+        assert_eq!(stopped(&held), Some(3));
+        for (comes, next) in [(2, Some(4)), (4, Some(4)), (3, Some(6)), (5, None)] {
+            held.remove(&batch(1, 1, comes));
+            assert_eq!(stopped(&held), next, "after {comes} came");
+        }
+        assert!(held.0.is_empty());
+    }
+
+    #[test]
+    fn lives_and_senders_are_apart_and_limited() {
+        let mut held = HeldUp::default();
+        held.add(&batch(1, 1, 1), 2);
+        assert!(!held.stops(&batch(2, 1, 9)) && !held.stops(&batch(1, 2, 9)));
+        held.add(&batch(1, 2, 4), 2);
+        assert!(held.stops(&batch(1, 2, 9)) && !held.stops(&batch(1, 2, 3)));
+        held.add(&batch(1, 1, 0), 2);
+        assert!(!held.stops(&batch(1, 2, 3)), "an old life counts no more");
+        (2..9).for_each(|sender| held.add(&batch(sender, 1, 1), 2));
+        assert!(held.0.len() <= 2);
+        (0..5000).for_each(|sequence| held.add(&batch(1, 3, sequence), 2));
+        assert_eq!(held.0[&[1; 16]].sequences.len(), MOST_SEQUENCES);
+        assert!(held.stops(&batch(1, 3, 5000)));
+    }
+}
