@@ -116,7 +116,9 @@ impl LogFile {
             .into_iter()
             .take_while(|_| self.checkpoint.position > 0)
             .find(|covered| covered.position > 0 && covered.order <= known);
-        first.map_or(0, |covered| covered.position.unsigned_abs()).clamp(self.first(), self.length)
+        let first = first.map_or(0, |covered| covered.position.unsigned_abs());
+        // Of a file that is shorter than its header there is only the end.
+        first.max(self.first()).min(self.length)
     }
 
     /// How its records are laid out, with the key to them.
