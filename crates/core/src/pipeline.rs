@@ -28,7 +28,8 @@ pub struct Pipeline<T> {
     gate: Arc<Gate>,
     under_way: FuturesOrdered<BoxFuture<'static, (Settled<T>, Size)>>,
     /// Through, and not asked for yet.
-    settled: VecDeque<Settled<T>>,
+    settled: VecDeque<(Settled<T>, Size)>,
+    /// Of all that is in here.
     size: Size,
     /// To be put again, in order; see [`Pipeline::stored`].
     refused: VecDeque<(Batch, T)>,
@@ -140,7 +141,7 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// Whether a batch of this size has to wait until some of those under way are settled.
     pub fn is_full(&self, next: Size) -> bool {
-        self.under_way.len() >= MOST_PUTS
+        self.under_way.len() + self.settled.len() + self.refused.len() >= MOST_PUTS
             || (!self.is_empty() && !(self.size + next).fits(self.most))
     }
 
@@ -160,18 +161,26 @@ impl<T: Send + 'static> Pipeline<T> {
         }));
         // Polled once, so that it begins now.
         while let Some(Some(settled)) = self.under_way.next().now_or_never() {
-            let settled = self.note(settled);
             self.settled.push_back(settled);
         }
     }
 
     /// Waits for the oldest; `None` when there is none. Cancel-safe.
     pub async fn settle(&mut self) -> Option<Settled<T>> {
-        if let Some(settled) = self.settled() {
-            return Some(settled);
+        let settled = self.oldest().await?;
+        Some(self.hand_out(settled))
+    }
+
+    async fn oldest(&mut self) -> Option<(Settled<T>, Size)> {
+        match self.settled.pop_front() {
+            Some(settled) => Some(settled),
+            None => self.under_way.next().await,
         }
-        let settled = self.under_way.next().await?;
-        Some(self.note(settled))
+    }
+
+    fn hand_out(&mut self, (settled, size): (Settled<T>, Size)) -> Settled<T> {
+        self.size = self.size - size;
+        settled
     }
 
     /// Waits until the oldest is stored, and puts what was refused again, in order. `None` when there
@@ -183,17 +192,16 @@ impl<T: Send + 'static> Pipeline<T> {
     ) -> Option<Result<T, PutError>> {
         loop {
             if self.refused.is_empty() {
-                let Settled { token, went } = self.settle().await?;
-                let batch = match went {
-                    Put::Stored => {
-                        patience.well();
-                        return Some(Ok(token));
-                    }
-                    other => self.refusal(other),
-                };
+                let oldest = self.oldest().await?;
+                if matches!(oldest.0.went, Put::Stored) {
+                    patience.well();
+                    return Some(Ok(self.hand_out(oldest).token));
+                }
+                let Settled { token, went } = oldest.0;
+                let batch = self.refusal(went);
                 self.refused.push_back((batch, token));
             }
-            while let Some(Settled { token, went }) = self.settle().await {
+            while let Some((Settled { token, went }, _)) = self.oldest().await {
                 let batch = self.refusal(went);
                 self.refused.push_back((batch, token));
             }
@@ -214,6 +222,8 @@ impl<T: Send + 'static> Pipeline<T> {
             self.why.clear();
             let refused = std::mem::take(&mut self.refused);
             self.resume();
+            // All of it is put, and so counted, again.
+            self.size = Size::ZERO;
             for (batch, token) in refused {
                 self.put(batch, token);
             }
@@ -235,7 +245,8 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// The oldest, if it is through.
     pub fn settled(&mut self) -> Option<Settled<T>> {
-        self.settled.pop_front()
+        let settled = self.settled.pop_front()?;
+        Some(self.hand_out(settled))
     }
 
     /// Takes batches again after one was refused.
@@ -245,11 +256,6 @@ impl<T: Send + 'static> Pipeline<T> {
     pub fn resume(&mut self) {
         assert!(self.is_empty(), "a pipeline is resumed before all of it is settled");
         self.gate.broken.store(false, Ordering::Release);
-    }
-
-    fn note(&mut self, (settled, size): (Settled<T>, Size)) -> Settled<T> {
-        self.size = self.size - size;
-        settled
     }
 }
 

@@ -239,6 +239,10 @@ impl<R: Record> Shared<R> {
     /// Remembers a sender's last batch, and forgets somebody if there are too many.
     pub(crate) fn remember(&self, last: LastOf) {
         let mut senders = locked(&self.senders);
+        let known = senders.get(&last.origin.sender);
+        if known.is_some_and(|known| known.origin.order() > last.origin.order()) {
+            return;
+        }
         senders.insert(last.origin.sender, last);
         if senders.len() > self.options.most_senders {
             let oldest = senders.values().min_by_key(|last| (last.seen, last.origin.sender));
@@ -248,18 +252,25 @@ impl<R: Record> Shared<R> {
         }
     }
 
-    /// Hands a request to a committer: that of `wanted` if it works, else the one with least to do.
+    /// Hands a request to a committer: that of `wanted`, or the next one that works, so that all of
+    /// a sender's batches stay with one thread; without a wish the one with least to do.
     fn post(&self, wanted: Option<usize>, request: Request<R>) {
         let works = |line: &Line<R>| !line.failed.load(Ordering::Acquire);
-        let chosen = wanted.filter(|index| works(&self.lines[*index])).or_else(|| {
-            let able = self.lines.iter().enumerate().filter(|(_, line)| works(line));
-            able.min_by_key(|(_, line)| {
-                // A full disk comes last, for a put.
-                let full = line.full.load(Ordering::Acquire) && request.is_put();
-                (full, line.load.load(Ordering::Acquire))
-            })
-            .map(|(index, _)| index)
-        });
+        let count = self.lines.len();
+        let chosen = match wanted {
+            Some(first) => {
+                (first..first + count).map(|at| at % count).find(|at| works(&self.lines[*at]))
+            }
+            None => {
+                let able = self.lines.iter().enumerate().filter(|(_, line)| works(line));
+                able.min_by_key(|(_, line)| {
+                    // A full disk comes last, for a put.
+                    let full = line.full.load(Ordering::Acquire) && request.is_put();
+                    (full, line.load.load(Ordering::Acquire))
+                })
+                .map(|(index, _)| index)
+            }
+        };
         let mut request = Some(request);
         if let Some(line) = chosen.and_then(|index| self.lines.get(index)) {
             let mut inbox = locked(&line.inbox);
@@ -462,6 +473,9 @@ impl<R: Record> Room<R> {
                 && origin.as_ref().is_none_or(|origin| origin.position.len() <= MOST_POSITION)
         });
         let Some(body) = body else {
+            if let Some(origin) = &origin {
+                self.log.hold_up(origin);
+            }
             drop(self);
             return done(Err(CommitError::Unfit));
         };

@@ -262,9 +262,10 @@ fn closing_loses_no_request() {
 fn planted_bugs_of_the_hand_over_are_found() {
     use Sabotage::{AnswerBeforeSync, AnswerLatecomers, ClosingUnasked};
     for (bug, scene, shows) in [
-        (AnswerBeforeSync, PLAIN, "answered by an earlier sync"),
-        (AnswerLatecomers, PLAIN, "answered by an earlier sync"),
-        (ClosingUnasked, Scene { taken: false, ..PLAIN }, "deadlock"),
+        (AnswerBeforeSync, PLAIN, &["answered by an earlier sync"][..]),
+        // A put or a take that nobody has written.
+        (AnswerLatecomers, PLAIN, &["answered by an earlier sync", "taken and there again"]),
+        (ClosingUnasked, Scene { taken: false, ..PLAIN }, &["deadlock"]),
     ] {
         let scene = Scene { bug: Some(bug), ..scene };
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| explore(scene))) else {
@@ -272,6 +273,7 @@ fn planted_bugs_of_the_hand_over_are_found() {
         };
         let told = panic.downcast_ref::<String>().cloned();
         let told = told.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        assert!(told.is_some_and(|told| told.contains(shows)), "{bug:?} showed otherwise");
+        let shown = told.is_some_and(|told| shows.iter().any(|shows| told.contains(shows)));
+        assert!(shown, "{bug:?} showed otherwise");
     }
 }

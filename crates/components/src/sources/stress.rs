@@ -123,7 +123,11 @@ impl Source for Stress {
         let mut pipeline = Pipeline::new(out, AHEAD);
         loop {
             let next = left.next_batch(config.batch_size.get());
-            let begins = next.is_some_and(|events| !pipeline.is_full(config.batch_bytes(events)));
+            // Nobody looks after what is on its way while this one keeps its pace.
+            let begins = next.is_some_and(|events| match pace {
+                Some(_) => pipeline.is_empty(),
+                None => !pipeline.is_full(config.batch_bytes(events)),
+            });
             let settled = match begins && !stop.requested() {
                 true => pipeline.settled(),
                 // Nothing more to begin now; at a stop only what was begun.

@@ -205,8 +205,8 @@ impl Component for Taildir {
             memory_bytes: Some(memory as u64),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
             process_crash: Some(
-                "nothing is repeated where all channels are durable, as they store the position with the \
-                 lines; otherwise lines since the last write of the position file are: those of \
+                "nothing is repeated where the channels are durable and share a log, as it stores the position \
+                 with the lines; with several logs what some of them had not stored yet is; otherwise lines since the last write of the position file are: those of \
                  writePosInterval at the most, and under load those of 100000 lines or 64 MiB",
             ),
             machine_crash: Some(
@@ -292,6 +292,8 @@ impl Source for Taildir {
             done = pump.run(&leash, turns) => done,
             never = save_often(&positions, &cx, Duration::from_millis(config.write_pos_interval)) => match never {},
         };
+        // What is still in it holds up the reader, which may wait for room.
+        drop(pump);
         leash.pull();
         let read = reader.await;
         let saved = save(&positions).await;

@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
-use splashdam_core::pipeline::Put as Went;
+use splashdam_core::pipeline::{Patience, Put as Went};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Level, Pipeline, Put, Refused, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Level, Pipeline, Put, Refused, Size, Stop, Take,
 };
 use splashdam_testkit::{bodies, events, outlet};
 use tokio::sync::Semaphore;
@@ -147,4 +147,28 @@ async fn one_batch_may_be_larger_than_the_window() {
     slow.0.through.add_permits(1);
     assert!(matches!(pipeline.settle().await.unwrap().went, Went::Stored));
     assert!(!pipeline.is_full(events(9, 1).size()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_counts_until_it_is_stored() {
+    let slow = Slow::new(&["0"]);
+    let mut pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 3, bytes: 1 << 20 });
+    let second = std::time::Duration::from_secs(1);
+    let mut patience = Patience::new("r1".into(), second, second, second);
+    let (_handle, stop) = Stop::new();
+    slow.0.through.add_permits(9);
+    for n in 0..3 {
+        assert!(!pipeline.is_full(events(n, 1).size()), "{n}");
+        pipeline.put(events(n, 1), n);
+    }
+    // It waits to try again; nothing is forgotten meanwhile.
+    let waited = tokio::time::timeout(second / 2, pipeline.stored(&mut patience, &stop)).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert!(pipeline.is_full(events(3, 1).size()));
+    for n in 0..3 {
+        assert_eq!(pipeline.stored(&mut patience, &stop).await.unwrap().unwrap(), n);
+        assert!(!pipeline.is_full(events(3, 1).size()));
+    }
+    assert!(pipeline.is_empty());
+    assert_eq!(slow.stored(), names(0..3));
 }

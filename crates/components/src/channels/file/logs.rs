@@ -121,7 +121,10 @@ impl Logs {
         let name = cx.name.clone();
         let joined = open.clone();
         let counters = cx.counters.channel();
-        let member = blocking(move || joined.join(name, limits, counters)).await?;
+        let joining = move || {
+            joined.join(name, limits, counters).map(|member| Joined(Some((joined, member))))
+        };
+        let member = blocking(joining).await?.stays();
         // Held until the channel has joined, so that the log is not closed before.
         drop(held);
         Ok((open, member))
@@ -189,18 +192,21 @@ async fn open(
         };
         import.run(&storages, &mut tell).map_err(OpenError::unavailable)?;
         let opened = Log::open(storages, &[queue], options).map_err(unavailable)?;
-        opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
+        let log = opened.start();
+        let log = log.map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))?;
+        // Made here, so that it is closed again when nobody waits for it any more.
+        Ok(Arc::new(OpenLog {
+            id,
+            log,
+            settings: wanted,
+            members: Mutex::default(),
+            signals: Mutex::default(),
+            health,
+            place,
+            closed: AtomicBool::new(false),
+        }))
     });
-    let open = Arc::new(OpenLog {
-        id,
-        log: log.await.inspect(|_| drop(wanted_still))?,
-        settings,
-        members: Mutex::default(),
-        signals: Mutex::default(),
-        health,
-        place,
-        closed: AtomicBool::new(false),
-    });
+    let open = log.await.inspect(|_| drop(wanted_still))?;
     if open.log.queues().len() > 1 {
         let (open, title) = (Arc::downgrade(&open), cx.title());
         tokio::spawn(async move {
@@ -303,6 +309,24 @@ impl OpenLog {
                     info!(component = %title, queue = %name, "dataDirs know an empty channel that is not there any more");
                 }
             }
+        }
+    }
+}
+
+/// A channel that joined, and leaves again if nobody waited for it.
+struct Joined(Option<(Arc<OpenLog>, Arc<Member>)>);
+
+impl Joined {
+    fn stays(mut self) -> Arc<Member> {
+        let (_, member) = self.0.take().expect("there until now");
+        member
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if let Some((open, member)) = self.0.take() {
+            open.leave(&member);
         }
     }
 }

@@ -119,3 +119,15 @@ async fn who_removes_the_position_file_begins_anew() {
         rig.keys.push_str("\nbatchSize = 10");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_though_channels_refuse_and_much_is_waiting() {
+    let mut rig = Rig::new("batchSize = 1000");
+    rig.append("a", &lines(0, 600_000));
+    rig.collector.refuse(1_000_000);
+    rig.start().await;
+    // Long enough that the reader waits for room.
+    sleep(Duration::from_millis(300)).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(5), rig.stop()).await;
+    assert!(stopped.is_ok(), "the source hangs");
+}
