@@ -138,6 +138,7 @@ mod tests {
                 ("file", "org.apache.flume.channel.file.FileChannel"),
                 ("memory", "org.apache.flume.channel.MemoryChannel"),
                 (pseudo, pseudo),
+                ("SPILLABLEMEMORY", "org.apache.flume.channel.SpillableMemoryChannel"),
             ],
         );
         check(

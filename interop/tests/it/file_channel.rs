@@ -2,6 +2,7 @@
 //! write is what Flume delivers.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -121,6 +122,15 @@ impl Rig {
         let theirs = self.run("copy", "drain stop")?;
         // What was in flight goes first, in no order at all in Flume.
         let returned = usize::try_from(counts.returned)?;
+        // Flume returns what was in flight at the checkpoint although it was rolled back, taken again and committed
+        // since. Such events are older than all that is left, and come first.
+        let have: HashSet<&String> = ours.iter().collect();
+        let again = theirs.iter().take_while(|event| !have.contains(event)).count();
+        ensure!(again <= 100, "{again} events that only flume has, more than a transaction");
+        let newer =
+            theirs[..again].iter().find(|event| ours.first().is_none_or(|first| *event > first));
+        ensure!(newer.is_none(), "only flume has {newer:?}");
+        let theirs = &theirs[again..];
         ensure!(ours.len() == theirs.len(), "{} events, flume has {}", ours.len(), theirs.len());
         let sorted = |lines: &[String]| {
             let mut lines = lines.to_vec();
