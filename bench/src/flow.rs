@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use splashdam_interop::tail_rig::{MEMORY, tail_to_roll};
 use splashdam_interop::{Agent, Make, outputs};
 use tempfile::TempDir;
 
@@ -228,26 +229,7 @@ fn cold(make: &Make, inputs: &Inputs) -> Result<Vec<f64>> {
 }
 
 fn config(dir: &Path) -> String {
-    let dir = dir.display();
-    format!(
-        "a1.sources = r1\n\
-         a1.channels = c1\n\
-         a1.sinks = k1\n\
-         a1.sources.r1.type = TAILDIR\n\
-         a1.sources.r1.channels = c1\n\
-         a1.sources.r1.filegroups = g\n\
-         a1.sources.r1.filegroups.g = {dir}/logs/.*\\\\.log\n\
-         a1.sources.r1.positionFile = {dir}/position.json\n\
-         a1.sources.r1.batchSize = 1000\n\
-         a1.sources.r1.backoffSleepIncrement = 20\n\
-         a1.sources.r1.maxBackoffSleep = 20\n\
-         a1.channels.c1.type = memory\n\
-         a1.channels.c1.capacity = 100000\n\
-         a1.channels.c1.transactionCapacity = 1000\n\
-         a1.sinks.k1.type = file_roll\n\
-         a1.sinks.k1.channel = c1\n\
-         a1.sinks.k1.sink.directory = {dir}/out\n\
-         a1.sinks.k1.sink.rollInterval = 0\n\
-         a1.sinks.k1.sink.batchSize = 1000\n"
-    )
+    let sleeps = "a1.sources.r1.backoffSleepIncrement = 20\n\
+                  a1.sources.r1.maxBackoffSleep = 20\n";
+    tail_to_roll(dir, MEMORY, sleeps)
 }

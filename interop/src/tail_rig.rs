@@ -111,6 +111,24 @@ impl TailRig {
 }
 
 fn config(dir: &Path, extra: &str) -> String {
+    let more = format!(
+        "a1.sources.r1.writePosInterval = 100\n\
+         a1.sources.r1.backoffSleepIncrement = 50\n\
+         a1.sources.r1.maxBackoffSleep = 50\n\
+         a1.channels.c1.keep-alive = 1\n\
+         {extra}\n"
+    );
+    tail_to_roll(dir, MEMORY, &more)
+}
+
+/// A memory channel for [`tail_to_roll`].
+pub const MEMORY: &str = "a1.channels.c1.type = memory\n\
+                          a1.channels.c1.capacity = 100000\n\
+                          a1.channels.c1.transactionCapacity = 1000\n";
+
+/// Agent `a1`: all logs in `dir/logs` through the channel of the lines `channel` into one file in
+/// `dir/out`, 1000 events at a time, with `more` lines.
+pub fn tail_to_roll(dir: &Path, channel: &str, more: &str) -> String {
     let dir = dir.display();
     format!(
         "a1.sources = r1\n\
@@ -121,19 +139,13 @@ fn config(dir: &Path, extra: &str) -> String {
          a1.sources.r1.filegroups = g\n\
          a1.sources.r1.filegroups.g = {dir}/logs/.*\\\\.log\n\
          a1.sources.r1.positionFile = {dir}/position.json\n\
-         a1.sources.r1.writePosInterval = 100\n\
-         a1.sources.r1.backoffSleepIncrement = 50\n\
-         a1.sources.r1.maxBackoffSleep = 50\n\
          a1.sources.r1.batchSize = 1000\n\
-         a1.channels.c1.type = memory\n\
-         a1.channels.c1.capacity = 100000\n\
-         a1.channels.c1.transactionCapacity = 1000\n\
-         a1.channels.c1.keep-alive = 1\n\
+         {channel}\
          a1.sinks.k1.type = file_roll\n\
          a1.sinks.k1.channel = c1\n\
          a1.sinks.k1.sink.directory = {dir}/out\n\
          a1.sinks.k1.sink.rollInterval = 0\n\
          a1.sinks.k1.sink.batchSize = 1000\n\
-         {extra}\n"
+         {more}"
     )
 }

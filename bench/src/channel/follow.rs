@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use splashdam_interop::tail_rig::tail_to_roll;
 use splashdam_interop::{Agent, Make, outputs};
 use tempfile::TempDir;
 
@@ -187,25 +188,7 @@ fn compared(input: &Path, output: &[PathBuf]) -> Result<(u64, u64)> {
 }
 
 fn config(dir: &Path) -> String {
-    let channel = channel_config(dir, 1, 1_000_000);
-    let dir = dir.display();
-    format!(
-        "a1.sources = r1\n\
-         a1.channels = c1\n\
-         a1.sinks = k1\n\
-         a1.sources.r1.type = TAILDIR\n\
-         a1.sources.r1.channels = c1\n\
-         a1.sources.r1.filegroups = g\n\
-         a1.sources.r1.filegroups.g = {dir}/logs/.*\\\\.log\n\
-         a1.sources.r1.positionFile = {dir}/position.json\n\
-         a1.sources.r1.batchSize = 1000\n\
-         {channel}\
-         a1.sinks.k1.type = file_roll\n\
-         a1.sinks.k1.channel = c1\n\
-         a1.sinks.k1.sink.directory = {dir}/out\n\
-         a1.sinks.k1.sink.rollInterval = 0\n\
-         a1.sinks.k1.sink.batchSize = 1000\n"
-    )
+    tail_to_roll(dir, &channel_config(dir, 1, 1_000_000), "")
 }
 
 #[cfg(test)]

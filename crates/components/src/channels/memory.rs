@@ -18,6 +18,7 @@ use splashdam_core::{
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::value_replaced;
 use queue::{Queue, Run, slots_of};
 
 /// Bytes of body in one slot of the byte accounting.
@@ -150,25 +151,19 @@ impl Component for Memory {
     }
 }
 
-/// Values that are numbers, but none that can be meant: Flume takes the default without a word
-/// that anybody reads.
+/// Values that cannot be meant.
 fn replaced(config: &Config, section: &Section) -> Vec<Diagnostic> {
     let keys = [
-        ("capacity", &config.capacity, 1, "100"),
-        ("transactionCapacity", &config.transaction_capacity, 1, "100"),
-        ("keep-alive", &config.keep_alive, 0, "3"),
-        ("byteCapacity", &config.byte_capacity, 0, "16777216"),
-        ("byteCapacityBufferPercentage", &config.byte_capacity_buffer_percentage, 0, "20"),
+        ("capacity", config.capacity, 1, "100"),
+        ("transactionCapacity", config.transaction_capacity, 1, "100"),
+        ("keep-alive", config.keep_alive, 0, "3"),
+        ("byteCapacity", config.byte_capacity, 0, "16777216"),
+        ("byteCapacityBufferPercentage", config.byte_capacity_buffer_percentage, 0, "20"),
     ];
-    let small = keys.into_iter().filter(|(_, value, least, _)| value.0.is_some_and(|v| v < *least));
-    let finding = |(key, value, least, default): (_, &Lenient<i64>, i64, _)| {
-        let value = value.0.unwrap_or_default();
-        Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
-            .at(section.value_span(key))
-            .label(format!("the default {default} is used instead"))
-            .help(format!("write a number from {least} on, or remove the line"))
+    let finding = |(key, value, least, default)| {
+        value_replaced(section, key, value, least, format_args!("the default {default}"))
     };
-    small.map(finding).collect()
+    keys.into_iter().filter_map(finding).collect()
 }
 
 /// `section` tells what is written from what is a default, where it is known.

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::waiting::{ended, until};
 
 /// An agent named `a1` at work in a directory of its own; killed when dropped.
 struct Agent {
@@ -72,14 +71,7 @@ impl Agent {
     }
 
     fn ended(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "still there:\n{}", self.log());
-            sleep(Duration::from_millis(5));
-        }
+        ended(&mut self.child, &self.log)
     }
 
     fn stop(mut self) -> String {
@@ -95,14 +87,6 @@ impl Drop for Agent {
         // It may have ended long ago.
         drop(self.child.kill());
         drop(self.child.wait());
-    }
-}
-
-fn until(mut holds: impl FnMut() -> bool, what: impl Fn() -> String) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {}", what());
-        sleep(Duration::from_millis(2));
     }
 }
 

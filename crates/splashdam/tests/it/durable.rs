@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::waiting::{PATIENCE, ended, until};
 
 mod faults;
 mod kills;
@@ -23,12 +24,10 @@ mod order;
 mod refusals;
 mod space;
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Events in one take; takes whose commits are under way at once are at most [`TAKES`].
 const TAKE: usize = 10;
 /// As `sink_runner/unsettled.rs` says, and the one that is being delivered.
-const TAKES: usize = 128 + 1;
+const TAKES: usize = 16 + 1;
 /// Lines that a sender sends before it waits for the answers.
 const BURST: u64 = 25;
 
@@ -187,14 +186,7 @@ impl Process {
     }
 
     fn ended(&mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "still there:\n{}", self.log());
-            thread::sleep(Duration::from_millis(5));
-        }
+        ended(&mut self.child, &self.log)
     }
 
     fn stop(mut self) -> String {
@@ -223,14 +215,6 @@ impl Drop for Process {
         // It may have ended long ago.
         drop(self.child.kill());
         drop(self.child.wait());
-    }
-}
-
-fn until(mut holds: impl FnMut() -> bool, what: impl Fn() -> String) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {}", what());
-        thread::sleep(Duration::from_millis(5));
     }
 }
 

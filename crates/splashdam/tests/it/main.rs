@@ -4,3 +4,4 @@ mod agent;
 mod check;
 mod durable;
 mod log_tools;
+mod waiting;

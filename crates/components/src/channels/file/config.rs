@@ -11,6 +11,7 @@ use splashdam_wal as wal;
 
 use super::import::FlumePlaces;
 use super::keys::{self, KeyError, KeySource, StoredKeys};
+use crate::channels::value_replaced;
 
 const CAPACITY: i64 = 1_000_000;
 const TRANSACTION_CAPACITY: i64 = 10_000;
@@ -357,25 +358,15 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
         ("fsyncInterval", config.fsync_interval, 1, FSYNC_INTERVAL),
     ];
     let replaced = numbers.into_iter().filter_map(|(key, value, least, default)| {
-        let value = value.0.filter(|value| *value < least)?;
-        let finding = Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
-            .at(section.value_span(key))
-            .label(format!("the default {default} is used instead"))
-            .help(format!("write a number from {least} on, or remove the line"));
-        Some(finding)
+        value_replaced(section, key, value, least, format_args!("the default {default}"))
     });
     let floors = [
         ("maxFileSize", config.max_file_size, LEAST_SEGMENT_BYTES),
         ("minimumRequiredSpace", config.minimum_required_space, LEAST_REQUIRED_SPACE),
     ];
-    let raised = floors.into_iter().filter_map(|(key, value, least)| {
-        let value = value.0.filter(|value| *value < least)?;
-        let finding = Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
-            .at(section.value_span(key))
-            .label(format!("{least} is used instead"))
-            .help(format!("write a number from {least} on, or remove the line"));
-        Some(finding)
-    });
+    let raised = floors
+        .into_iter()
+        .filter_map(|(key, value, least)| value_replaced(section, key, value, least, least));
     let interval = ("fsyncInterval", "every transaction is synced");
     let interval = config.fsync_per_transaction.then_some(interval);
     let cipher = (

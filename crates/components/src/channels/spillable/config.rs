@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::channels::value_replaced;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
 
@@ -178,12 +179,7 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
         ("avgEventSize", config.avg_event_size, 1, AVERAGE_EVENT_BYTES),
     ];
     let replaced = numbers.into_iter().filter_map(|(key, value, least, default)| {
-        let value = value.0.filter(|value| *value < least)?;
-        let finding = Diagnostic::warning("value-replaced", format!("`{key}` cannot be {value}"))
-            .at(section.value_span(key))
-            .label(format!("the default {default} is used instead"))
-            .help(format!("write a number from {least} on, or remove the line"));
-        Some(finding)
+        value_replaced(section, key, value, least, format_args!("the default {default}"))
     });
     let others = [("capacity", "overflowCapacity"), ("keep-alive", "overflowTimeout")];
     let others = others.into_iter().filter(|(key, _)| section.get(key).is_some());

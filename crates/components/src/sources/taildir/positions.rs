@@ -205,19 +205,20 @@ impl Positions {
         self.sender
     }
 
-    /// Begins a life of the source, behind `stored`, of which a channel says what `later` is.
-    /// Blocks to write it down: so no life is begun twice, whatever of an earlier one is still on
-    /// its way, and the name is known before anything is stored under it.
-    pub(super) fn begin(&self, stored: Mark, later: &[(Key, Entry)], now: i64) -> io::Result<Mark> {
-        let life = {
-            let mut entries = self.entries();
-            entries.map.extend(later.iter().cloned());
-            entries.mark = entries.mark.max(stored).new_life(now);
-            entries.changed = true;
-            entries.mark
-        };
-        self.save()?;
-        Ok(life)
+    /// Begins a life of the source, behind `stored`, of which a channel says what `later` is. What
+    /// is stored under the source's name needs [`Positions::save`] before: so no life is begun
+    /// twice, whatever of an earlier one is still on its way, and the name is known.
+    pub(super) fn begin(&self, stored: Mark, later: &[(Key, Entry)], now: i64) -> Mark {
+        let mut entries = self.entries();
+        entries.map.extend(later.iter().cloned());
+        entries.mark = entries.mark.max(stored).new_life(now);
+        entries.mark
+    }
+
+    /// Writes them down whether or not they changed. Blocks.
+    pub(super) fn save_now(&self) -> io::Result<()> {
+        self.entries().changed = true;
+        self.save()
     }
 
     /// The last batch that they know of.

@@ -44,10 +44,12 @@ pub(super) async fn begin(
     saved: &mut Saved,
 ) -> (Mark, Option<Trail>) {
     let now = cx.world.now_millis();
+    if !out.keeps_origins() {
+        return (positions.begin(Mark::default(), &[], now), None);
+    }
     let (mut stored, mut later) = (Mark::default(), Vec::new());
     let sender = positions.sender();
-    let keeps_origins = out.keeps_origins();
-    if let Some(last) = out.last_of(sender).filter(|_| keeps_origins) {
+    if let Some(last) = out.last_of(sender) {
         stored = Mark { epoch: last.epoch, sequence: last.sequence };
         if stored > positions.mark() {
             match trail::files(&last.position) {
@@ -61,16 +63,17 @@ pub(super) async fn begin(
             }
         }
     }
-    saved.go_on(later.clone());
-    let begun = {
+    let life = positions.begin(stored, &later, now);
+    saved.go_on(later);
+    let written = {
         let positions = positions.clone();
-        spawn_blocking(move || positions.begin(stored, &later, now)).await
+        spawn_blocking(move || positions.save_now()).await
     };
-    match begun.map_err(std::io::Error::other).flatten() {
-        Ok(life) => (life, keeps_origins.then(|| Trail::new(sender, life))),
+    match written.map_err(std::io::Error::other).flatten() {
+        Ok(()) => (life, Some(Trail::new(sender, life))),
         Err(error) => {
             warn!(component = %cx.name, file = %positions.file().display(), %error, "the position file cannot be written; until the source is started again, lines delivered since its last write would be repeated after a crash");
-            (positions.mark(), None)
+            (life, None)
         }
     }
 }
