@@ -18,8 +18,9 @@ use tracing::{info, warn};
 
 use crate::channel_slot::{ChannelSlot, SlotFiller};
 use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
+use crate::ledger::Bookkeeper;
 use crate::own_thread;
-use crate::sink_runner::{Member, Signals, SinkRunner};
+use crate::sink_runner::{Member, Signals, SinkRunner, SinkTally};
 use crate::source_runner::SourceLife;
 use crate::status::{Board, Phase};
 use crate::supervisor::{Life, contained, supervise};
@@ -33,6 +34,8 @@ pub struct Surroundings {
     pub registry: Registry,
     /// Where everybody's status is shown.
     pub board: Board,
+    /// Who keeps the ledger.
+    pub ledger: Bookkeeper,
     /// How long stopping components may finish what they have.
     pub grace: Duration,
 }
@@ -207,7 +210,9 @@ impl Topology {
         let (stop, stopped) = Stop::new();
         let random = context.random();
         let title = context.title();
-        let life = ChannelLife { checked: checked.clone(), context, filler };
+        let ledger = self.around.ledger.clone();
+        ledger.follow_channel(&checked.name, context.counters.channel());
+        let life = ChannelLife { checked: checked.clone(), context, filler, ledger };
         let task = tokio::spawn(supervise(title, life, stopped, sign, random));
         let name = checked.name.clone();
         self.channels.insert(name, RunningChannel { checked, slot, stop, task });
@@ -237,6 +242,7 @@ impl Topology {
                 context,
                 channel: channel.slot.clone(),
                 sign: self.around.board.sign(Role::Sink, sink.name.clone()),
+                tally: SinkTally::new(self.around.ledger.ledger(), &sink.channel, &sink.name),
             });
         }
         let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
@@ -263,6 +269,7 @@ impl Topology {
         let channels: Vec<_> = slots.map(|running| running.slot.clone()).collect();
         let context = self.context(Role::Source, &checked.name, checked.channels.clone());
         self.register(&context, None);
+        self.around.ledger.follow_source(&checked.name, context.counters.source());
         let sign = self.around.board.sign(Role::Source, checked.name.clone());
         let (stop, stopped) = Stop::new();
         let (random, title) = (context.random(), context.title());
@@ -278,6 +285,7 @@ impl Topology {
                 .map(|(_, part)| (part.entry, part.section.clone()))
                 .collect(),
             stop: stopped.clone(),
+            ledger: self.around.ledger.ledger().clone(),
         };
         let task = tokio::spawn(supervise(title, life, stopped, sign, random));
         let name = checked.name.clone();
@@ -416,6 +424,7 @@ struct ChannelLife {
     checked: CheckedChannel,
     context: Context,
     filler: SlotFiller,
+    ledger: Bookkeeper,
 }
 
 impl Life for ChannelLife {
@@ -424,6 +433,7 @@ impl Life for ChannelLife {
     async fn open(&mut self) -> Result<Self::Opened, OpenError> {
         let part = &self.checked.part;
         let channel = part.entry.open(part.section.clone(), self.context.clone()).await?;
+        self.ledger.opened(&self.checked.name, channel.lifetime()).await;
         Ok(Arc::from(channel))
     }
 
