@@ -11,6 +11,7 @@ pub mod ledger;
 mod own_thread;
 pub mod provider;
 pub mod reader;
+pub mod reconcile;
 pub mod reload;
 pub mod sink_runner;
 pub mod source_runner;
