@@ -5,6 +5,7 @@ mod report;
 mod store;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,6 +57,15 @@ struct Channel {
     recovered: BTreeMap<String, u64>,
 }
 
+/// A part of the ledger that is to be written.
+struct Due {
+    channel: Arc<str>,
+    place: PathBuf,
+    saved: Saved,
+    /// Whether a minute is over.
+    is_whole: bool,
+}
+
 impl Bookkeeper {
     /// An empty ledger.
     pub fn new(agent: Arc<str>, world: Arc<dyn World>) -> Self {
@@ -105,6 +115,11 @@ impl Bookkeeper {
             self.take_over(channel, &lifetime, saved);
         }
         self.set_right(channel, lifetime);
+        // Before the first event: a crash from now on finds from where to count.
+        let due = self.due(channel, self.0.world.now_millis());
+        if let Some(due) = due {
+            self.write_one(due).await;
+        }
     }
 
     fn take_over(&self, channel: &Arc<str>, lifetime: &Lifetime, saved: Option<Saved>) {
@@ -208,41 +223,51 @@ impl Bookkeeper {
         if self.0.is_writing.swap(true, Relaxed) {
             return;
         }
-        let due: Vec<_> = self
-            .channels()
-            .iter()
-            .filter_map(|(name, kept)| {
-                let pages = self.pages(name);
-                let old = kept.written.as_ref();
-                (old.is_none_or(|old| old.pages != pages)).then(|| {
-                    let (since, put_before) = (kept.since, kept.put_before);
-                    let saved = Saved { since, at: now, put_before, pages };
-                    let whole = old.is_none_or(|old| old.at / MINUTE_MILLIS != now / MINUTE_MILLIS);
-                    (name.clone(), kept.lifetime.place.clone(), saved, whole)
-                })
-            })
-            .collect();
-        for (name, place, saved, whole) in due {
-            let (channel, writing) = (name.clone(), saved.clone());
-            let done =
-                spawn_blocking(move || store::write(&place, &channel, &writing, whole)).await;
-            let mut channels = self.channels();
-            let Some(kept) = channels.get_mut(&name) else { continue };
-            match done {
-                Ok(Ok(())) => {
-                    kept.written = Some(saved);
-                    kept.trouble.ended(Instant::now());
-                }
-                Ok(Err(error)) => {
-                    if kept.trouble.happened(Instant::now(), &error.to_string()).is_some() {
-                        warn!(component = %format!("channel {name}"), %error, "its ledger cannot be written; a crash now would make it less exact");
-                    }
-                }
-                // The process is ending.
-                Err(_) => {}
-            }
+        let names: Vec<_> = self.channels().keys().cloned().collect();
+        for due in names.iter().filter_map(|name| self.due(name, now)) {
+            self.write_one(due).await;
         }
         self.0.is_writing.store(false, Relaxed);
+    }
+
+    /// What of a channel's ledger has changed since it was written.
+    fn due(&self, channel: &Arc<str>, now: i64) -> Option<Due> {
+        let pages = self.pages(channel);
+        let channels = self.channels();
+        let Channel { since, put_before, written, lifetime, .. } = channels.get(channel)?;
+        if written.as_ref().is_some_and(|old| old.pages == pages) {
+            return None;
+        }
+        let minute = |millis: i64| millis / MINUTE_MILLIS;
+        Some(Due {
+            channel: channel.clone(),
+            place: lifetime.place.clone(),
+            is_whole: written.as_ref().is_none_or(|old| minute(old.at) != minute(now)),
+            saved: Saved { since: *since, at: now, put_before: *put_before, pages },
+        })
+    }
+
+    async fn write_one(&self, due: Due) {
+        let written = spawn_blocking(move || {
+            let Due { channel, place, saved, is_whole } = due;
+            let done = store::write(&place, &channel, &saved, is_whole);
+            (channel, done.map(|()| saved))
+        });
+        // What fails otherwise does so as the process ends.
+        let Ok((channel, done)) = written.await else { return };
+        let mut channels = self.channels();
+        let Some(kept) = channels.get_mut(&channel) else { return };
+        match done {
+            Ok(saved) => {
+                kept.written = Some(saved);
+                kept.trouble.ended(Instant::now());
+            }
+            Err(error) => {
+                if kept.trouble.happened(Instant::now(), &error.to_string()).is_some() {
+                    warn!(component = %format!("channel {channel}"), %error, "its ledger cannot be written; a crash now would make it less exact");
+                }
+            }
+        }
     }
 
     /// The lines that lie beside a channel's data: its own, and those of the sources that feed it.

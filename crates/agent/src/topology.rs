@@ -117,6 +117,7 @@ impl Topology {
         self.stop_sources(&touched.sources, end).await;
         self.stop_groups(&touched, end).await;
         self.close_channels(&touched.channels, end).await;
+        self.announce_ways(&checked);
         let Checked { channels, groups, sources, .. } = checked;
         for channel in channels {
             if !self.channels.contains_key(&channel.name) {
@@ -176,6 +177,17 @@ impl Topology {
             }
         }
         touched
+    }
+
+    /// Tells the ledger who feeds and who drains each channel, before one opens that has to know after a crash.
+    fn announce_ways(&self, checked: &Checked) {
+        let ledger = self.around.ledger.ledger();
+        for source in &checked.sources {
+            ledger.source(&source.name, source.channels.iter().map(|channel| &**channel));
+        }
+        for (_, sink) in checked.sinks() {
+            SinkTally::new(ledger, &sink.channel, &sink.name);
+        }
     }
 
     fn context(&self, role: Role, name: &Arc<str>, choices: Vec<Arc<str>>) -> Context {

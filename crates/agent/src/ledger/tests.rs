@@ -152,6 +152,7 @@ async fn files_that_are_damaged_begin_anew() {
     let report = Run::new(dir.path(), 1, 100, 60).await.report();
     assert_eq!(report.channels["c1"].put, 100, "the other file has it all");
     std::fs::write(&all, "").unwrap();
+    std::fs::write(&now, "nonsense").unwrap();
     let report = Run::new(dir.path(), 2, 100, 60).await.report();
     let channel = &report.channels["c1"];
     assert_eq!((channel.put, channel.held, channel.balance), (40, 40, 0));
