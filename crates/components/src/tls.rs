@@ -43,6 +43,7 @@ use splashdam_config::Words;
 
 pub use client::Connector;
 pub use findings::plain_listener;
+pub use key_store::{Listed, list};
 pub use server::Acceptor;
 pub use stream::{HandshakeError, Stream};
 
