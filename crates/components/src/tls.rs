@@ -147,4 +147,6 @@ impl fmt::Debug for Password {
 }
 
 #[cfg(test)]
+mod java_tests;
+#[cfg(test)]
 mod tests;

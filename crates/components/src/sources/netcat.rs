@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
@@ -32,6 +33,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::charset::Charset;
+use crate::tls::plain_listener;
 use connection::Service;
 
 /// How long accepting pauses after it failed, for want of file descriptors for example.
@@ -127,7 +129,14 @@ impl Component for Netcat {
             ..Facts::default()
         }
     }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        plain_listener(&config.bind, section, PLAIN).into_iter().collect()
+    }
 }
+
+/// Netcat has no TLS, here as in Flume.
+const PLAIN: &str = "listen on 127.0.0.1 if senders are local; others had better use a source that speaks TLS";
 
 fn remedy(kind: std::io::ErrorKind) -> &'static str {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};

@@ -17,7 +17,8 @@ impl ServerTls {
     /// Findings for a source that listens on `bind`, whose keys lie in `section`.
     pub fn findings(&self, bind: &str, section: &Section) -> Vec<Diagnostic> {
         if !self.ssl {
-            return plain_listener(bind, section).into_iter().collect();
+            let help = "set `ssl` and `keystore`, or listen on 127.0.0.1 if senders are local";
+            return plain_listener(bind, section, help).into_iter().collect();
         }
         let mut findings = of_names(&own(self), section);
         findings.extend(of_secret(self.keystore.as_deref(), "keystore", section));
@@ -49,8 +50,8 @@ impl ClientTls {
 }
 
 /// A warning for a listener that anybody on the network can read along with and write to, when `bind` is not this
-/// machine's loopback.
-pub fn plain_listener(bind: &str, section: &Section) -> Option<Diagnostic> {
+/// machine's loopback. `help` says what to do about it.
+pub fn plain_listener(bind: &str, section: &Section, help: &str) -> Option<Diagnostic> {
     let loopback = bind.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if loopback || bind.eq_ignore_ascii_case("localhost") {
         return None;
@@ -58,7 +59,7 @@ pub fn plain_listener(bind: &str, section: &Section) -> Option<Diagnostic> {
     let message = format!("listens on {bind} without encryption");
     let place = section.value_span("bind").or_else(|| section.value_span("host"));
     let finding = Diagnostic::warning("plain-listener", message).at(place.or(section.span()));
-    Some(finding.help("set `ssl` and `keystore`, or listen on 127.0.0.1 if senders are local"))
+    Some(finding.help(help))
 }
 
 fn own(tls: &ServerTls) -> Names {
