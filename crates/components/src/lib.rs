@@ -12,6 +12,7 @@ mod java_map;
 pub mod java_regex;
 pub mod jceks;
 pub mod joda;
+pub mod name_pattern;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;
