@@ -106,10 +106,10 @@ impl Run {
             notices: Arc::default(),
             on_damage: OnDamage::Quarantine,
             dice: Dice::new(plan.seed ^ 0x5EED),
-            plan,
             answers: Arc::default(),
             forked: false,
-            senders: vec![Sender::new(1), Sender::new(2)],
+            senders: plan.senders.map(Sender::new).into(),
+            plan,
         }
     }
 
@@ -353,7 +353,8 @@ impl Run {
 
     fn start_after_crashes(&mut self) -> Result<Life, String> {
         for _ in 0..self.dice.below(3) {
-            self.disks.crash_at(Some(self.disks.acts() + 1 + self.dice.below(14)));
+            self.disks
+                .crash_at(Some(self.disks.acts() + 1 + self.dice.below(self.plan.start_acts)));
             if let Ok(life) = self.open() {
                 self.end(life, false)?;
             }
@@ -446,6 +447,20 @@ impl Run {
             run.oracle.power_failed();
         }
         run.aftermath()
+    }
+
+    /// What comes after, if the process was killed, and the power fails at this act of the start
+    /// that follows, and takes all that was not synced. Says whether the start came so far.
+    pub fn fate_of_start(&self, act: u64) -> Result<bool, String> {
+        let mut run = self.copy(self.plan.sabotage);
+        run.disks.restart_in(None);
+        run.disks.crash_at(Some(run.disks.acts() + act));
+        if let Ok(life) = run.open() {
+            run.end(life, false)?;
+        }
+        let cut = run.disks.crashed();
+        run.disks.restart_in(Some(0));
+        run.aftermath().map(|_| cut)
     }
 
     /// The log of a plan, filled and closed cleanly.

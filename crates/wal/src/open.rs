@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering;
 use crate::committer::Committer;
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
-use crate::frame::Kind;
+use crate::homes::Homes;
 use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots};
 use crate::member;
-use crate::options::{Notice, OnDamage, Options};
+use crate::options::{Notice, OnDamage, Options, sabotaged};
 use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
 use crate::reader::Reader;
-use crate::record::{PutMeta, QueueCursor, Record, SegmentEntry};
-use crate::recovery::{Recovered, quarantine, recover};
+use crate::record::{QueueCursor, Record, SegmentEntry};
+use crate::recovery::{self, Recovered, agree, quarantine, recover_all};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
 use crate::storage::{Asked, Storage};
@@ -84,25 +84,18 @@ impl<R: Record> Log<R> {
             member::admit(storages, &names, &options.accept.directories, &*options.surroundings)?;
         let places = member.present();
 
-        let mut all = Vec::new();
-        let mut state = State::default();
-        for (storage, place) in storages.iter().zip(&places) {
-            let directory = member.directories[*place].0;
-            let recovered = recover(&**storage, member.log, directory, 0, &options)?;
-            state.join(&recovered.state);
-            all.push(recovered);
-        }
+        let together: Vec<_> = storages
+            .iter()
+            .zip(&places)
+            .map(|(storage, place)| recovery::Directory {
+                storage,
+                place: *place,
+                identity: member.directories[*place].0,
+            })
+            .collect();
+        let (mut all, state) = recover_all(&together, member.log, &options)?;
         check_recovered(&storages, &places, &mut all, &state, &options)?;
-        // What a sibling has seen synced is durable, though nothing in the directory itself says so
-        // yet: its numbers must not be given again, or the sibling would miss them at the next start.
-        for ((storage, place), recovered) in storages.iter().zip(&places).zip(&mut all) {
-            let seen = state.watermarks.get(*place).copied().unwrap_or(0);
-            if seen > recovered.watermark {
-                let directory = member.directories[*place].0;
-                *recovered = recover(&**storage, member.log, directory, seen, &options)?;
-            }
-        }
-        forget_stored_elsewhere(&mut all);
+        let state = agree(&together, member.log, &mut all, &options)?;
         report_damage(&storages, &all, &options)?;
 
         let mut directories = Vec::new();
@@ -133,6 +126,8 @@ impl<R: Record> Log<R> {
             registries,
             senders: Mutex::new(state.senders.clone()),
             held_up: Mutex::default(),
+            voids: Mutex::new(state.voids.clone()),
+            homes: Homes::default(),
             stopped: Mutex::new(None),
             closing: AtomicBool::new(false),
             reading: (Mutex::new(false), Condvar::new()),
@@ -146,9 +141,17 @@ impl<R: Record> Log<R> {
         for (directory, recovered) in directories.iter().zip(&all) {
             directory.harden(recovered)?;
         }
+        // A directory's first cursor must not speak of what only the tail of another holds, until
+        // that is durable in its new segment: after a failed sync the page cache may have it alone.
+        let mut known = State::default();
+        all.iter().for_each(|one| known.join(&one.synced));
+        if sabotaged!(shared.options, TailBeforeItsCopy) {
+            known = state.clone();
+        }
         let mut committers = Vec::new();
         for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
-            directory.begin(shared.cursor(), recovered)?;
+            known.join(&recovered.state);
+            directory.begin(known.to_cursor(shared.watermarks()), recovered)?;
             directory.clear(&recovered.useless());
             shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
             shared.lines[index].full.store(directory.full(), Ordering::Release);
@@ -158,6 +161,7 @@ impl<R: Record> Log<R> {
                 directory,
                 pending: Default::default(),
                 stranded: Vec::new(),
+                unburied: Vec::new(),
                 stale: None,
             });
         }
@@ -191,26 +195,6 @@ fn check_options(
         return refuse("a segment has at least 32768 bytes and the reserve is larger than a group");
     }
     Ok(())
-}
-
-/// A put whose sync failed in one directory may have been sent again and stored in another.
-fn forget_stored_elsewhere(all: &mut [Recovered]) {
-    for index in 0..all.len() {
-        let mut tail = std::mem::take(&mut all[index].tail);
-        let mut forgotten = Vec::new();
-        tail.retain(|frame| {
-            let put = (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten();
-            let Some(origin) = put.and_then(|put| put.origin) else { return true };
-            let one = (origin.sender, origin.order());
-            let elsewhere = (0..all.len()).any(|i| i != index && all[i].origins.contains(&one));
-            if elsewhere {
-                forgotten.push(one);
-            }
-            !elsewhere
-        });
-        all[index].origins.retain(|one| !forgotten.contains(one));
-        all[index].tail = tail;
-    }
 }
 
 /// What must be there and is not, and directories that contradict each other.

@@ -147,6 +147,10 @@ pub enum Sabotage {
     WrittenIsSynced,
     /// With syncs now and then, a segment ends without one.
     NoSyncBeforeRoll,
+    /// What a directory that failed may still hold is not told to the others.
+    VoidUntold,
+    /// The first cursor of a directory speaks of what only the tail of another holds.
+    TailBeforeItsCopy,
 }
 
 /// How a log behaves.

@@ -15,6 +15,10 @@ use crate::segment::{
 };
 use crate::storage::{Asked, DiskError, Storage, StorageFile, read_full_at, write_all_at};
 
+mod siblings;
+
+pub use siblings::{Directory, Told, agree, recover_all};
+
 /// Bytes of one read while walking.
 const WALK_BYTES: usize = 64 << 10;
 
@@ -53,6 +57,8 @@ pub struct Headed {
 pub struct Recovered {
     /// What its frames add up to.
     pub state: State,
+    /// What those of them add up to that are known to be synced.
+    pub synced: State,
     /// Its segments, all closed.
     pub segments: BTreeMap<u64, (SegmentEntry, Arc<SegmentFile>)>,
     /// Segments that the last cursor names but that are not there or cut short.
@@ -113,20 +119,22 @@ struct Scanned {
     meta: Vec<u8>,
 }
 
-/// Reads a directory of the log `log`. Frames up to `seen` are known to be synced from elsewhere.
+/// Reads a directory of the log `log`, of which the others have told this.
 pub fn recover(
     storage: &dyn Storage,
     log: [u8; 16],
     directory: [u8; 16],
-    seen: u64,
+    told: Told,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
     let (candidates, mut leftovers, next_number) = candidates(storage, log, directory, options)?;
+    let next_number = next_number.max(told.next_number());
     let spare = spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
     let counts = |index: usize| {
         let first = candidates[index].header.first_lsn;
-        candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
+        first < told.void_from(candidates[index].header.number)
+            && candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
     };
     let mut base = 0;
     for index in (0..candidates.len()).rev() {
@@ -139,10 +147,11 @@ pub fn recover(
             break;
         }
     }
-    let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
-    let watermark = watermark.max(seen);
+    let Walked { frames, headers, bad, watermark } = walk(&candidates, base, told);
+    let watermark = watermark.max(told.seen);
     let mut recovered = Recovered {
         state: State::default(),
+        synced: State::default(),
         segments: BTreeMap::new(),
         missing: Vec::new(),
         headers,
@@ -169,6 +178,7 @@ pub fn recover(
         .collect();
     let mut expected = candidates.get(base).map_or(1, |base| base.header.first_lsn);
     let mut table: Option<(u64, Vec<SegmentEntry>)> = None;
+    let mut synced = None;
     for Scanned { segment, header, meta } in &frames {
         let candidate = &candidates[*segment];
         if header.lsn < expected {
@@ -192,6 +202,9 @@ pub fn recover(
             break;
         };
         expected = header.lsn + 1;
+        if !durable {
+            synced.get_or_insert_with(|| recovered.state.clone());
+        }
         let understood = fold(&mut recovered.state, &mut table, header, meta);
         let Some(put) = understood else {
             recovered.damage.push(damage(
@@ -235,6 +248,7 @@ pub fn recover(
         expected = watermark + 1;
     }
     recovered.last_lsn = expected - 1;
+    recovered.synced = synced.unwrap_or_else(|| recovered.state.clone());
     // The opening cursor and whatever repeats the state are of no use in the next segment.
     recovered.tail.retain(|frame| frame.kind != Kind::Cursor);
     if sabotaged!(options, TailNotCopied) {
@@ -309,13 +323,14 @@ struct Walked {
     watermark: u64,
 }
 
-fn walk(candidates: &[Candidate], base: usize) -> Walked {
+fn walk(candidates: &[Candidate], base: usize, told: Told) -> Walked {
     let (mut frames, mut headers) = (Vec::new(), Vec::new());
     let mut bad: Vec<Vec<(u64, u64)>> = vec![Vec::new(); candidates.len()];
     let mut watermark = candidates.iter().map(|one| one.header.watermark).max().unwrap_or(0);
     for (index, candidate) in candidates.iter().enumerate().skip(base) {
         let later = candidates[index + 1..].iter().map(|later| later.header.first_lsn);
-        let void_from = later.min().unwrap_or(u64::MAX);
+        let void_from =
+            later.min().unwrap_or(u64::MAX).min(told.void_from(candidate.header.number));
         let mut walk = Walk::new(&candidate.file, FIRST_FRAME, candidate.length, WALK_BYTES);
         let mut frames_end = FIRST_FRAME;
         while let Some(found) = walk.step() {
