@@ -156,7 +156,8 @@ pub(crate) struct Shared<R: Record> {
     pub(crate) places: (Vec<usize>, usize),
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
-    pub(crate) held_up: Mutex<HeldUp>,
+    /// Shared with the log that is opened in the place of this one, should it stop.
+    pub(crate) held_up: Arc<Mutex<HeldUp>>,
     /// By its place, what a directory that failed may hold and must not count.
     pub(crate) voids: Mutex<BTreeMap<u16, Void>>,
     pub(crate) homes: Homes,
@@ -246,7 +247,13 @@ impl<R: Record> Shared<R> {
     }
 
     pub(crate) fn is_held_up(&self, origin: &Origin) -> bool {
-        !sabotaged!(self.options, HoldUpSkipped) && locked(&self.held_up).stops(origin)
+        let last = locked(&self.senders).get(&origin.sender).map(|last| last.origin.order());
+        let mut held_up = locked(&self.held_up);
+        if let Some((epoch, sequence)) = last {
+            // A start may have found what failed before it.
+            held_up.stored(&origin.sender, epoch, sequence);
+        }
+        !sabotaged!(self.options, HoldUpSkipped) && held_up.stops(origin)
     }
 
     /// A batch that may have failed before comes again, or its sender begins anew.
@@ -431,6 +438,11 @@ impl<R: Record> Log<R> {
     /// The last batch of a sender that is stored, with the position it had.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())
+    }
+
+    /// Whether it stopped since all of its directories failed: opened again, it may go on.
+    pub fn failed(&self) -> bool {
+        !self.0.lines.iter().any(Line::works)
     }
 
     /// Why the log takes nothing more, if so.

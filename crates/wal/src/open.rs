@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::committer::Committer;
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
+use crate::held_up::HeldUp;
 use crate::homes::Homes;
 use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots};
 use crate::member;
@@ -68,6 +69,26 @@ impl<R: Record> Log<R> {
         queues: &[QueueOptions],
         options: Options,
     ) -> Result<Opened<R>, OpenError> {
+        Log::open_with(storages, queues, options, Arc::default())
+    }
+
+    /// Opens in its place a log that stopped and was closed. What its senders put behind a batch that
+    /// failed there waits for that batch here, too.
+    pub fn open_again(
+        &self,
+        storages: Vec<Arc<dyn Storage>>,
+        queues: &[QueueOptions],
+        options: Options,
+    ) -> Result<Opened<R>, OpenError> {
+        Log::open_with(storages, queues, options, self.0.held_up.clone())
+    }
+
+    fn open_with(
+        storages: Vec<Arc<dyn Storage>>,
+        queues: &[QueueOptions],
+        options: Options,
+        held_up: Arc<Mutex<HeldUp>>,
+    ) -> Result<Opened<R>, OpenError> {
         check_options(&storages, queues, &options)?;
         let mut locks = Vec::new();
         for storage in &storages {
@@ -125,7 +146,7 @@ impl<R: Record> Log<R> {
             lines: directories.iter().map(|_| Line::default()).collect(),
             registries,
             senders: Mutex::new(state.senders.clone()),
-            held_up: Mutex::default(),
+            held_up,
             voids: Mutex::new(state.voids.clone()),
             homes: Homes::default(),
             stopped: Mutex::new(None),

@@ -54,6 +54,11 @@ pub enum Notice {
         /// What the disk said last.
         why: String,
     },
+    /// No directory is left: the log takes nothing more until it is opened again.
+    Stopped {
+        /// What the last disk said last.
+        why: String,
+    },
     /// No room for another segment: puts are refused, takes go on.
     DiskFull {
         /// The directory.

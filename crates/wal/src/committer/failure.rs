@@ -7,7 +7,7 @@ use super::Committer;
 use super::request::{Buried, Job, Request};
 use crate::error::CommitError;
 use crate::log::{Line, locked};
-use crate::options::sabotaged;
+use crate::options::{Notice, sabotaged};
 use crate::record::{Record, Void};
 use crate::storage::DiskError;
 
@@ -67,6 +67,7 @@ impl<R: Record> Committer<R> {
         drop(inbox);
         if !shared.lines.iter().any(Line::works) {
             shared.stop(why);
+            (shared.options.notice)(Notice::Stopped { why: why.to_owned() });
         }
         let (segment, above) = self.directory.void();
         let place = u16::try_from(shared.places.0[self.index]).unwrap_or(u16::MAX);
