@@ -49,8 +49,6 @@ pub enum Harm {
     None,
     /// It was named, and cost a frame at most.
     Named,
-    /// The log did not open, and said which directory is to blame.
-    Refused,
 }
 
 /// An open log, moved by hand.
@@ -483,8 +481,6 @@ impl Run {
         change(&copy.disks);
         let mut life = match copy.open() {
             Ok(life) => life,
-            // The last frame of a directory, which another has seen there: both are asked for.
-            Err(OpenError::Older { .. }) if self.plan.disks > 1 => return Ok(Harm::Refused),
             Err(error) => return Err(format!("it does not open: {error}")),
         };
         copy.inspect(&mut life)?;

@@ -255,7 +255,7 @@ impl Offline {
                 tail_frames: one.tail.len() as u64,
                 cut: one.cut,
                 watermark: one.watermark,
-                last_lsn: one.last_lsn,
+                last_lsn: one.older.unwrap_or(one.last_lsn),
                 seen_lsn: self.state.watermarks[index],
                 ..DirectoryReport::default()
             };

@@ -16,7 +16,7 @@ use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
 use crate::reader::Reader;
 use crate::record::{QueueCursor, Record, SegmentEntry};
-use crate::recovery::{self, Recovered, agree, quarantine, recover_all};
+use crate::recovery::{self, Recovered, quarantine, recover_all};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
 use crate::storage::{Asked, Storage};
@@ -114,9 +114,8 @@ impl<R: Record> Log<R> {
                 identity: member.directories[*place].0,
             })
             .collect();
-        let (mut all, state) = recover_all(&together, member.log, &options)?;
-        check_recovered(&storages, &places, &mut all, &state, &options)?;
-        let state = agree(&together, member.log, &mut all, &options)?;
+        let (all, state) = recover_all(&together, member.log, &options)?;
+        check_recovered(&storages, &all, &state, &options)?;
         report_damage(&storages, &all, &options)?;
 
         let mut directories = Vec::new();
@@ -221,15 +220,14 @@ fn check_options(
 /// What must be there and is not, and directories that contradict each other.
 fn check_recovered(
     storages: &[Arc<dyn Storage>],
-    places: &[usize],
-    all: &mut [Recovered],
+    all: &[Recovered],
     state: &State,
     options: &Options,
 ) -> Result<(), OpenError> {
     let given_up = |storage: &dyn Storage, what: String| {
         (options.notice)(Notice::GivenUp { place: storage.place(), what });
     };
-    for ((storage, place), recovered) in storages.iter().zip(places).zip(all) {
+    for (storage, recovered) in storages.iter().zip(all) {
         let needed = |entry: &&SegmentEntry| {
             entry.queues.iter().any(|held| {
                 let taken = state.queues.get(&held.queue).map(|queue| queue.taken.clone());
@@ -246,16 +244,13 @@ fn check_recovered(
                 given_up(&**storage, what);
             }
         }
-        let seen_lsn = state.watermarks.get(*place).copied().unwrap_or(0);
-        let last_lsn = recovered.last_lsn;
-        if seen_lsn > last_lsn {
+        if let Some(last_lsn) = recovered.older {
+            let seen_lsn = recovered.last_lsn;
             if !options.accept.older {
                 return Err(OpenError::Older { place: storage.place(), last_lsn, seen_lsn });
             }
-            given_up(&**storage, format!("frames {} to {seen_lsn}", last_lsn + 1));
             // The siblings will go on saying what they have seen: what comes is numbered behind it.
-            recovered.watermark = recovered.watermark.max(seen_lsn);
-            recovered.last_lsn = seen_lsn;
+            given_up(&**storage, format!("frames {} to {seen_lsn}", last_lsn + 1));
         }
     }
     Ok(())

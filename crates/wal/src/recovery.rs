@@ -16,8 +16,9 @@ use crate::segment::{
 use crate::storage::{Asked, DiskError, Storage, StorageFile, read_full_at, write_all_at};
 
 mod siblings;
+mod trace;
 
-pub use siblings::{Directory, Told, agree, recover_all};
+pub use siblings::{Directory, Told, recover_all};
 
 /// Bytes of one read while walking.
 const WALK_BYTES: usize = 64 << 10;
@@ -74,6 +75,9 @@ pub struct Recovered {
     pub watermark: u64,
     /// The last frame that counts.
     pub last_lsn: u64,
+    /// The last one that is there, if a sibling has seen later ones of which there is no trace: this
+    /// is an older copy of the directory.
+    pub older: Option<u64>,
     /// The number for the next segment.
     pub next_number: u64,
     /// Acknowledged bytes that are bad.
@@ -147,8 +151,8 @@ pub fn recover(
             break;
         }
     }
-    let Walked { frames, headers, bad, watermark } = walk(&candidates, base, told);
-    let watermark = watermark.max(told.seen);
+    let Walked { frames, headers, bad, watermark: own } = walk(&candidates, base, told);
+    let watermark = own.max(told.seen);
     let mut recovered = Recovered {
         state: State::default(),
         synced: State::default(),
@@ -159,6 +163,7 @@ pub fn recover(
         origins: Vec::new(),
         watermark,
         last_lsn: watermark,
+        older: None,
         next_number,
         damage: Vec::new(),
         cut: None,
@@ -241,10 +246,17 @@ pub fn recover(
             }
         }
     }
-    if expected <= watermark && !candidates.is_empty() {
-        let last = candidates.len() - 1;
-        let lost = expected..watermark + 1;
-        recovered.damage.push(damage(&place, &entries[last], &bad[last], None, lost));
+    if expected <= watermark {
+        let walked = || candidates.iter().zip(&bad).skip(base);
+        let there =
+            own >= watermark || walked().any(|(one, bad)| trace::of(one, bad, expected, watermark));
+        match candidates.len().checked_sub(1).filter(|_| there) {
+            Some(last) => {
+                let lost = expected..watermark + 1;
+                recovered.damage.push(damage(&place, &entries[last], &bad[last], None, lost));
+            }
+            None => recovered.older = Some(expected - 1),
+        }
         expected = watermark + 1;
     }
     recovered.last_lsn = expected - 1;

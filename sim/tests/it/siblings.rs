@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use splashdam_sim::dice::Dice;
-use splashdam_sim::disk::Errno;
-use splashdam_sim::run::{Life, Plan, Run};
+use splashdam_sim::disk::{Disks, Errno};
+use splashdam_sim::run::{Harm, Life, Plan, Run};
 use splashdam_wal::{CommitError, Count, Level, Origin, QueueId, Stored};
 
 type Answer = Result<Stored, CommitError>;
@@ -143,4 +143,35 @@ fn a_sender_comes_back_to_its_directory_when_there_is_room() {
         assert!(matches!(two.put(Some((1, sequence))), Some(Ok(Stored::Now))));
     });
     assert!(two.segments(0) > segments, "nothing came back to the first directory");
+}
+
+#[test]
+fn a_broken_last_frame_is_damage_and_no_older_directory() {
+    let mut tried = 0;
+    for seed in 0..4 {
+        let plan = Plan { queues: 1, disks: 2, senders: [1, 3], steps: 30, ..Plan::new(seed) };
+        let run = Run::closed(plan).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        // Its end is a cursor, which the other directory's has seen.
+        let names = run.disks.names(0);
+        let name = names.iter().rfind(|name| {
+            name.ends_with(".seg") && run.disks.bytes(0, name)[8192..].iter().any(|byte| *byte != 0)
+        });
+        let name = name.expect("a segment with frames");
+        let bytes = run.disks.bytes(0, name);
+        let says = |at: usize, what: usize| bytes[at + what..at + what + 8].to_vec();
+        let last = (8192..bytes.len() - 64).step_by(8).rfind(|at| {
+            says(*at, 32) == (*at as u64).to_le_bytes() && says(*at, 24)[..] == bytes[48..56]
+        });
+        let last = last.expect("a frame");
+        for at in last..last + 72 {
+            for bit in [0, 5] {
+                let told = format!("seed {seed}, {name}, byte {at}, bit {bit}");
+                let change = |disks: &Disks| disks.alter(0, name, |bytes| bytes[at] ^= 1 << bit);
+                let harm = run.after_damage(change).unwrap_or_else(|why| panic!("{told}: {why}"));
+                assert_eq!(harm, Harm::Named, "{told}");
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} bits, each named");
 }

@@ -49,8 +49,8 @@ pub struct Directory<'a> {
     pub identity: [u8; 16],
 }
 
-/// Reads all directories of the log `log`, without what they say is void of each other, and says
-/// what they add up to.
+/// Reads all directories of the log `log` as one: without what they say is void of each other, and
+/// without what failed in one and is stored in another. Says what they add up to.
 pub fn recover_all(
     directories: &[Directory<'_>],
     log: [u8; 16],
@@ -69,28 +69,18 @@ pub fn recover_all(
             *recovered = read(one, Told { seen: 0, void })?;
         }
     }
+    // What siblings have seen synced is durable, though nothing in the directory itself may say so
+    // yet: its numbers must not be given again, or the siblings would miss them at the next start.
     let state = sum(&all);
-    Ok((all, state))
-}
-
-/// Reads again where siblings have seen more synced than the directory itself says: that is
-/// durable, and its numbers must not be given again, or the siblings would miss them at the next
-/// start. Forgets what is stored elsewhere, and says what is left.
-pub fn agree(
-    directories: &[Directory<'_>],
-    log: [u8; 16],
-    all: &mut [Recovered],
-    options: &Options,
-) -> Result<State, OpenError> {
-    let state = sum(all);
-    for (one, recovered) in directories.iter().zip(&mut *all) {
+    for (one, recovered) in directories.iter().zip(&mut all) {
         let told = Told::by(&state, one.place);
         if told.seen > recovered.watermark {
-            *recovered = recover(&**one.storage, log, one.identity, told, options)?;
+            *recovered = read(one, told)?;
         }
     }
-    forget_stored_elsewhere(all);
-    Ok(sum(all))
+    forget_stored_elsewhere(&mut all);
+    let state = sum(&all);
+    Ok((all, state))
 }
 
 /// What directories add up to.
