@@ -156,13 +156,19 @@ impl FileChannel {
         };
         member.check_open()?;
         let lease =
-            self.log.log.lease(member.queue, most).map_err(|error| failed(member, &error))?;
+            self.log.log().lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
         let (leased, bad) = Leased::new(lease.pieces());
         if bad > 0 {
             self.log.undecodable(member, bad);
         }
         Ok(Some(Held { member: member.clone(), lease: Some(lease), leased, told: None }))
+    }
+
+    /// Leaves the log as it is should it stop: what comes back when it is opened again may be more
+    /// than was stored, or less than was there.
+    pub(super) fn stays_stopped(&self) {
+        self.log.stays_stopped();
     }
 
     /// Told whenever something about the queue may have changed.
@@ -172,7 +178,7 @@ impl FileChannel {
 
     /// The numbers of the events in the queue, and the next one; see [`wal::Log::untaken`].
     pub(super) fn untaken(&self) -> (Vec<Range<u64>>, u64) {
-        self.log.log.untaken(self.member.queue)
+        self.log.log().untaken(self.member.queue)
     }
 
     /// Goes on with this configuration, unless it has to be opened anew for that.
@@ -223,7 +229,7 @@ async fn hold(
             for member in &members {
                 member.check_open().map_err(Some)?;
             }
-            match log.log.reserve(&queues, count) {
+            match log.log().reserve(&queues, count) {
                 Ok(room) => return Ok(room),
                 Err(Refusal::Full(queue)) if queue != waiting.queue => {
                     full = members.iter().find(|member| member.queue == queue);
@@ -405,13 +411,13 @@ impl Channel for FileChannel {
     }
 
     fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
-        let last = self.log.log.last_of(sender)?;
+        let last = self.log.log().last_of(sender)?;
         let wal::Origin { sender, epoch, sequence, position } = last;
         Some(Origin { sender, epoch, sequence, position: Bytes::from(position) })
     }
 
     fn level(&self) -> Level {
-        let level = self.log.log.level(self.member.queue);
+        let level = self.log.log().level(self.member.queue);
         let size = |count: Count| Size {
             events: usize::try_from(count.events).unwrap_or(usize::MAX),
             bytes: usize::try_from(count.bytes).unwrap_or(usize::MAX),
