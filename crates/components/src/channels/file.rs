@@ -17,6 +17,7 @@ pub mod offline;
 mod record;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,8 +25,8 @@ use bytes::Bytes;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, OpenError,
-    Origin, Put, Refused, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, Lifetime,
+    OpenError, Origin, Put, Refused, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
 use tokio::sync::{Notify, oneshot};
@@ -48,6 +49,8 @@ pub struct FileChannel {
     config: Config,
     log: Arc<OpenLog>,
     member: Arc<Member>,
+    /// The first of its directories.
+    place: PathBuf,
 }
 
 /// Is called once with whether a commit took effect, on a thread of the log, before the commit
@@ -63,12 +66,13 @@ impl Component for FileChannel {
         config.refuse()?;
         let logs = cx.shared.of::<Logs>();
         let places = config.of_flume(&cx.world.home());
+        let place = places.data_dirs.first().cloned().unwrap_or_default();
         let counters = cx.counters.channel();
         let health = counters.file.get_or_init(FileMetrics::default);
         match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
                 health.unhealthy.set(0);
-                Ok(FileChannel { config, log, member })
+                Ok(FileChannel { config, log, member, place })
             }
             Err(error) => {
                 health.unhealthy.set(1);
@@ -438,6 +442,12 @@ impl Channel for FileChannel {
 
     fn reconfigure(&self, section: &Section) -> bool {
         section.read::<Config>().value.is_some_and(|config| self.adopt(&config))
+    }
+
+    fn lifetime(&self) -> Option<Lifetime> {
+        let (untaken, put) = self.untaken();
+        let held: u64 = untaken.iter().map(|numbers| numbers.end - numbers.start).sum();
+        Some(Lifetime { put, taken: put - held, place: self.place.clone() })
     }
 
     fn volatile(&self) -> bool {

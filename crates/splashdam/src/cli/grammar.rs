@@ -56,6 +56,7 @@ pub(super) fn grammar(program: &'static str) -> Command {
         )
         .subcommand(later("avro-client", "Send a file to an Avro source (not in this version)"))
         .subcommand(super::log::log_grammar())
+        .subcommand(super::reconcile::reconcile_grammar())
         .subcommand(super::log::tool_grammar())
 }
 
@@ -216,7 +217,7 @@ pub(super) fn takes_value(argument: &OsStr) -> bool {
 
 fn find(wanted: impl Fn(&Arg) -> bool) -> Option<Arg> {
     let log = super::log::log_grammar();
-    [agent(), check(), graph(), super::log::tool_grammar()]
+    [agent(), check(), graph(), super::log::tool_grammar(), super::reconcile::reconcile_grammar()]
         .iter()
         .chain(log.get_subcommands())
         .flat_map(Command::get_arguments)
