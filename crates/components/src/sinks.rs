@@ -3,3 +3,4 @@
 pub mod file_roll;
 pub mod logger;
 pub mod null;
+pub mod thrift;

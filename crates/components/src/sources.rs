@@ -6,6 +6,7 @@ pub mod seq;
 pub mod spooldir;
 pub mod stress;
 pub mod taildir;
+pub mod thrift;
 
 use splashdam_core::{PutError, SourceError, Stop};
 
