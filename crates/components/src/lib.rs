@@ -18,6 +18,7 @@ pub mod serializers;
 pub mod sinks;
 pub mod sources;
 mod time_zone;
+pub mod tls;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
