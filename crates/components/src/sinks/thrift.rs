@@ -8,23 +8,28 @@
 //!   channel is full.
 //! - `reset-connection-interval` may also be written as Flume's guide has it,
 //!   `connection-reset-interval`.
+//! - `trust-all-certs` counts; Flume's Thrift client does not look at it.
 //! - Of the keys of Flume's RPC client those of the Thrift client are known, but for `hosts`.
 //! - Kerberos is refused: it is not built in.
 
+use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use splashdam_client::thrift::Connection;
-use splashdam_client::{Address, CallError, Connect, Plain};
+use splashdam_client::{Address, BoxStream, CallError, Connect, connect};
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, World,
+    Batch, BoxFuture, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size,
+    World,
 };
 use splashdam_wire::thrift::{MOST_FRAME_BYTES, Protocol};
 use tracing::info;
+
+use crate::tls::{ClientTls, Connector, Stream};
 
 const BATCH_EVENTS: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const TIMEOUT_MILLIS: u32 = 20_000;
@@ -70,6 +75,9 @@ pub struct Config {
     pub client_keytab: Option<String>,
     /// Accepted as in Flume, for Kerberos.
     pub server_principal: Option<String>,
+    /// TLS.
+    #[serde(rename = ".tls", default)]
+    pub tls: ClientTls,
 }
 
 fn batch_size() -> Lenient<NonZeroU32> {
@@ -105,7 +113,7 @@ pub struct Thrift {
     name: Arc<str>,
     world: Arc<dyn World>,
     metrics: Arc<SinkMetrics>,
-    connect: Box<dyn Connect>,
+    connect: Way,
     address: Address,
     protocol: Protocol,
     batch_events: usize,
@@ -114,6 +122,11 @@ pub struct Thrift {
     /// How long a connection is used, if that has an end.
     reset_after: Option<Duration>,
     open: Option<Open>,
+}
+
+/// How connections are made.
+struct Way {
+    tls: Option<Connector>,
 }
 
 struct Open {
@@ -130,12 +143,13 @@ impl Component for Thrift {
         if config.kerberos {
             return Err(OpenError::config(NO_KERBEROS));
         }
+        let tls = config.tls.connector(&cx).await?;
         let reset = config.reset_connection_interval.unwrap_or(0);
         Ok(Thrift {
             name: cx.name.clone(),
             metrics: cx.counters.sink(),
             world: cx.world,
-            connect: Box::new(Plain),
+            connect: Way { tls },
             protocol: config.protocol(),
             batch_events: config.batch_events(),
             connect_timeout: timeout(config.connect_timeout),
@@ -160,7 +174,7 @@ impl Component for Thrift {
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
-        let mut findings = Vec::new();
+        let mut findings = config.tls.findings(section);
         if config.kerberos {
             let finding = Diagnostic::error("kerberos-not-built", NO_KERBEROS);
             let finding = finding.at(section.value_span("kerberos"));
@@ -212,6 +226,21 @@ impl Sink for Thrift {
     }
 }
 
+impl Connect for Way {
+    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<BoxStream>> {
+        Box::pin(async move {
+            let stream = connect::tcp(address).await?;
+            Ok(match &self.tls {
+                None => Box::new(Stream::plain(stream)) as BoxStream,
+                Some(tls) => {
+                    let shaken = tls.connect(stream, &address.host).await;
+                    Box::new(shaken.map_err(io::Error::other)?)
+                }
+            })
+        })
+    }
+}
+
 impl Thrift {
     /// The connection, made anew where there is none, or where it has served its time.
     async fn connection(&mut self) -> Result<&mut Connection, CallError> {
@@ -232,7 +261,7 @@ impl Thrift {
 
     async fn connect(&mut self) -> Result<Open, CallError> {
         let (address, limit) = (self.address.clone(), self.connect_timeout);
-        match Connection::open(&*self.connect, address, self.protocol, limit).await {
+        match Connection::open(&self.connect, address, self.protocol, limit).await {
             Ok(connection) => {
                 self.metrics.connections_created.add(1);
                 info!(component = %self.name, address = %self.address, "connected");

@@ -28,6 +28,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use crate::tls::{Acceptor, ServerTls};
 use connection::Service;
 
 /// How long accepting pauses after it failed, for want of file descriptors for example.
@@ -62,6 +63,9 @@ pub struct Config {
     /// limit.
     #[serde(rename = "maxConnections", default = "max_connections")]
     pub max_connections: NonZeroUsize,
+    /// TLS.
+    #[serde(rename = ".tls", default)]
+    pub tls: ServerTls,
 }
 
 /// A protocol's name.
@@ -91,6 +95,7 @@ pub struct Thrift {
     config: Config,
     cx: Context,
     listener: TcpListener,
+    acceptor: Option<Acceptor>,
 }
 
 impl Thrift {
@@ -112,6 +117,7 @@ impl Component for Thrift {
         if config.kerberos {
             return Err(OpenError::config(NO_KERBEROS));
         }
+        let acceptor = config.tls.acceptor(&cx).await?;
         let Config { bind, port, .. } = &config;
         let listener = TcpListener::bind((bind.as_str(), *port)).await.map_err(|error| {
             OpenError::unavailable(format!(
@@ -122,7 +128,7 @@ impl Component for Thrift {
         if let Ok(address) = listener.local_addr() {
             info!(component = %cx.title(), %address, "listening for Thrift calls");
         }
-        Ok(Thrift { config, cx, listener })
+        Ok(Thrift { config, cx, listener, acceptor })
     }
 
     fn facts(config: &Config) -> Facts {
@@ -146,15 +152,18 @@ impl Component for Thrift {
             .at(section.value_span("kerberos"))
             .label("this source cannot start")
             .help("protect the port by `ssl`, and by what may reach it, and write `false`");
-        config.kerberos.then_some(kerberos).into_iter().collect()
+        let mut findings = config.tls.findings(&config.bind, section);
+        findings.extend(config.kerberos.then_some(kerberos));
+        findings
     }
 }
 
 impl Source for Thrift {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
-        let Thrift { config, cx, listener } = self;
+        let Thrift { config, cx, listener, acceptor } = self;
         let most = config.max_connections.get();
-        let service = Arc::new(Service::new(config.calls(), &cx, out, stop.clone()));
+        let service = Service::new(config.calls(), acceptor, &cx, out, stop.clone());
+        let service = Arc::new(service);
         let mut connections = JoinSet::new();
         let (mut accepting, mut crowd) = (Trouble::new(), Trouble::new());
         loop {
@@ -178,7 +187,7 @@ impl Source for Thrift {
                         crowd.ended(cx.world.instant());
                     }
                     prepare(&cx, &stream);
-                    connections.spawn(service.clone().serve(stream, peer));
+                    connections.spawn(service.clone().welcome(stream, peer));
                 }
                 Err(error) => {
                     service.out.metrics().processing_failures.add(1);

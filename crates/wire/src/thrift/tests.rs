@@ -247,6 +247,7 @@ fn frames_have_bounds_before_they_are_kept() {
     check(b"GET ", Err("HTTP instead of a frame"));
     let tls = "TLS instead of a frame; `ssl` has to be the same on both sides";
     check(b"\x16\x03\x01\x02", Err(tls));
+    check(b"\x15\x03\x03\0", Err(tls));
 }
 
 #[test]

@@ -16,9 +16,13 @@ struct Bench {
 
 /// A source of ours on a port of its own.
 async fn source() -> Bench {
-    let keys = "bind = 127.0.0.1\nport = 0";
+    source_with("").await
+}
+
+async fn source_with(more: &str) -> Bench {
+    let keys = format!("bind = 127.0.0.1\nport = 0\n{more}");
     let cx = context(Role::Source);
-    let source = contract::open_source::<sources::thrift::Thrift>(keys, cx).await;
+    let source = contract::open_source::<sources::thrift::Thrift>(&keys, cx).await;
     let (address, collector) = (source.local_addr().unwrap(), Collector::new());
     Bench { running: contract::run_source(source, &collector), address, collector }
 }
@@ -172,6 +176,42 @@ async fn a_dropped_delivery_spoils_its_connection() {
     tokio::time::timeout(limit, sink.deliver(&events(0, 1))).await.unwrap_err();
     tokio::time::timeout(limit, sink.deliver(&events(0, 1))).await.unwrap_err();
     assert_eq!(sink.metrics.connections_created.value(), 2);
+}
+
+#[tokio::test]
+async fn both_speak_tls_or_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["mill", "stranger"] {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(path(name), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    }
+    let server = format!("ssl = true\nkeystore = {}\nkeystore-password = x", path("mill"));
+    let client = |trusted: &str| format!("ssl = true\ntruststore = {}", path(trusted));
+
+    let bench = source_with(&server).await;
+    let mut good = sink(bench.address, &client("mill.pem")).await;
+    good.deliver(&events(0, 100)).await.unwrap();
+    let large: Batch = (0..3).map(|_| Event::new(vec![b'x'; 5_000_000])).collect();
+    good.deliver(&large).await.unwrap();
+    assert_eq!(bench.collector.events().len(), 103);
+    assert_eq!(bench.collector.events()[100..], *large.events());
+
+    let check = async |address: SocketAddr, more: String, want: &str| {
+        let mut sink = sink(address, &format!("{more}\nrequest-timeout = 1000")).await;
+        let error = sink.deliver(&events(0, 1)).await.unwrap_err();
+        assert!(error.to_string().contains(want), "{want}: {error}");
+    };
+    check(bench.address, client("stranger.pem"), "the server's certificate is refused").await;
+    check(bench.address, String::new(), "TLS instead of a frame").await;
+    assert_eq!(bench.running.outlet.metrics().read_failures.value(), 2);
+    good.deliver(&events(103, 1)).await.unwrap();
+    bench.running.stop().await.unwrap();
+
+    let plain = source().await;
+    check(plain.address, client("mill.pem"), "closed the connection during the TLS").await;
+    plain.running.stop().await.unwrap();
 }
 
 #[test]

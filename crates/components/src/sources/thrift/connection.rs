@@ -12,9 +12,12 @@ use splashdam_core::{ChannelError, Context, Malformed, Outlet, PutError, Stop, T
 use splashdam_wire::thrift::rpc::{self, Call, Request, Status};
 use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Frame, frame_length};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
+
+use crate::tls::{Acceptor, HandshakeError};
 
 /// Bytes of all frames that are received or put at one time, as in Flume; who comes then waits.
 pub(super) const FRAMES_BYTES: u64 = 268_435_456;
@@ -33,12 +36,14 @@ pub(super) struct Service {
     name: Arc<str>,
     world: Arc<dyn World>,
     stop: Stop,
+    acceptor: Option<Acceptor>,
     /// Calls that may go on at one time, if that is limited.
     calls: Option<Semaphore>,
     frames: Semaphore,
     refusals: Mutex<Trouble>,
     /// What clients send that is no call, each kind by itself, so that many at once are a few lines.
     nonsense: Mutex<HashMap<&'static str, Trouble>>,
+    handshakes: Mutex<Trouble>,
 }
 
 /// Why a connection ended, other than by its client.
@@ -79,26 +84,52 @@ impl Drop for Counted<'_> {
 }
 
 impl Service {
-    pub(super) fn new(calls: Option<NonZeroUsize>, cx: &Context, out: Outlet, stop: Stop) -> Self {
+    pub(super) fn new(
+        calls: Option<NonZeroUsize>,
+        acceptor: Option<Acceptor>,
+        cx: &Context,
+        out: Outlet,
+        stop: Stop,
+    ) -> Self {
         let units = usize::try_from(FRAMES_BYTES).unwrap_or(usize::MAX) / UNIT_BYTES;
         Service {
             out,
             name: cx.name.clone(),
             world: cx.world.clone(),
             stop,
+            acceptor,
             calls: calls.map(|calls| Semaphore::new(calls.get().min(Semaphore::MAX_PERMITS))),
             frames: Semaphore::new(units),
             refusals: Mutex::new(Trouble::new()),
             nonsense: Mutex::new(HashMap::new()),
+            handshakes: Mutex::new(Trouble::new()),
+        }
+    }
+
+    /// Serves a client behind a handshake, where there has to be one.
+    pub(super) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let _open = Counted::new(&self.out);
+        let Some(acceptor) = &self.acceptor else { return self.serve(stream, peer).await };
+        match self.stop.or(acceptor.accept(stream)).await {
+            None => {}
+            Some(Ok(stream)) => self.serve(stream, peer).await,
+            Some(Err(error)) => self.unwelcome(peer, &error),
+        }
+    }
+
+    fn unwelcome(&self, peer: SocketAddr, error: &HandshakeError) {
+        self.out.metrics().read_failures.add(1);
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = handshakes.happened(self.world.instant(), "") {
+            warn!(component = %self.name, %peer, %error, more, "a client was turned away");
         }
     }
 
     /// Serves a client until it closes, sends what is no frame, or a stop is asked for.
-    pub(super) async fn serve<S>(self: Arc<Self>, stream: S, peer: SocketAddr)
+    pub(super) async fn serve<S>(&self, stream: S, peer: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let _open = Counted::new(&self.out);
         let (what, hint) = match self.converse(stream).await {
             Ok(()) => return,
             Err(Lost::Io(error)) => {

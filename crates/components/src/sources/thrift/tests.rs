@@ -193,9 +193,9 @@ async fn a_slow_frame_is_given_up_and_an_idle_client_is_not() {
     let (mut client, server) = tokio::io::duplex(64);
     let (collector, (_handle, stop)) = (Collector::new(), Stop::new());
     let out = splashdam_testkit::outlet(collector.clone());
-    let service = Arc::new(Service::new(None, &cx(), out.clone(), stop));
+    let service = Arc::new(Service::new(None, None, &cx(), out.clone(), stop));
     let peer = "192.0.2.7:1".parse().unwrap();
-    let serving = tokio::spawn(service.serve(server, peer));
+    let serving = tokio::spawn(async move { service.serve(server, peer).await });
     // An hour of silence, a call, and another hour.
     for _ in 0..2 {
         sleep(Duration::from_secs(3600)).await;
