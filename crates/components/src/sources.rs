@@ -29,6 +29,7 @@ mod tests {
             ("seq", include_str!("../../../examples/seq.conf")),
             ("spooldir", include_str!("../../../examples/spooldir.conf")),
             ("stress", include_str!("../../../examples/stress.conf")),
+            ("thrift", include_str!("../../../examples/thrift.conf")),
         ];
         for (name, text) in examples {
             let keys = text.lines().filter_map(|line| line.strip_prefix("a1.sources.r1."));

@@ -63,7 +63,9 @@ pub fn frame_length(head: [u8; FRAME_HEAD_BYTES]) -> Result<usize, Malformed> {
     let what = match (usize::try_from(i32::from_be_bytes(head)), &head) {
         (Ok(length), _) if (1..=MOST_FRAME_BYTES).contains(&length) => return Ok(length),
         (_, b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI") => "HTTP instead of a frame",
-        (_, [0x15 | 0x16, 0x03, ..]) => "TLS instead of a frame; `ssl` has to be the same on both sides",
+        (_, [0x15 | 0x16, 0x03, ..]) => {
+            "TLS instead of a frame; `ssl` has to be the same on both sides"
+        }
         (Ok(1..), _) => "a frame of more than 16384000 bytes; smaller batches keep below that",
         _ => "a frame without a byte",
     };

@@ -17,4 +17,5 @@ mod rotation;
 mod selectors;
 mod sources;
 mod startup;
+mod thrift;
 mod validation;

@@ -68,7 +68,7 @@ impl PartialEq for Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     protocol: Protocol,
-    name: Bytes,
+    method: String,
     sequence: i32,
 }
 
@@ -180,15 +180,13 @@ fn call(protocol: Protocol, input: &mut impl Decode) -> Result<Call, Malformed> 
         }
         name => Err(Stopped::Answered(Exception::unknown_method(name))),
     };
-    let name = String::from_utf8_lossy(&message.name);
+    let method = String::from_utf8_lossy(&message.name).into_owned();
     let request = match read {
-        Ok(request) => request.ok_or_else(|| Exception::internal(&name)),
+        Ok(request) => request.ok_or_else(|| Exception::internal(&method)),
         Err(Stopped::Answered(exception)) => Err(exception),
         Err(Stopped::Malformed(malformed)) => return Err(malformed),
     };
-    // A copy, so that an answer does not keep the frame.
-    let name = Bytes::copy_from_slice(&message.name);
-    Ok(Call { caller: Caller { protocol, name, sequence: message.sequence }, request })
+    Ok(Call { caller: Caller { protocol, method, sequence: message.sequence }, request })
 }
 
 /// Reads field 1 of a call's struct; the last one counts if there are several.
@@ -255,8 +253,8 @@ fn texts(input: &mut impl Decode) -> Result<Headers, Malformed> {
 
 impl Caller {
     /// The method's name.
-    pub fn method(&self) -> String {
-        String::from_utf8_lossy(&self.name).into_owned()
+    pub fn method(&self) -> &str {
+        &self.method
     }
 
     /// The answer as a frame, its length before it.
@@ -268,16 +266,16 @@ impl Caller {
     }
 
     fn write<E: Encode>(&self, outcome: &Result<Status, Exception>) -> Frame {
-        let mut message = Vec::new();
+        let (name, mut message) = (self.method.as_bytes(), Vec::new());
         match outcome {
             Ok(status) => {
-                E::message(&mut message, MessageKind::Reply, &self.name, self.sequence);
+                E::message(&mut message, MessageKind::Reply, name, self.sequence);
                 // Field 0 is the result, so that the step to it is none.
                 E::field(&mut message, 0, 0, Kind::I32);
                 E::number(&mut message, *status as i32);
             }
             Err(exception) => {
-                E::message(&mut message, MessageKind::Exception, &self.name, self.sequence);
+                E::message(&mut message, MessageKind::Exception, name, self.sequence);
                 E::field(&mut message, 0, 1, Kind::Bytes);
                 E::bytes(&mut message, exception.text.as_bytes());
                 E::field(&mut message, 1, 2, Kind::I32);
