@@ -9,6 +9,9 @@ use rustix::net::sockopt;
 use splashdam_core::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::CallError;
 
 /// A connection is asked for a sign of life after this much silence …
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -87,6 +90,22 @@ pub async fn tcp(address: &Address) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     keep_alive(&stream)?;
     Ok(stream)
+}
+
+/// A connection that is made within `limit`.
+pub(crate) async fn within(
+    limit: Duration,
+    connect: &dyn Connect,
+    address: &Address,
+) -> Result<BoxStream, CallError> {
+    let connected = match timeout(limit, connect.connect(address)).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            let what = format!("nobody answered within {limit:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, what))
+        }
+    };
+    connected.map_err(|source| CallError::Connect { address: address.clone(), source })
 }
 
 /// Has the system ask a silent peer for a sign of life, so that one that vanished without a word is

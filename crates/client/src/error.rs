@@ -3,8 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use splashdam_core::Malformed;
-use splashdam_wire::thrift::rpc::{EventTooLarge, Exception};
+use splashdam_core::{Cause, Malformed};
 
 use crate::Address;
 
@@ -45,12 +44,12 @@ pub enum CallError {
         status: &'static str,
     },
     /// The server could not make sense of the call, or failed.
-    #[error("{address} answered with an error: {source}")]
+    #[error("{address} answered with an error: {said}")]
     Exception {
         /// The server.
         address: Address,
         /// What it said.
-        source: Exception,
+        said: String,
     },
     /// The answer is none.
     #[error("{address} answered with something else than an answer: {source}")]
@@ -61,13 +60,34 @@ pub enum CallError {
         source: Malformed,
     },
     /// It cannot be sent, now or later.
-    #[error(transparent)]
-    TooLarge(#[from] EventTooLarge),
+    #[error("{0}")]
+    TooLarge(#[source] Cause),
 }
 
 impl CallError {
+    /// A call on a connection that is not usable.
+    pub(crate) fn spoilt(address: Address) -> Self {
+        let what = "an earlier call on it has no answer; connect again";
+        CallError::Lost { address, source: io::Error::new(io::ErrorKind::BrokenPipe, what) }
+    }
+
     /// Whether the connection can be used for the next call.
     pub fn keeps_connection(&self) -> bool {
         matches!(self, CallError::Refused { .. } | CallError::TooLarge(_))
     }
+}
+
+/// Nobody took the events.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", told(.failures))]
+pub struct DeliveryError {
+    /// What became of each try, in order; none where all servers are passed over for a while.
+    pub failures: Vec<CallError>,
+}
+
+fn told(failures: &[CallError]) -> String {
+    if failures.is_empty() {
+        return "all servers failed a moment ago and are passed over for a while".to_owned();
+    }
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -34,17 +34,8 @@ impl Connection {
         protocol: Protocol,
         limit: Duration,
     ) -> Result<Self, CallError> {
-        let connected = match timeout(limit, connect.connect(&address)).await {
-            Ok(connected) => connected,
-            Err(_) => {
-                let what = format!("nobody answered within {limit:?}");
-                Err(io::Error::new(io::ErrorKind::TimedOut, what))
-            }
-        };
-        match connected {
-            Ok(stream) => Ok(Connection { address, stream, protocol, sequence: 0, spoilt: false }),
-            Err(source) => Err(CallError::Connect { address, source }),
-        }
+        let stream = crate::connect::within(limit, connect, &address).await?;
+        Ok(Connection { address, stream, protocol, sequence: 0, spoilt: false })
     }
 
     /// Whether a further call can be made.
@@ -57,7 +48,8 @@ impl Connection {
     /// # Errors
     /// [`CallError`]. Not cancel-safe: a connection whose call was dropped is not usable.
     pub async fn append(&mut self, event: &Event, limit: Duration) -> Result<(), CallError> {
-        let frame = rpc::write_append(self.protocol, self.next(), event)?;
+        let frame = rpc::write_append(self.protocol, self.next(), event);
+        let frame = frame.map_err(|error| CallError::TooLarge(error.into()))?;
         self.call(frame, limit).await
     }
 
@@ -73,7 +65,8 @@ impl Connection {
         limit: Duration,
     ) -> Result<(), CallError> {
         while !events.is_empty() {
-            let (frame, count) = rpc::write_append_batch(self.protocol, self.next(), events)?;
+            let call = rpc::write_append_batch(self.protocol, self.next(), events);
+            let (frame, count) = call.map_err(|error| CallError::TooLarge(error.into()))?;
             self.call(frame, limit).await?;
             events = &events[count..];
         }
@@ -88,11 +81,7 @@ impl Connection {
     async fn call(&mut self, frame: Frame, limit: Duration) -> Result<(), CallError> {
         let address = || self.address.clone();
         if std::mem::replace(&mut self.spoilt, true) {
-            let source = io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "an earlier call on it has no answer; connect again",
-            );
-            return Err(CallError::Lost { address: address(), source });
+            return Err(CallError::spoilt(address()));
         }
         let answer = match timeout(limit, exchange(&mut self.stream, frame)).await {
             Err(_) => return Err(CallError::TimedOut { address: address(), limit }),
@@ -106,7 +95,10 @@ impl Connection {
             return Err(CallError::Malformed { address: address(), source });
         }
         let status = match answer.outcome {
-            Err(source) => return Err(CallError::Exception { address: address(), source }),
+            Err(exception) => {
+                let said = exception.to_string();
+                return Err(CallError::Exception { address: address(), said });
+            }
             Ok(status) => status,
         };
         self.spoilt = false;
