@@ -35,7 +35,8 @@ impl Client {
 
     /// A client whose connections are made by `connect`, which sees to TLS and compression.
     pub fn with(settings: Settings, connect: Arc<dyn Connect>) -> Self {
-        let host = |address: &crate::Address| Host::new(address.clone(), &settings, connect.clone());
+        let host =
+            |address: &crate::Address| Host::new(address.clone(), &settings, connect.clone());
         let hosts: Vec<Host> = settings.hosts.iter().map(host).collect();
         let (random, back_off) = match settings.kind {
             Kind::LoadBalance { random, back_off } => (random, back_off),
@@ -108,3 +109,6 @@ impl Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`ssl` and `compression-type` need connections of another kind; see `Client::with`")]
 pub struct NotPlain;
+
+#[cfg(test)]
+mod tests;

@@ -30,10 +30,15 @@ impl Host {
 
     /// Sends events on a connection, in calls of the batch size. Dropped on the way it closes the
     /// connection.
-    pub(crate) async fn send(&self, events: &[Event], settings: &Settings) -> Result<(), CallError> {
+    pub(crate) async fn send(
+        &self,
+        events: &[Event],
+        settings: &Settings,
+    ) -> Result<(), CallError> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await;
-        let mut connection = match self.idle().pop() {
+        let idle = self.idle().pop();
+        let mut connection = match idle {
             Some(connection) => connection,
             None => self.open(settings).await?,
         };

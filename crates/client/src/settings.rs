@@ -256,7 +256,8 @@ mod tests {
         let odd = "batch-size = 0\nconnect-timeout = 999\nrequest-timeout = x\nmaxConnections = -1
             compression-type = none\nssl = false\nsome = thing";
         assert_eq!(read(&format!("hosts = h\nhosts.h = mill:4141\n{odd}")), Ok(want));
-        let all = "batch-size = 5\nconnect-timeout = 1000\nrequest-timeout = 2000\nmaxConnections = 2
+        let all =
+            "batch-size = 5\nconnect-timeout = 1000\nrequest-timeout = 2000\nmaxConnections = 2
             compression-type = DEFLATE\ncompression-level = 3\nssl = true";
         let want = Settings {
             batch_size: NonZeroUsize::new(5).unwrap(),
@@ -291,7 +292,8 @@ mod tests {
         let shorter = format!("{backs_off}maxBackoff = 5000");
         check(&shorter, balance(true, Some(Duration::from_secs(5))), 2);
         let check = |properties: &str, want: Protocol| {
-            let read = read(&format!("hosts = a\nhosts.a = one:1\nclient.type = thrift\n{properties}"));
+            let read =
+                read(&format!("hosts = a\nhosts.a = one:1\nclient.type = thrift\n{properties}"));
             assert_eq!(read.unwrap().kind, Kind::Thrift(want), "{properties}");
         };
         check("", Protocol::Compact);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use splashdam_interop::agent::free_port;
@@ -115,7 +115,16 @@ fn java_client_over_tls() {
 /// Sends frames on one connection and reads an answer to each, until the source closes. An answer is shown escaped,
 /// `closed` where there is none.
 fn frames(port: u16, frames: &[&[u8]]) -> Result<Vec<String>> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let began = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            // The port may have been somebody's own for a moment, and the agent tries again.
+            Err(_) if began.elapsed() < Duration::from_secs(10) => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            connected => break connected?,
+        }
+    };
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut answers = Vec::new();
     for frame in frames {
