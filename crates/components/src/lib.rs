@@ -7,6 +7,7 @@ pub mod channels;
 pub mod charset;
 pub mod config_filters;
 pub mod deserializers;
+pub mod dialer;
 pub mod interceptors;
 mod java_map;
 pub mod java_regex;

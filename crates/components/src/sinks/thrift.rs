@@ -12,24 +12,23 @@
 //! - Of the keys of Flume's RPC client those of the Thrift client are known, but for `hosts`.
 //! - Kerberos is refused: it is not built in.
 
-use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use splashdam_client::thrift::Connection;
-use splashdam_client::{Address, BoxStream, CallError, Connect, connect};
+use splashdam_client::{Address, CallError};
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
-    Batch, BoxFuture, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size,
-    World,
+    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, World,
 };
 use splashdam_wire::thrift::{MOST_FRAME_BYTES, Protocol};
 use tracing::info;
 
-use crate::tls::{ClientTls, Connector, Stream};
+use crate::dialer::Dialer;
+use crate::tls::ClientTls;
 
 const BATCH_EVENTS: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const TIMEOUT_MILLIS: u32 = 20_000;
@@ -113,7 +112,7 @@ pub struct Thrift {
     name: Arc<str>,
     world: Arc<dyn World>,
     metrics: Arc<SinkMetrics>,
-    connect: Way,
+    dialer: Dialer,
     address: Address,
     protocol: Protocol,
     batch_events: usize,
@@ -122,11 +121,6 @@ pub struct Thrift {
     /// How long a connection is used, if that has an end.
     reset_after: Option<Duration>,
     open: Option<Open>,
-}
-
-/// How connections are made.
-struct Way {
-    tls: Option<Connector>,
 }
 
 struct Open {
@@ -143,13 +137,13 @@ impl Component for Thrift {
         if config.kerberos {
             return Err(OpenError::config(NO_KERBEROS));
         }
-        let tls = config.tls.connector(&cx).await?;
+        let dialer = Dialer::new(&config.tls, &cx).await?;
         let reset = config.reset_connection_interval.unwrap_or(0);
         Ok(Thrift {
             name: cx.name.clone(),
             metrics: cx.counters.sink(),
             world: cx.world,
-            connect: Way { tls },
+            dialer,
             protocol: config.protocol(),
             batch_events: config.batch_events(),
             connect_timeout: timeout(config.connect_timeout),
@@ -226,21 +220,6 @@ impl Sink for Thrift {
     }
 }
 
-impl Connect for Way {
-    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<BoxStream>> {
-        Box::pin(async move {
-            let stream = connect::tcp(address).await?;
-            Ok(match &self.tls {
-                None => Box::new(Stream::plain(stream)) as BoxStream,
-                Some(tls) => {
-                    let shaken = tls.connect(stream, &address.host).await;
-                    Box::new(shaken.map_err(io::Error::other)?)
-                }
-            })
-        })
-    }
-}
-
 impl Thrift {
     /// The connection, made anew where there is none, or where it has served its time.
     async fn connection(&mut self) -> Result<&mut Connection, CallError> {
@@ -261,7 +240,7 @@ impl Thrift {
 
     async fn connect(&mut self) -> Result<Open, CallError> {
         let (address, limit) = (self.address.clone(), self.connect_timeout);
-        match Connection::open(&self.connect, address, self.protocol, limit).await {
+        match Connection::open(&self.dialer, address, self.protocol, limit).await {
             Ok(connection) => {
                 self.metrics.connections_created.add(1);
                 info!(component = %self.name, address = %self.address, "connected");
