@@ -42,7 +42,7 @@ enum Stopped {
     Standard(io::Error),
     #[error("{}: line {line} is longer than {LINE_BYTES} bytes", input)]
     Line { input: String, line: u64 },
-    #[error("{0}; the events of the last call may or may not be there")]
+    #[error(transparent)]
     Delivery(#[from] DeliveryError),
     #[error("{}: {source}", path.display())]
     Settings { path: PathBuf, source: SettingsError },

@@ -9,6 +9,7 @@ use splashdam_interop::agent::free_port;
 use splashdam_interop::{Agent, Make, outputs};
 
 use crate::side_by_side::{channel_and_sink, pair, wait_for};
+use crate::thrift::connected;
 
 const SOURCE: &str = "a1.sources = r1
 a1.channels = c1
@@ -58,6 +59,7 @@ fn sent(
         .replace("{type}", source)
         .replace("{port}", &port.to_string());
     let mut agent = Agent::start(to, &agent, &config)?;
+    connected(port)?;
     let port = port.to_string();
     let arguments: Vec<&str> =
         arguments.iter().map(|word| if *word == "{port}" { &port } else { *word }).collect();

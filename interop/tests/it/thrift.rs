@@ -44,6 +44,7 @@ fn clients(keys: &str, properties: &[&str], load: Load) -> Option<Vec<String>> {
             .iter()
             .map(|text| text.replace("{dir}", &site.dir.display().to_string()))
             .collect();
+        connected(site.port)?;
         send(&peers()?, &format!("127.0.0.1:{}", site.port), &properties, load)?;
         wait_for(agent, "k1", events)?;
         let metrics = agent.metrics()?;
@@ -112,19 +113,24 @@ fn java_client_over_tls() {
     assert_eq!(lines.len(), 602);
 }
 
-/// Sends frames on one connection and reads an answer to each, until the source closes. An answer is shown escaped,
-/// `closed` where there is none.
-fn frames(port: u16, frames: &[&[u8]]) -> Result<Vec<String>> {
+/// A connection as soon as there is one: Flume starts some sources after its monitoring port answers, and a port may
+/// have been somebody's own for a moment.
+pub(crate) fn connected(port: u16) -> Result<TcpStream> {
     let began = Instant::now();
-    let mut stream = loop {
+    loop {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-            // The port may have been somebody's own for a moment, and the agent tries again.
             Err(_) if began.elapsed() < Duration::from_secs(10) => {
                 thread::sleep(Duration::from_millis(100));
             }
-            connected => break connected?,
+            connected => return Ok(connected?),
         }
-    };
+    }
+}
+
+/// Sends frames on one connection and reads an answer to each, until the source closes. An answer is shown escaped,
+/// `closed` where there is none.
+fn frames(port: u16, frames: &[&[u8]]) -> Result<Vec<String>> {
+    let mut stream = connected(port)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut answers = Vec::new();
     for frame in frames {
