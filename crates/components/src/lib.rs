@@ -7,6 +7,7 @@ pub mod channels;
 pub mod charset;
 pub mod config_filters;
 pub mod deserializers;
+pub mod dialer;
 pub mod interceptors;
 pub mod ip_filter;
 mod java_map;
@@ -49,6 +50,7 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::spooldir::SpoolDir>(),
     Entry::source::<sources::stress::Stress>(),
     Entry::source::<sources::taildir::Taildir>(),
+    Entry::source::<sources::thrift::Thrift>(),
 ];
 
 /// The channels.
@@ -65,6 +67,7 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
     Entry::sink::<sinks::file_roll::FileRoll>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
+    Entry::sink::<sinks::thrift::Thrift>(),
 ];
 
 /// The interceptors.
@@ -136,6 +139,7 @@ mod tests {
                 ("spooldir", "org.apache.flume.source.SpoolDirectorySource"),
                 ("stress", "org.apache.flume.source.StressSource"),
                 ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
+                ("thrift", "org.apache.flume.source.ThriftSource"),
             ],
         );
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
@@ -155,6 +159,7 @@ mod tests {
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
+                ("thrift", "org.apache.flume.sink.ThriftSink"),
             ],
         );
         let interceptor =
@@ -234,6 +239,7 @@ mod tests {
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
             ("logger", "", None),
+            ("thrift", "hostname = mill\nport = 1", Some(100)),
         ] {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");
         }

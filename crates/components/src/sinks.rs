@@ -4,3 +4,4 @@ pub mod avro;
 pub mod file_roll;
 pub mod logger;
 pub mod null;
+pub mod thrift;
