@@ -7,6 +7,7 @@ pub mod admin;
 pub mod channel_slot;
 pub mod checked;
 pub mod health;
+mod own_thread;
 pub mod provider;
 pub mod reader;
 pub mod reload;

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::channel_slot::{ChannelSlot, SlotFiller};
 use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
+use crate::own_thread;
 use crate::sink_runner::{Member, Signals, SinkRunner};
 use crate::source_runner::SourceLife;
 use crate::status::{Board, Phase};
@@ -240,15 +241,17 @@ impl Topology {
         }
         let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
         let signs: Vec<_> = members.iter().map(|member| member.sign.clone()).collect();
+        let blocks = members.iter().any(|member| member.entry.blocks);
         let runner = SinkRunner::new(processor, members, group.random());
         let whole = title(&checked);
-        let task = tokio::spawn(async move {
+        let work = async move {
             // Sinks are contained one by one; this is for what they share.
             let run = runner.run(Signals { drain: drained, halt: halted });
             if let Err(panic) = contained(&whole, run).await {
                 signs.iter().for_each(|sign| sign.set(Phase::Closed, Some(&panic)));
             }
-        });
+        };
+        let task = if blocks { own_thread::spawn(work) } else { tokio::spawn(work) };
         let name = title(&checked);
         self.groups.insert(name, RunningGroup { checked, drain, halt, task });
     }

@@ -28,7 +28,8 @@ use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, Trouble,
     World,
 };
-use tokio::task::spawn_blocking;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{block_in_place, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::{serializers, time_zone};
@@ -217,12 +218,17 @@ impl FileRoll {
         Ok(sink)
     }
 
-    /// Does blocking work on the writer, on a thread for such.
+    /// Does blocking work on the writer: where it is, as that is a thread of the sink's own
+    /// ([`Sink::BLOCKS`]), but in the runtime of tests, which has only one.
     async fn on_disk<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Writer) -> T + Send + 'static,
     ) -> Result<T, DeliverError> {
         const LOST: &str = "the writer was lost when an earlier delivery was cut short";
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            let writer = self.writer.as_mut().ok_or_else(|| DeliverError::fail_over(LOST))?;
+            return Ok(block_in_place(|| work(writer)));
+        }
         let mut writer = self.writer.take().ok_or_else(|| DeliverError::fail_over(LOST))?;
         let worked = spawn_blocking(move || {
             let done = work(&mut writer);
@@ -282,6 +288,8 @@ impl FileRoll {
 }
 
 impl Sink for FileRoll {
+    const BLOCKS: bool = true;
+
     fn limit(&self) -> Size {
         self.limit
     }
