@@ -14,11 +14,12 @@ use crate::config::Config;
 use crate::model::{Address, Cell, CellKind, Change};
 use crate::proto;
 
-pub(crate) const FAMILY: &str = "f";
+/// The one family.
+pub const FAMILY: &str = "f";
 
 /// What happens to one call instead of an answer.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The whole call fails: class, message, do not retry.
     Call(&'static str, &'static str, bool),
     /// In a `Multi`, each region fails.
@@ -38,15 +39,19 @@ pub(crate) enum Fault {
 }
 
 /// The server of a region that none has.
-pub(crate) const NOBODY: usize = usize::MAX;
+pub const NOBODY: usize = usize::MAX;
 
 /// A region as meta shows it.
 #[derive(Clone, Debug)]
-pub(crate) struct FakeRegion {
-    pub(crate) start: &'static str,
-    pub(crate) end: &'static str,
-    pub(crate) id: u64,
-    pub(crate) server: usize,
+pub struct FakeRegion {
+    /// The first row.
+    pub start: &'static str,
+    /// The first row behind it, or nothing.
+    pub end: &'static str,
+    /// Grows with each split or merge.
+    pub id: u64,
+    /// Which of the servers has it.
+    pub server: usize,
 }
 
 #[derive(Debug, Default)]
@@ -64,15 +69,16 @@ pub(crate) struct State {
     servers: Vec<Address>,
 }
 
+/// A cluster. Its tasks end with the runtime.
 #[derive(Clone)]
-pub(crate) struct FakeCluster {
+pub struct FakeCluster {
     state: Arc<Mutex<State>>,
     zookeeper: Address,
 }
 
 impl FakeCluster {
     /// Two servers, of which the first has meta, and a table `t` of these regions.
-    pub(crate) async fn start(regions: &[FakeRegion]) -> Self {
+    pub async fn start(regions: &[FakeRegion]) -> Self {
         let state = Arc::new(Mutex::new(State { regions: regions.to_vec(), ..State::default() }));
         let zookeeper = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = |listener: &TcpListener| {
@@ -94,7 +100,32 @@ impl FakeCluster {
         cluster
     }
 
-    pub(crate) fn config(&self) -> Config {
+    /// One with a table `t` in one region, with the family `f`.
+    pub async fn with_table() -> Self {
+        FakeCluster::start(&[FakeRegion { start: "", end: "", id: 1, server: 1 }]).await
+    }
+
+    /// Where its ZooKeeper is.
+    pub fn quorum(&self) -> String {
+        self.zookeeper.to_string()
+    }
+
+    /// What the table holds: row, qualifier and value, in order.
+    pub fn rows(&self) -> Vec<(Bytes, Bytes, Bytes)> {
+        let state = self.state();
+        let cell = |((row, column), value): (&(Bytes, Bytes), &Bytes)| {
+            (row.clone(), column.clone(), value.clone())
+        };
+        state.rows.iter().map(cell).collect()
+    }
+
+    /// This happens to the next call to a region that nothing else happens to.
+    pub fn fail_next(&self, fault: Fault) {
+        self.state().faults.push_back(fault);
+    }
+
+    /// For a client that soon loses patience.
+    pub fn config(&self) -> Config {
         Config {
             pause: std::time::Duration::from_millis(1),
             rpc_timeout: std::time::Duration::from_millis(300),

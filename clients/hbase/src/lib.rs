@@ -104,8 +104,9 @@ mod scan;
 mod servers;
 mod zookeeper;
 
-#[cfg(test)]
-mod fake;
+#[cfg(any(test, feature = "fake"))]
+#[doc(hidden)]
+pub mod fake;
 
 pub use batch::BatchResult;
 pub use client::Client;

@@ -1,5 +1,9 @@
 //! Sinks, one file each.
 
+pub mod asynchbase;
 pub mod file_roll;
+pub mod hbase;
+pub mod hbase2;
+pub mod hbase_writer;
 pub mod logger;
 pub mod null;
