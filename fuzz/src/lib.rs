@@ -4,3 +4,4 @@
 pub mod config;
 pub mod flume_channel;
 pub mod jks;
+pub mod thrift;

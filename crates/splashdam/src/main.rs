@@ -1,5 +1,6 @@
 //! An event agent that speaks Apache Flume.
 
+mod avro_client;
 mod check;
 mod cli;
 mod flume_ng;
@@ -20,6 +21,7 @@ use cli::Command;
 fn main() -> ExitCode {
     let surroundings = cli::Surroundings { flume_java_opts: std::env::var("FLUME_JAVA_OPTS").ok() };
     let done = match cli::parse(std::env::args_os(), &surroundings) {
+        Command::AvroClient(args) => avro_client::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Log(args) => log::run(&args),

@@ -26,7 +26,7 @@ use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, Lifetime,
-    OpenError, Origin, Put, Refused, Size, Take,
+    OpenError, Origin, Place, Put, Refused, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
 use tokio::sync::{Notify, oneshot};
@@ -36,7 +36,7 @@ pub use config::{Compression, Config, OnDamage};
 pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
 use logs::{Logs, Member, OpenLog};
-use record::{Datums, Leased};
+use record::{Datums, leased, numbers};
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
 const EVENT_BYTES: usize = 8;
@@ -144,8 +144,8 @@ impl FileChannel {
             Ok(Ok(held)) => Ok(Box::new(held)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                let leased = Leased::Made(Batch::default());
-                Ok(Box::new(Held { member: member.clone(), lease: None, leased, told: None }))
+                let batch = Batch::default();
+                Ok(Box::new(Held { member: member.clone(), lease: None, batch, told: None }))
             }
         }
     }
@@ -160,13 +160,26 @@ impl FileChannel {
         };
         member.check_open()?;
         let lease =
-            self.log.log.lease(member.queue, most).map_err(|error| failed(member, &error))?;
+            self.log.log().lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
-        let (leased, bad) = Leased::new(lease.pieces());
+        let (batch, bad) = leased(lease.pieces());
         if bad > 0 {
             self.log.undecodable(member, bad);
         }
-        Ok(Some(Held { member: member.clone(), lease: Some(lease), leased, told: None }))
+        // Where an event is missing, numbers and events do not go together.
+        let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
+            queue,
+            low: self.log.log().low(member.queue),
+            ranges: numbers(lease.pieces()),
+        });
+        let batch = batch.with_place(place);
+        Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None }))
+    }
+
+    /// Leaves the log as it is should it stop: what comes back when it is opened again may be more
+    /// than was stored, or less than was there.
+    pub(super) fn stays_stopped(&self) {
+        self.log.stays_stopped();
     }
 
     /// Told whenever something about the queue may have changed.
@@ -176,7 +189,7 @@ impl FileChannel {
 
     /// The numbers of the events in the queue, and the next one; see [`wal::Log::untaken`].
     pub(super) fn untaken(&self) -> (Vec<Range<u64>>, u64) {
-        self.log.log.untaken(self.member.queue)
+        self.log.log().untaken(self.member.queue)
     }
 
     /// Goes on with this configuration, unless it has to be opened anew for that.
@@ -227,7 +240,7 @@ async fn hold(
             for member in &members {
                 member.check_open().map_err(Some)?;
             }
-            match log.log.reserve(&queues, count) {
+            match log.log().reserve(&queues, count) {
                 Ok(room) => return Ok(room),
                 Err(Refusal::Full(queue)) if queue != waiting.queue => {
                     full = members.iter().find(|member| member.queue == queue);
@@ -337,7 +350,7 @@ impl Put for RoomHeld {
 pub(super) struct Held {
     member: Arc<Member>,
     lease: Option<Lease<Datums>>,
-    leased: Leased,
+    batch: Batch,
     told: Option<Told>,
 }
 
@@ -356,13 +369,13 @@ impl Held {
 
 impl Take for Held {
     fn batch(&self) -> &Batch {
-        self.leased.batch()
+        &self.batch
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let Held { member, lease, leased, told } = *self;
+        let Held { member, lease, batch, told } = *self;
         // Let go of the events first: the log may then free them.
-        drop(leased);
+        drop(batch);
         let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
         let (done, answer) = oneshot::channel();
         lease.commit(Box::new(move |answer| {
@@ -409,13 +422,13 @@ impl Channel for FileChannel {
     }
 
     fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
-        let last = self.log.log.last_of(sender)?;
+        let last = self.log.log().last_of(sender)?;
         let wal::Origin { sender, epoch, sequence, position } = last;
         Some(Origin { sender, epoch, sequence, position: Bytes::from(position) })
     }
 
     fn level(&self) -> Level {
-        let level = self.log.log.level(self.member.queue);
+        let level = self.log.log().level(self.member.queue);
         let size = |count: Count| Size {
             events: usize::try_from(count.events).unwrap_or(usize::MAX),
             bytes: usize::try_from(count.bytes).unwrap_or(usize::MAX),
