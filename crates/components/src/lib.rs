@@ -8,6 +8,7 @@ pub mod charset;
 pub mod config_filters;
 pub mod deserializers;
 pub mod interceptors;
+pub mod ip_filter;
 mod java_map;
 pub mod java_regex;
 pub mod jceks;
@@ -18,6 +19,7 @@ pub mod serializers;
 pub mod sinks;
 pub mod sources;
 mod time_zone;
+pub mod tls;
 mod zlib_stream;
 
 use splashdam_config::ConfigFilter;
