@@ -44,7 +44,6 @@ const LEVEL: u32 = 6;
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// The peer's host name or address.
-    #[serde(alias = "host")]
     pub hostname: String,
     /// The peer's TCP port.
     pub port: u16,
