@@ -11,6 +11,7 @@ pub mod jars;
 pub mod outputs;
 pub mod peers;
 pub mod properties_oracle;
+pub mod rpc_client;
 pub mod scrape;
 pub mod tail_rig;
 pub mod thrift_client;

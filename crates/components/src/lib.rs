@@ -9,6 +9,7 @@ pub mod config_filters;
 pub mod deserializers;
 pub mod dialer;
 pub mod interceptors;
+pub mod ip_filter;
 mod java_map;
 pub mod java_regex;
 pub mod jceks;
@@ -20,6 +21,7 @@ pub mod sinks;
 pub mod sources;
 mod time_zone;
 pub mod tls;
+mod zlib_stream;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -40,6 +42,7 @@ pub static LISTS: Lists = Lists {
 
 /// The sources, in order of the alphabet, as are all lists here.
 pub static SOURCES: &[Entry<dyn DynSource>] = &[
+    Entry::source::<sources::avro::Avro>(),
     Entry::source::<sources::exec::Exec>(),
     Entry::source::<sources::netcat::Netcat>(),
     Entry::source::<sources::seq::Seq>(),
@@ -59,6 +62,7 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
 
 /// The sinks.
 pub static SINKS: &[Entry<dyn DynSink>] = &[
+    Entry::sink::<sinks::avro::Avro>(),
     Entry::sink::<sinks::file_roll::FileRoll>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
@@ -127,6 +131,7 @@ mod tests {
         check(
             SOURCES,
             &[
+                ("avro", "org.apache.flume.source.AvroSource"),
                 ("exec", "org.apache.flume.source.ExecSource"),
                 ("netcat", "org.apache.flume.source.NetcatSource"),
                 ("seq", "org.apache.flume.source.SequenceGeneratorSource"),
@@ -149,6 +154,7 @@ mod tests {
         check(
             SINKS,
             &[
+                ("avro", "org.apache.flume.sink.AvroSink"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
@@ -228,6 +234,7 @@ mod tests {
             assert_eq!(facts(SOURCES, name, keys).batch_events, Some(batch), "{name}");
         }
         for (name, keys, batch) in [
+            ("avro", "hostname = h\nport = 1", Some(100)),
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
             ("logger", "", None),

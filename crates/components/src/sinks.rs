@@ -1,5 +1,6 @@
 //! Sinks, one file each.
 
+pub mod avro;
 pub mod file_roll;
 pub mod logger;
 pub mod null;

@@ -23,7 +23,7 @@ mod sink;
 mod source;
 mod trouble;
 
-pub use batch::{Batch, Origin, Size};
+pub use batch::{Batch, Origin, Place, Size};
 pub use channel::{Channel, JointId, Level, Put, PutTxn, Refused, Take, TakeTxn};
 pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};

@@ -132,10 +132,19 @@ impl Outlet {
 
     /// Puts a single event, counted as Flume counts an `append` call; see [`Outlet::put`].
     pub async fn append(&self, event: Event) -> Result<(), PutError> {
+        self.append_in_turn(event, &mut Turn::alone()).await
+    }
+
+    /// As [`Outlet::append`]; passes the turn on once the event is posted to the channels.
+    pub(crate) async fn append_in_turn(
+        &self,
+        event: Event,
+        turn: &mut Turn,
+    ) -> Result<(), PutError> {
         let metrics = &self.0.metrics;
         metrics.events_received.add(1);
         metrics.appends_received.add(1);
-        let done = self.route(Batch::from(vec![event]), &mut Turn::alone()).await;
+        let done = self.route(Batch::from(vec![event]), turn).await;
         match &done {
             Ok(()) => {
                 metrics.events_accepted.add(1);

@@ -5,6 +5,7 @@
 
 mod side_by_side;
 
+mod avro;
 mod avro_client;
 mod avro_event;
 mod file_channel;

@@ -25,7 +25,7 @@ use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, OpenError,
-    Origin, Put, Refused, Size, Take,
+    Origin, Place, Put, Refused, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
 use tokio::sync::{Notify, oneshot};
@@ -35,7 +35,7 @@ pub use config::{Compression, Config, OnDamage};
 pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
 use logs::{Logs, Member, OpenLog};
-use record::{Datums, Leased};
+use record::{Datums, leased, numbers};
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
 const EVENT_BYTES: usize = 8;
@@ -140,8 +140,8 @@ impl FileChannel {
             Ok(Ok(held)) => Ok(Box::new(held)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                let leased = Leased::Made(Batch::default());
-                Ok(Box::new(Held { member: member.clone(), lease: None, leased, told: None }))
+                let batch = Batch::default();
+                Ok(Box::new(Held { member: member.clone(), lease: None, batch, told: None }))
             }
         }
     }
@@ -158,11 +158,18 @@ impl FileChannel {
         let lease =
             self.log.log.lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
-        let (leased, bad) = Leased::new(lease.pieces());
+        let (batch, bad) = leased(lease.pieces());
         if bad > 0 {
             self.log.undecodable(member, bad);
         }
-        Ok(Some(Held { member: member.clone(), lease: Some(lease), leased, told: None }))
+        // Where an event is missing, numbers and events do not go together.
+        let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
+            queue,
+            low: self.log.log.low(member.queue),
+            ranges: numbers(lease.pieces()),
+        });
+        let batch = batch.with_place(place);
+        Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None }))
     }
 
     /// Told whenever something about the queue may have changed.
@@ -333,7 +340,7 @@ impl Put for RoomHeld {
 pub(super) struct Held {
     member: Arc<Member>,
     lease: Option<Lease<Datums>>,
-    leased: Leased,
+    batch: Batch,
     told: Option<Told>,
 }
 
@@ -352,13 +359,13 @@ impl Held {
 
 impl Take for Held {
     fn batch(&self) -> &Batch {
-        self.leased.batch()
+        &self.batch
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let Held { member, lease, leased, told } = *self;
+        let Held { member, lease, batch, told } = *self;
         // Let go of the events first: the log may then free them.
-        drop(leased);
+        drop(batch);
         let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
         let (done, answer) = oneshot::channel();
         lease.commit(Box::new(move |answer| {
