@@ -129,9 +129,11 @@ impl Component for Thrift {
     fn facts(config: &Config) -> Facts {
         let crash = "calls not answered yet are repeated by their clients, so that some of their \
                      events may come twice";
+        let begun = config.max_connections.get().saturating_mul(connection::FREE_BYTES);
+        let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
-            memory_bytes: Some(connection::FRAMES_BYTES),
+            memory_bytes: Some(connection::FRAMES_BYTES.saturating_add(begun)),
             acknowledged: Some(
                 "after the channels have committed the call's events, by the answer `OK`",
             ),
