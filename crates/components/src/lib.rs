@@ -14,6 +14,7 @@ mod java_map;
 pub mod java_regex;
 pub mod jceks;
 pub mod joda;
+pub mod name_pattern;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;
@@ -62,8 +63,11 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
 
 /// The sinks.
 pub static SINKS: &[Entry<dyn DynSink>] = &[
+    Entry::sink::<sinks::asynchbase::AsyncHbase>(),
     Entry::sink::<sinks::avro::Avro>(),
     Entry::sink::<sinks::file_roll::FileRoll>(),
+    Entry::sink::<sinks::hbase::Hbase>(),
+    Entry::sink::<sinks::hbase2::Hbase2>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
     Entry::sink::<sinks::thrift::Thrift>(),

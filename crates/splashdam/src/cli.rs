@@ -7,6 +7,7 @@ pub(crate) mod avro_client;
 mod grammar;
 pub(crate) mod java;
 pub(crate) mod log;
+pub(crate) mod reconcile;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Log(Box<log::LogArgs>),
     /// Flume's integrity tool.
     Integrity(Box<log::IntegrityArgs>),
+    /// Compare the ledgers of two agents.
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Write manual pages into a directory.
     Man(PathBuf),
     /// Print this to standard output; exit status 0.
@@ -200,6 +203,7 @@ pub(crate) fn run(program: &'static str, arguments: Vec<OsString>, before: &Java
             None => Command::Print(grammar::manual_page()),
         },
         Some(("log", given)) => log::log(given, java),
+        Some(("reconcile", given)) => reconcile::reconcile(given),
         Some(("tool", given)) => log::tool(given, java),
         Some(("avro-client", given)) => avro_client::avro_client(given, java),
         _ => Command::Refuse(grammar.render_help().to_string(), USAGE),

@@ -421,6 +421,21 @@ impl Directory {
         self.unsynced
     }
 
+    /// What it may hold after a failure and must not count, in which segments: the last one, and
+    /// above which LSN.
+    pub fn void(&self) -> (u64, u64) {
+        (self.table.keys().next_back().copied().unwrap_or(0), self.written)
+    }
+
+    /// A segment that it cannot go on without could not be made.
+    pub fn note_failure(&mut self, error: &DiskError) {
+        self.failures += 1;
+        if self.failed() {
+            let (place, why) = (self.storage.place(), error.to_string());
+            (self.options.notice)(Notice::DirectoryFailed { place, why });
+        }
+    }
+
     /// A write or sync failed: the segment takes no more.
     fn bury(&mut self, error: &DiskError) {
         self.failures += 1;

@@ -54,6 +54,11 @@ pub enum Notice {
         /// What the disk said last.
         why: String,
     },
+    /// No directory is left: the log takes nothing more until it is opened again.
+    Stopped {
+        /// What the last disk said last.
+        why: String,
+    },
     /// No room for another segment: puts are refused, takes go on.
     DiskFull {
         /// The directory.
@@ -147,6 +152,10 @@ pub enum Sabotage {
     WrittenIsSynced,
     /// With syncs now and then, a segment ends without one.
     NoSyncBeforeRoll,
+    /// What a directory that failed may still hold is not told to the others.
+    VoidUntold,
+    /// The first cursor of a directory speaks of what only the tail of another holds.
+    TailBeforeItsCopy,
 }
 
 /// How a log behaves.

@@ -56,6 +56,7 @@ pub(super) fn grammar(program: &'static str) -> Command {
         )
         .subcommand(super::avro_client::grammar())
         .subcommand(super::log::log_grammar())
+        .subcommand(super::reconcile::reconcile_grammar())
         .subcommand(super::log::tool_grammar())
 }
 
@@ -205,8 +206,9 @@ pub(super) fn takes_value(argument: &OsStr) -> bool {
 
 fn find(wanted: impl Fn(&Arg) -> bool) -> Option<Arg> {
     let log = super::log::log_grammar();
-    let client = super::avro_client::grammar();
-    [agent(), check(), graph(), client, super::log::tool_grammar()]
+    let (client, reconcile) =
+        (super::avro_client::grammar(), super::reconcile::reconcile_grammar());
+    [agent(), check(), graph(), client, super::log::tool_grammar(), reconcile]
         .iter()
         .chain(log.get_subcommands())
         .flat_map(Command::get_arguments)

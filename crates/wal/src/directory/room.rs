@@ -108,7 +108,12 @@ impl Directory {
     pub fn prepare_ahead(&mut self, least: u64) {
         let room = FIRST_FRAME + (64 << 10) + least;
         let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
-        if (ready && self.reserve_covers(least)) || self.failed() {
+        if self.failed() {
+            return;
+        }
+        if ready && self.reserve_covers(least) {
+            // It was not for a larger frame; others must not wait for that.
+            self.note_full(false);
             return;
         }
         match self.prepare_both(room, least) {
