@@ -147,6 +147,9 @@ mod tests {
         check(
             SINKS,
             &[
+                ("asynchbase", "org.apache.flume.sink.hbase.AsyncHBaseSink"),
+                ("hbase", "org.apache.flume.sink.hbase.HBaseSink"),
+                ("hbase2", "org.apache.flume.sink.hbase2.HBase2Sink"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
@@ -227,6 +230,9 @@ mod tests {
         for (name, keys, batch) in [
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
+            ("hbase", "table = t\ncolumnFamily = f", Some(100)),
+            ("hbase2", "table = t\ncolumnFamily = f", Some(100)),
+            ("asynchbase", "table = t\ncolumnFamily = f", Some(100)),
             ("logger", "", None),
         ] {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");

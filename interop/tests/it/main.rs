@@ -8,6 +8,7 @@ mod side_by_side;
 mod avro_event;
 mod file_channel;
 mod groups;
+mod hbase;
 mod interceptors;
 mod metrics;
 mod positions;
