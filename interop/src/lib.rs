@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod avro_file;
 pub mod file_channel;
+pub mod hbase;
 pub mod jars;
 pub mod outputs;
 pub mod peers;

@@ -10,6 +10,7 @@ mod avro_client;
 mod avro_event;
 mod file_channel;
 mod groups;
+mod hbase;
 mod interceptors;
 mod metrics;
 mod positions;
