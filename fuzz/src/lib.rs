@@ -3,3 +3,4 @@
 
 pub mod config;
 pub mod flume_channel;
+pub mod thrift;

@@ -13,6 +13,7 @@ pub mod peers;
 pub mod properties_oracle;
 pub mod scrape;
 pub mod tail_rig;
+pub mod thrift_client;
 
 pub use agent::{Agent, Launch, Usage};
 pub use peers::{Make, Missing, Peers};

@@ -435,6 +435,16 @@ impl<R: Record> Log<R> {
         (taken.missing(0..next), next)
     }
 
+    /// Every number of a queue below this one was taken for good.
+    pub fn low(&self, queue: QueueId) -> u64 {
+        self.0.slots.at(queue.0).lock().low()
+    }
+
+    /// The identity that the log was given when it was made.
+    pub fn identity(&self) -> [u8; 16] {
+        locked(&self.0.roster).member.log
+    }
+
     /// The last batch of a sender that is stored, with the position it had.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())

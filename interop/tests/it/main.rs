@@ -5,6 +5,7 @@
 
 mod side_by_side;
 
+mod avro_client;
 mod avro_event;
 mod file_channel;
 mod groups;
@@ -17,4 +18,5 @@ mod rotation;
 mod selectors;
 mod sources;
 mod startup;
+mod thrift;
 mod validation;

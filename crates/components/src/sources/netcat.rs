@@ -31,6 +31,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::listen;
 use crate::charset::Charset;
 use connection::Service;
 
@@ -96,13 +97,7 @@ impl Component for Netcat {
     type Config = Config;
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
-        let Config { bind, port, .. } = &config;
-        let listener = TcpListener::bind((bind.as_str(), *port)).await.map_err(|error| {
-            OpenError::unavailable(format!(
-                "cannot listen on {bind}:{port}: {error}; {}",
-                remedy(error.kind())
-            ))
-        })?;
+        let listener = listen(&config.bind, config.port).await?;
         if let Ok(address) = listener.local_addr() {
             info!(component = %cx.title(), %address, "listening for lines");
         }
@@ -126,16 +121,6 @@ impl Component for Netcat {
             ),
             ..Facts::default()
         }
-    }
-}
-
-fn remedy(kind: std::io::ErrorKind) -> &'static str {
-    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
-    match kind {
-        AddrInUse => "stop what listens there (`ss -ltnp` tells) or choose another port",
-        AddrNotAvailable => "`bind` must be an address of this machine, or 0.0.0.0 for all of them",
-        PermissionDenied => "choose a port above 1023 or allow the agent to bind low ports",
-        _ => "check `bind` and `port`",
     }
 }
 

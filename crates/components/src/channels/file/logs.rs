@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use sha1::{Digest, Sha1};
 use splashdam_core::{ChannelError, Context, JointId, OpenError};
 use splashdam_wal::storage::{Disk, Storage};
 use splashdam_wal::{self as wal, Log, QueueId, QueueOptions};
@@ -38,6 +39,9 @@ pub(super) struct Logs {
 pub(super) struct Member {
     pub(super) name: Arc<str>,
     pub(super) queue: QueueId,
+    /// What names the queue to peers that events are sent to; none where a crash of the machine may
+    /// give the number of an event that has been sent to another.
+    pub(super) identity: Option<[u8; 16]>,
     limits: Mutex<Limits>,
     pub(super) closed: AtomicBool,
     /// Told whenever something about the queue may have changed.
@@ -127,8 +131,12 @@ impl Logs {
         let name = cx.name.clone();
         let joined = open.clone();
         let counters = cx.counters.channel();
+        let identity = open.settings.sync == wal::Syncs::Each;
+        let identity = identity.then(|| identity_of(open.log().identity(), cx));
         let joining = move || {
-            joined.join(name, limits, counters).map(|member| Joined(Some((joined, member))))
+            joined
+                .join(name, identity, limits, counters)
+                .map(|member| Joined(Some((joined, member))))
         };
         let member = blocking(joining).await?.stays();
         // Held until the channel has joined, so that the log is not closed before.
@@ -238,6 +246,7 @@ impl OpenLog {
     fn join(
         &self,
         name: Arc<str>,
+        identity: Option<[u8; 16]>,
         limits: Limits,
         counters: Arc<splashdam_core::metrics::ChannelMetrics>,
     ) -> Result<Arc<Member>, OpenError> {
@@ -258,6 +267,7 @@ impl OpenLog {
         let member = Arc::new(Member {
             name: name.clone(),
             queue,
+            identity,
             limits: Mutex::new(limits),
             closed: AtomicBool::new(false),
             changed,
@@ -359,6 +369,19 @@ impl Drop for OpenLog {
                 std::thread::Builder::new().name("wal-close".into()).spawn(move || log.close());
         }
     }
+}
+
+/// The identity of a channel's queue: the log's own, and who has it. Copies of a log's directories
+/// on other hosts, and channels that share a log, are different queues.
+fn identity_of(log: [u8; 16], cx: &Context) -> [u8; 16] {
+    let host = cx.world.host_name().unwrap_or_default();
+    let mut sum = Sha1::new();
+    for part in [&log[..], host.as_bytes(), cx.agent.as_bytes(), cx.name.as_bytes()] {
+        sum.update((part.len() as u64).to_be_bytes());
+        sum.update(part);
+    }
+    let sum: [u8; 20] = sum.finalize().into();
+    std::array::from_fn(|byte| sum[byte])
 }
 
 /// Runs what blocks aside.
