@@ -14,6 +14,7 @@ mod java_map;
 pub mod java_regex;
 pub mod jceks;
 pub mod joda;
+mod known;
 pub mod name_pattern;
 pub mod processors;
 pub mod selectors;

@@ -10,10 +10,13 @@
 //! - `sink.createDirectory` makes the directory.
 //! - An unknown serializer and a batch size of 0 are errors; Flume's sink starts with them and never
 //!   delivers.
+//! - What a file channel hands out again after `kill -9` is not written again, but for the batch
+//!   that was being written. For that the directory has a note, in `.splashdam`.
 //! - `sink.sync` says what must survive a crash of the machine; Flume leaves it to chance.
 
 mod disk;
 mod names;
+mod note;
 mod writer;
 
 use std::num::NonZeroU32;
@@ -35,6 +38,7 @@ use tracing::{info, warn};
 use crate::{serializers, time_zone};
 use disk::{Disk, RealDisk};
 use names::Names;
+use note::Note;
 use writer::{FileError, Writer};
 
 /// How long a roll that failed waits before it is tried again, while the old file goes on.
@@ -195,6 +199,7 @@ impl FileRoll {
             sync: config.sync,
             current: None,
             buffer: BytesMut::new(),
+            note: None,
         };
         let every = Duration::from_secs(config.roll_interval.into());
         let mut sink = FileRoll {
@@ -206,10 +211,12 @@ impl FileRoll {
             roll_trouble: Trouble::new(),
         };
         let create_directory = config.create_directory;
+        let noted_as = format!("{}.{}", cx.agent, sink.name);
         let open_first = move |writer: &mut Writer| {
             if create_directory {
                 writer.create_directory()?;
             }
+            writer.note = Note::read(&writer.directory, &noted_as);
             writer.roll()
         };
         let opened = sink.on_disk(open_first).await;
@@ -281,7 +288,7 @@ impl FileRoll {
     /// copy of the batch holds the same bytes.
     async fn write(&mut self, batch: &Batch) -> Result<(), DeliverError> {
         let batch = batch.clone();
-        let written = self.on_disk(move |writer| writer.write(batch.events())).await?;
+        let written = self.on_disk(move |writer| writer.deliver(&batch)).await?;
         written.map_err(|error: FileError| DeliverError::fail_over(error))
     }
 }

@@ -14,7 +14,6 @@
 //! messages have limits.
 
 mod connection;
-mod known;
 mod senders;
 
 use std::net::SocketAddr;

@@ -24,10 +24,10 @@ mod order;
 mod refusals;
 mod space;
 
-/// Events in one take; takes whose commits are under way at once are at most [`TAKES`].
+/// Events in one take. Takes whose commits are under way come again, but the sink passes over what it
+/// has noted: only the one that was being written may be there twice.
 const TAKE: usize = 10;
-/// As `sink_runner/unsettled.rs` says, and the one that is being delivered.
-const TAKES: usize = 16 + 1;
+const TAKES: usize = 1;
 /// Lines that a sender sends before it waits for the answers.
 const BURST: u64 = 25;
 
@@ -376,6 +376,7 @@ impl Load {
 /// Whole lines of each file, in the order in which the files were begun.
 fn output(dir: &Path) -> Vec<Vec<String>> {
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
     files.sort_by_key(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let (at, number) = name.split_once('-').unwrap();

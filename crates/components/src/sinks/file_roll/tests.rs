@@ -1,11 +1,12 @@
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use futures_util::FutureExt;
 use splashdam_core::metrics::SinkMetrics;
-use splashdam_core::{Entry, Event, Role};
+use splashdam_core::{Entry, Event, Place, Role};
 use splashdam_testkit::{FakeWorld, contract, events};
 use tempfile::TempDir;
 
@@ -23,6 +24,7 @@ fn context() -> Context {
 /// Names and contents of all files, by name.
 fn files(dir: &TempDir) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+    let entries = entries.filter(|entry| entry.file_type().unwrap().is_file());
     let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
     let mut all: Vec<_> = entries
         .map(|entry| (entry.file_name().into_string().unwrap(), text(&entry.path())))
@@ -556,4 +558,31 @@ fn bad_keys_are_found_where_they_stand() {
     check("sink.directory = /x\nsink.pathManager = DAILY", &[("unknown-value", "DAILY")]);
     check("sink.directory = /x\nsink.sync = always", &[("unknown-value", "always")]);
     check("sink.directory = /x\nsink.rolInterval = 3", &[("unknown-key", "sink.rolInterval")]);
+}
+
+#[tokio::test]
+async fn what_a_file_channel_hands_out_again_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async || {
+        contract::open_sink::<FileRoll>(&keys(&dir, "sink.rollInterval = 0"), context()).await
+    };
+    let batch = |numbers: Range<u64>| {
+        let place = Place { queue: [7; 16], low: 0, ranges: vec![numbers.clone()] };
+        let event = |number: u64| Event::new(format!("{number}"));
+        numbers.map(event).collect::<Batch>().with_place(Some(place))
+    };
+    let mut sink = open().await;
+    sink.deliver(&batch(0..5)).await.unwrap();
+    sink.deliver(&batch(5..9)).await.unwrap();
+    // Killed before the takes were committed.
+    drop(sink);
+    let mut sink = open().await;
+    for again in [0..3, 3..8, 8..12, 4..6] {
+        let done = sink.deliver(&batch(again.clone())).await.unwrap();
+        assert_eq!(done.events as u64, again.end - again.start, "all of it counts as delivered");
+    }
+    sink.close().await.unwrap();
+    let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let all: Vec<_> = contents(&dir).into_iter().flat_map(lines).collect();
+    assert_eq!(all, (0..12).map(|number| number.to_string()).collect::<Vec<_>>());
 }

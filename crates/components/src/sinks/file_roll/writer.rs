@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use splashdam_core::metrics::SinkMetrics;
-use splashdam_core::{Event, SerializeError, Serializer, Start, World};
+use splashdam_core::{Batch, Event, SerializeError, Serializer, Start, World};
 use tracing::warn;
 
 use super::SyncWhen;
 use super::disk::{Disk, Output};
 use super::names::Names;
+use super::note::Note;
 
 /// Names that are tried until one is free.
 const MOST_NAMES: usize = 10_000;
@@ -31,6 +32,8 @@ pub(super) struct Writer {
     pub(super) current: Option<Current>,
     /// The bytes of the batch under way.
     pub(super) buffer: BytesMut,
+    /// Which events of a channel that numbers them the files have.
+    pub(super) note: Option<Note>,
 }
 
 /// The file that is written to.
@@ -135,8 +138,31 @@ impl Writer {
         self.metrics.connections_failed.add(1);
     }
 
+    /// Appends what the files do not have of a batch, all or none. A file must be open.
+    pub(super) fn deliver(&mut self, batch: &Batch) -> Result<(), FileError> {
+        let (Some(place), Some(note)) = (batch.place(), &self.note) else {
+            return self.write(batch.events());
+        };
+        let fresh = note.fresh(place);
+        match fresh.iter().map(ExactSizeIterator::len).sum::<usize>() {
+            0 => return Ok(()),
+            all if all == batch.len() => self.write(batch.events())?,
+            _ => {
+                let events: Vec<_> = fresh
+                    .into_iter()
+                    .flat_map(|range| batch.events().get(range).unwrap_or_default().iter().cloned())
+                    .collect();
+                self.write(&events)?;
+            }
+        }
+        if let Some(note) = &mut self.note {
+            note.add(place, &self.component);
+        }
+        Ok(())
+    }
+
     /// Appends events to the file, all or none. A file must be open.
-    pub(super) fn write(&mut self, events: &[Event]) -> Result<(), FileError> {
+    fn write(&mut self, events: &[Event]) -> Result<(), FileError> {
         self.serialize(events)?;
         self.append()
     }

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::known::Known;
+use crate::known::Known;
 
 /// Batches that wait for a sender's task; who has more waits.
 const WAITING: usize = 16;

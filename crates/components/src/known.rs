@@ -1,4 +1,4 @@
-//! Which events of a sender's queue have been stored: as the numbers that the queue gave them.
+//! Which events of a queue have been stored or written: as the numbers that the queue gave them.
 //!
 //! All below `low` are settled, whoever has them; above it ranges say which are here. The set is
 //! small: numbers between `low` and the newest are those that the sender's sinks have in hand, or
@@ -16,7 +16,7 @@ const MOST_RANGES: usize = 1024;
 
 /// The numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(crate) struct Known {
     low: u64,
     /// Ascending and apart.
     ranges: Vec<Range<u64>>,
@@ -24,7 +24,7 @@ pub(super) struct Known {
 
 impl Known {
     /// What of a claim is not known: ranges of indexes into its events.
-    pub(super) fn fresh(&self, claim: &Claim) -> Vec<Range<usize>> {
+    pub(crate) fn fresh(&self, claim: &Claim) -> Vec<Range<usize>> {
         let mut fresh: Vec<Range<usize>> = Vec::new();
         let mut before = 0;
         for range in &claim.ranges {
@@ -56,7 +56,7 @@ impl Known {
     }
 
     /// Adds a claim's numbers.
-    pub(super) fn add(&mut self, claim: &Claim) {
+    pub(crate) fn add(&mut self, claim: &Claim) {
         self.low = self.low.max(claim.low);
         for range in &claim.ranges {
             let (mut start, mut end) = (range.start, range.end);
@@ -75,14 +75,14 @@ impl Known {
     }
 
     /// The bytes that a channel keeps.
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut out = self.low.to_be_bytes().to_vec();
         put_ranges(&self.ranges, &mut out);
         out.into()
     }
 
     /// Reads [`Known::encode`]'s bytes.
-    pub(super) fn decode(bytes: &Bytes) -> Option<Known> {
+    pub(crate) fn decode(bytes: &Bytes) -> Option<Known> {
         let low = u64::from_be_bytes(*bytes.first_chunk()?);
         let rest = bytes.slice(8..);
         let mut reader = Reader::new(&rest);
