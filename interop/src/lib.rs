@@ -7,10 +7,12 @@
 pub mod agent;
 pub mod avro_file;
 pub mod file_channel;
+pub mod hbase;
 pub mod jars;
 pub mod outputs;
 pub mod peers;
 pub mod properties_oracle;
+pub mod rpc_client;
 pub mod scrape;
 pub mod tail_rig;
 pub mod thrift_client;

@@ -162,6 +162,7 @@ impl Run {
             window_bytes: 3 << 10,
             read_bytes: 2 << 10,
             reserve_bytes: 24 << 10,
+            open_segments: 1,
             on_damage: self.on_damage,
             surroundings: Arc::new(self.disks.clone()),
             notice: Arc::new(move |notice| {

@@ -64,3 +64,55 @@ pub fn meta_row(input: &[u8]) {
 pub fn site(input: &[u8]) {
     crate::Config::from_site(&String::from_utf8_lossy(input)).ok();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TARGETS: &[(&str, fn(&[u8]))] = &[
+        ("hbase_answers", answers),
+        ("hbase_cells", cell_block),
+        ("hbase_meta", meta_row),
+        ("hbase_site", site),
+        ("hbase_zookeeper", zookeeper),
+    ];
+
+    #[test]
+    fn seeds_and_every_cut_of_them_hold() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+        for (name, target) in TARGETS {
+            let files = std::fs::read_dir(seeds.join(name)).unwrap();
+            let mut count = 0;
+            for file in files {
+                let seed = std::fs::read(file.unwrap().path()).unwrap();
+                (0..=seed.len()).for_each(|end| target(&seed[..end]));
+                count += 1;
+            }
+            assert!(count >= 2, "{name} has no seeds");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_hold(input in proptest::collection::vec(any::<u8>(), 0..300)) {
+            TARGETS.iter().for_each(|(_, target)| target(&input));
+        }
+
+        #[test]
+        fn a_changed_byte_holds(at in any::<prop::sample::Index>(), to in any::<u8>()) {
+            let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+            for (name, target) in TARGETS {
+                for file in std::fs::read_dir(seeds.join(name)).unwrap() {
+                    let mut seed = std::fs::read(file.unwrap().path()).unwrap();
+                    let at = at.index(seed.len());
+                    seed[at] = to;
+                    target(&seed);
+                }
+            }
+        }
+    }
+}

@@ -158,6 +158,9 @@ mod tests {
         check(
             SINKS,
             &[
+                ("asynchbase", "org.apache.flume.sink.hbase.AsyncHBaseSink"),
+                ("hbase", "org.apache.flume.sink.hbase.HBaseSink"),
+                ("hbase2", "org.apache.flume.sink.hbase2.HBase2Sink"),
                 ("avro", "org.apache.flume.sink.AvroSink"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
@@ -241,6 +244,9 @@ mod tests {
             ("avro", "hostname = h\nport = 1", Some(100)),
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
+            ("hbase", "table = t\ncolumnFamily = f", Some(100)),
+            ("hbase2", "table = t\ncolumnFamily = f", Some(100)),
+            ("asynchbase", "table = t\ncolumnFamily = f", Some(100)),
             ("logger", "", None),
             ("thrift", "hostname = mill\nport = 1", Some(100)),
         ] {

@@ -46,14 +46,15 @@ enum End {
 }
 
 impl<S> ZlibStream<S> {
-    /// Compresses what goes over `inner` with this level, 0 to 9.
+    /// Compresses what goes over `inner` with this level, 0 to 9; 0 is taken for 1.
     pub(crate) fn new(inner: S, level: u32) -> Self {
         ZlibStream {
             inner,
             inflate: Decompress::new(true),
             compressed: vec![0; READ_BYTES].into(),
             unread: 0..0,
-            deflate: Compress::new(Compression::new(level.min(9)), true),
+            // What is only stored is not all there after a flush.
+            deflate: Compress::new(Compression::new(level.clamp(1, 9)), true),
             waiting: Vec::new(),
             sent: 0,
             end: End::Flushed,

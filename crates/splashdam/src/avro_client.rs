@@ -46,8 +46,6 @@ enum Stopped {
     Delivery(#[from] DeliveryError),
     #[error("{}: {source}", path.display())]
     Settings { path: PathBuf, source: SettingsError },
-    #[error("compression-type = deflate is not built into this command yet; send without it")]
-    Deflate,
     #[error(transparent)]
     Open(#[from] OpenError),
 }
@@ -130,9 +128,6 @@ async fn client(args: &AvroClientArgs) -> Result<Client, Stopped> {
             )
         }
     };
-    if settings.deflate.is_some() {
-        return Err(Stopped::Deflate);
-    }
     let keys = section.read::<Keys>();
     let tls = match keys.value {
         Some(Keys { tls }) => tls,
@@ -147,7 +142,8 @@ async fn client(args: &AvroClientArgs) -> Result<Client, Stopped> {
         world: Arc::new(Machine::new(args.java.properties.clone())),
         shared: Shared::default(),
     };
-    Ok(Client::with(settings, Arc::new(Dialer::new(&tls, &cx).await?)))
+    let dialer = Dialer::new(&tls, settings.deflate, &cx).await?;
+    Ok(Client::with(settings, Arc::new(dialer)))
 }
 
 /// The files that are not done, the oldest first.

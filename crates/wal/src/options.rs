@@ -172,6 +172,8 @@ pub struct Options {
     /// Bytes held back in each directory, so that takes go on and the log opens when the disk is
     /// full; more than `group_bytes`.
     pub reserve_bytes: u64,
+    /// How many segments of a directory are open at once beside those that are written.
+    pub open_segments: usize,
     /// Free bytes below which no segment is made for puts (Flume's `minimumRequiredSpace`).
     pub least_free_bytes: u64,
     /// Most senders remembered; the one unseen for longest is forgotten first.
@@ -203,6 +205,7 @@ impl Default for Options {
             window_bytes: 16 << 20,
             read_bytes: 1 << 20,
             reserve_bytes: 12 << 20,
+            open_segments: 32,
             least_free_bytes: 0,
             most_senders: 16_384,
             on_damage: OnDamage::Quarantine,

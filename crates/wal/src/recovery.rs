@@ -13,7 +13,7 @@ use crate::seal::{Cipher, Sealed};
 use crate::segment::{
     self, COPY_BYTES, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk,
 };
-use crate::storage::{Asked, DiskError, Storage, StorageFile, read_full_at, write_all_at};
+use crate::storage::{Asked, DiskError, Shelf, Storage, StorageFile, read_full_at, write_all_at};
 
 mod siblings;
 mod trace;
@@ -84,6 +84,8 @@ pub struct Recovered {
     pub damage: Vec<Damage>,
     /// Where frames were cut off that were never acknowledged.
     pub cut: Option<(u64, u64)>,
+    /// What keeps few of its segments open.
+    pub shelf: Arc<Shelf>,
     /// Files that are of no use any more.
     pub leftovers: Vec<String>,
     /// One of them that never was a segment under its present name: nothing that another crash may
@@ -125,13 +127,16 @@ struct Scanned {
 
 /// Reads a directory of the log `log`, of which the others have told this.
 pub fn recover(
-    storage: &dyn Storage,
+    storage: &Arc<dyn Storage>,
     log: [u8; 16],
     directory: [u8; 16],
     told: Told,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
-    let (candidates, mut leftovers, next_number) = candidates(storage, log, directory, options)?;
+    let shelf = Shelf::new(storage.clone(), options.open_segments);
+    let storage = &**storage;
+    let (candidates, mut leftovers, next_number) =
+        candidates(storage, &shelf, log, directory, options)?;
     let next_number = next_number.max(told.next_number());
     let spare = spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
@@ -167,6 +172,7 @@ pub fn recover(
         next_number,
         damage: Vec::new(),
         cut: None,
+        shelf,
         leftovers: Vec::new(),
         spare,
     };
@@ -367,6 +373,7 @@ fn walk(candidates: &[Candidate], base: usize, told: Told) -> Walked {
 /// the number that no file has yet.
 fn candidates(
     storage: &dyn Storage,
+    shelf: &Arc<Shelf>,
     log: [u8; 16],
     directory: [u8; 16],
     options: &Options,
@@ -402,6 +409,8 @@ fn candidates(
             Ok(cipher) => (cipher, None),
             Err(error) => (None, Some(error)),
         };
+        let file = shelf.hold(name, file);
+        file.rest();
         let file = Arc::new(SegmentFile::new(&header, cipher, file, 0));
         candidates.push(Candidate { header, file, length, locked });
     }

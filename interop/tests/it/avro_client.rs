@@ -9,7 +9,7 @@ use splashdam_interop::agent::free_port;
 use splashdam_interop::{Agent, Make, outputs};
 
 use crate::side_by_side::{channel_and_sink, pair, wait_for};
-use crate::thrift::connected;
+use crate::thrift::{SERVER_TLS, connected, stores};
 
 const SOURCE: &str = "a1.sources = r1
 a1.channels = c1
@@ -43,7 +43,7 @@ fn client(make: &Make, dir: &Path, arguments: &[&str]) -> Result<Output> {
 fn sent(
     from: &Make,
     to: &Make,
-    source: &str,
+    [source, keys]: [&str; 2],
     arguments: &[&str],
     events: u64,
     prepare: impl Fn(&Path, u16) -> Result<()>,
@@ -53,7 +53,7 @@ fn sent(
     fs::create_dir(&agent)?;
     fs::create_dir(dir.path().join("k1"))?;
     prepare(dir.path(), port)?;
-    let config = channel_and_sink(1, "header_and_text") + SOURCE;
+    let config = channel_and_sink(1, "header_and_text") + SOURCE + keys;
     let config = config
         .replace("{dir}", &dir.path().display().to_string())
         .replace("{type}", source)
@@ -99,7 +99,7 @@ fn both_clients_send_the_same() {
     let Some(([flume, ours], _turn)) = pair() else { return };
     let check = |arguments: &[&str], events: u64, want: &[&str]| {
         for from in [&flume, &ours] {
-            let lines = sent(from, &flume, "avro", arguments, events, files);
+            let lines = sent(from, &flume, ["avro", ""], arguments, events, files);
             let lines = lines.unwrap_or_else(|error| panic!("{}: {error:?}", from.name()));
             assert_eq!(lines, want, "{} {arguments:?}", from.name());
         }
@@ -125,7 +125,7 @@ fn directories_and_properties() {
     };
     for to in [&flume, &ours] {
         let arguments = ["-P", "props", "--dirname", "spool"];
-        let lines = sent(&ours, to, "thrift", &arguments, 3, properties);
+        let lines = sent(&ours, to, ["thrift", ""], &arguments, 3, properties);
         let mut lines = lines.unwrap_or_else(|error| panic!("{}: {error:?}", to.name()));
         lines.sort();
         assert_eq!(lines, ["{} a", "{} b", "{} c"], "{}", to.name());
@@ -141,4 +141,43 @@ fn directories_and_properties() {
     assert_eq!(said.status.code(), Some(1), "{said:?}");
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(text.contains("cannot connect") && text.contains("0 events were sent"), "{text}");
+}
+
+/// The clients of properties are those of the crate `client`: TLS, compression, both, and a first server that is not there.
+#[test]
+fn our_client_to_both_avro_sources() {
+    let Some(([flume, ours], _turn)) = pair() else { return };
+    let deflate = "a1.sources.r1.compression-type = deflate\n";
+    let tls = "ssl = true\ntruststore = {dir}/trust.jks\ntruststore-password = mill-race\n";
+    let deflated = "compression-type = deflate\n";
+    let cases = [
+        (String::new(), String::new()),
+        (SERVER_TLS.to_owned(), tls.to_owned()),
+        (deflate.to_owned(), deflated.to_owned()),
+        (SERVER_TLS.to_owned() + deflate, tls.to_owned() + deflated),
+    ];
+    let kinds = ["default", "default_failover", "default_loadbalance"];
+    for to in [&flume, &ours] {
+        for (index, (source, client)) in cases.iter().enumerate() {
+            let kind = kinds[index % kinds.len()];
+            let properties = |dir: &Path, port: u16| -> Result<()> {
+                let hosts = if kind == "default" { "live" } else { "dead live" };
+                let text = format!(
+                    "client.type = {kind}\nhosts = {hosts}\nhosts.live = 127.0.0.1:{port}
+                     hosts.dead = 127.0.0.1:{}\nbatch-size = 50\n{client}",
+                    free_port()?
+                );
+                fs::write(dir.join("props"), text.replace("{dir}", &dir.display().to_string()))?;
+                let lines: String = (0..500).map(|number| format!("{number}\n")).collect();
+                fs::write(dir.join("lines"), lines)?;
+                stores(dir)
+            };
+            let arguments = ["-P", "props", "-F", "lines"];
+            let lines = sent(&ours, to, ["avro", source], &arguments, 500, properties);
+            let lines =
+                lines.unwrap_or_else(|error| panic!("{} {kind} {client}: {error:?}", to.name()));
+            let want: Vec<String> = (0..500).map(|number| format!("{{}} {number}")).collect();
+            assert_eq!(lines, want, "{} {kind} {client}", to.name());
+        }
+    }
 }

@@ -5,10 +5,12 @@
 
 mod side_by_side;
 
+mod avro;
 mod avro_client;
 mod avro_event;
 mod file_channel;
 mod groups;
+mod hbase;
 mod interceptors;
 mod metrics;
 mod positions;

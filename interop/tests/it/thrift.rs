@@ -67,7 +67,7 @@ fn clients(keys: &str, properties: &[&str], load: Load) -> Option<Vec<String>> {
 }
 
 /// A key store and a trust store of it.
-fn stores(dir: &Path) -> Result<()> {
+pub(crate) fn stores(dir: &Path) -> Result<()> {
     let keytool = peers()?.java.with_file_name("keytool");
     let run = |arguments: &[&str]| -> Result<()> {
         let said = Command::new(&keytool).args(arguments).current_dir(dir).output()?;
@@ -84,7 +84,7 @@ fn stores(dir: &Path) -> Result<()> {
     run(&[&import[..], &["-storetype", "JKS"], &pass].concat())
 }
 
-const SERVER_TLS: &str = "a1.sources.r1.ssl = true
+pub(crate) const SERVER_TLS: &str = "a1.sources.r1.ssl = true
 a1.sources.r1.keystore = {dir}/keys.jks
 a1.sources.r1.keystore-password = mill-race
 ";

@@ -1,7 +1,7 @@
 //! Sink `asynchbase`: events into a table of HBase.
 //!
-//! Flume's class: `org.apache.flume.sink.hbase.AsyncHBaseSink`. A batch must be acknowledged within `timeout`. What differs from
-//! Flume:
+//! Flume's class: `org.apache.flume.sink.hbase.AsyncHBaseSink`. A batch must be acknowledged within
+//! `timeout`. What differs from Flume:
 //!
 //! - No HBase client and no JVM is needed, and `hbase-site.xml` is looked for in `HBASE_CONF_DIR`
 //!   and `HBASE_HOME/conf` (`hbaseSite` names another).

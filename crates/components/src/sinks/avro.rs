@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use splashdam_config::Lenient;
+use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Place, Sink, Size,
@@ -27,6 +27,7 @@ use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::tls::{ClientTls, Connector};
 use connection::{Connection, Settings};
 
 /// Calls under way at once, where the peer stores each event once.
@@ -43,7 +44,6 @@ const LEVEL: u32 = 6;
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// The peer's host name or address.
-    #[serde(alias = "host")]
     pub hostname: String,
     /// The peer's TCP port.
     pub port: u16,
@@ -63,9 +63,16 @@ pub struct Config {
     /// `deflate` to compress what is sent; the peer must do so too.
     #[serde(rename = "compression-type", default)]
     pub compression_type: String,
-    /// How hard to compress, 0 (not at all) to 9.
+    /// How hard to compress, 1 to 9; 0 is taken for 1.
     #[serde(rename = "compression-level", default = "level")]
     pub compression_level: Lenient<u32>,
+    /// With `ssl` and `deflate` together: whether what is compressed is encrypted, as up to Flume 1.9, and not what
+    /// is encrypted compressed, as from 1.10 on. Our own source understands both. Not a key of Flume.
+    #[serde(rename = "deflate-inside-tls", default)]
+    pub deflate_inside_tls: bool,
+    /// Encryption.
+    #[serde(rename = ".tls", default)]
+    pub tls: ClientTls,
     /// Read and not used, as in Flume 1.11.
     #[serde(rename = "maxIoWorkers", default)]
     pub max_io_workers: Lenient<i64>,
@@ -93,7 +100,7 @@ impl Config {
         written.and_then(NonZeroU32::new).unwrap_or(const { NonZeroU32::new(BATCH_SIZE).unwrap() })
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, connector: Option<Connector>) -> Settings {
         let timeout = |written: Lenient<i64>| {
             let written = written.0.filter(|millis| *millis >= LEAST_TIMEOUT).unwrap_or(TIMEOUT);
             Duration::from_millis(written.unsigned_abs())
@@ -107,6 +114,8 @@ impl Config {
                 .compression_type
                 .eq_ignore_ascii_case("deflate")
                 .then(|| self.compression_level.0.filter(|level| *level <= 9).unwrap_or(LEVEL)),
+            connector,
+            deflate_inside_tls: self.deflate_inside_tls,
         }
     }
 
@@ -137,9 +146,10 @@ impl Component for Avro {
     type Config = Config;
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
+        let connector = config.tls.connector(&cx).await?;
         Ok(Avro {
             title: cx.title(),
-            settings: config.settings(),
+            settings: config.settings(connector),
             batch_events: config.batch_events().get() as usize,
             reset_after: config.reset_after(),
             metrics: cx.counters.sink(),
@@ -159,6 +169,10 @@ impl Component for Avro {
             machine_crash: Some(crash),
             ..Facts::default()
         }
+    }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        config.tls.findings(section)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sink `hbase`: events into a table of HBase.
 //!
-//! Flume's class: `org.apache.flume.sink.hbase.HBaseSink`. That sink is for servers of HBase 1; here it is the same as `hbase2`, since one client speaks
-//! to both. What differs from Flume:
+//! Flume's class: `org.apache.flume.sink.hbase.HBaseSink`. That one is for servers of HBase 1; here
+//! it is the same as `hbase2`, since one client speaks to both. What differs from Flume:
 //!
 //! - No HBase client and no JVM is needed, and `hbase-site.xml` is looked for in `HBASE_CONF_DIR`
 //!   and `HBASE_HOME/conf` (`hbaseSite` names another).

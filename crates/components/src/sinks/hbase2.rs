@@ -1,6 +1,7 @@
 //! Sink `hbase2`: events into a table of HBase.
 //!
-//! Flume's class: `org.apache.flume.sink.hbase2.HBase2Sink`. All puts of a batch go first, then its increments, as there. What differs from Flume:
+//! Flume's class: `org.apache.flume.sink.hbase2.HBase2Sink`. All puts of a batch go first, then its
+//! increments, as there. What differs from Flume:
 //!
 //! - No HBase client and no JVM is needed, and `hbase-site.xml` is looked for in `HBASE_CONF_DIR`
 //!   and `HBASE_HOME/conf` (`hbaseSite` names another).

@@ -137,7 +137,7 @@ impl Component for Thrift {
         if config.kerberos {
             return Err(OpenError::config(NO_KERBEROS));
         }
-        let dialer = Dialer::new(&config.tls, &cx).await?;
+        let dialer = Dialer::new(&config.tls, None, &cx).await?;
         let reset = config.reset_connection_interval.unwrap_or(0);
         Ok(Thrift {
             name: cx.name.clone(),

@@ -14,11 +14,10 @@
 //! messages have limits.
 
 mod connection;
-mod ip_filter;
 mod known;
 mod senders;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,18 +27,24 @@ use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::{
     Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::sleep;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::listen;
+use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
+use crate::tls::{Acceptor, HandshakeError, ServerTls};
 use crate::zlib_stream::ZlibStream;
 use connection::Service;
-use ip_filter::IpFilter;
 
 /// How long accepting pauses after it failed, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long a client that encrypts may take to say something.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// What a zlib stream begins with.
+const ZLIB: u8 = 0x78;
 /// The level at which Flume's source compresses its answers.
 const LEVEL: u32 = 6;
 
@@ -57,13 +62,12 @@ pub struct Config {
     /// means that they do not. Both ends must agree.
     #[serde(rename = "compression-type", default)]
     pub compression_type: String,
-    /// Whether `ipFilterRules` says who may connect.
-    #[serde(rename = "ipFilter", default)]
-    pub ip_filter: bool,
-    /// Rules between commas such as `allow:ip:127.*,allow:name:localhost,deny:ip:*`; the first that
-    /// matches decides, and who matches none may connect. Needed with `ipFilter`.
-    #[serde(rename = "ipFilterRules", default)]
-    pub ip_filter_rules: Option<String>,
+    /// Who may connect.
+    #[serde(rename = ".ipFilter", default)]
+    pub ip_filter: IpFilterKeys,
+    /// Encryption.
+    #[serde(rename = ".tls", default)]
+    pub tls: ServerTls,
     /// Connections at one time; further ones wait to be accepted. Not a key of Flume, which has no
     /// limit.
     #[serde(rename = "maxConnections", default = "max_connections")]
@@ -91,23 +95,14 @@ impl Config {
     fn deflates(&self) -> bool {
         self.compression_type.eq_ignore_ascii_case("deflate")
     }
-
-    fn filter(&self) -> Result<Option<IpFilter>, String> {
-        match (&self.ip_filter_rules, self.ip_filter) {
-            (_, false) => Ok(None),
-            (Some(rules), true) => IpFilter::parse(rules).map(Some),
-            (None, true) => {
-                Err("ipFilter is true and ipFilterRules is not there; say who may connect".into())
-            }
-        }
-    }
 }
 
 /// The source.
 pub struct Avro {
     config: Config,
     cx: Context,
-    filter: Option<Arc<IpFilter>>,
+    filter: Option<IpFilter>,
+    acceptor: Option<Arc<Acceptor>>,
     listener: TcpListener,
 }
 
@@ -127,12 +122,13 @@ impl Component for Avro {
     type Config = Config;
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
-        let filter = config.filter().map_err(OpenError::config)?.map(Arc::new);
+        let filter = config.ip_filter.filter(&cx)?;
+        let acceptor = config.tls.acceptor(&cx).await?.map(Arc::new);
         let listener = listen(&config.bind, config.port).await?;
         if let Ok(address) = listener.local_addr() {
             info!(component = %cx.title(), %address, "listening for Avro clients");
         }
-        Ok(Avro { config, cx, filter, listener })
+        Ok(Avro { config, cx, filter, acceptor, listener })
     }
 
     fn facts(config: &Config) -> Facts {
@@ -150,18 +146,15 @@ impl Component for Avro {
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
-        let mut findings = Vec::new();
-        if let Err(why) = config.filter() {
-            let at = section.value_span("ipFilterRules").or_else(|| section.value_span("ipFilter"));
-            findings.push(Diagnostic::error("invalid-value", why).at(at));
-        }
+        let mut findings = config.tls.findings(&config.bind, section);
+        findings.extend(config.ip_filter.findings(section));
         findings
     }
 }
 
 impl Source for Avro {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
-        let Avro { config, cx, filter, listener } = self;
+        let Avro { config, cx, filter, acceptor, listener } = self;
         let most = config.max_connections.get();
         let service = Arc::new(Service::new(&config, &cx, out, stop.clone()));
         let mut connections = JoinSet::new();
@@ -189,10 +182,11 @@ impl Source for Avro {
                     let guest = Guest {
                         service: service.clone(),
                         filter: filter.clone(),
-                        cx: cx.clone(),
+                        acceptor: acceptor.clone(),
+                        stop: stop.clone(),
                         deflates: config.deflates(),
                     };
-                    connections.spawn(guest.welcome(stream, peer.ip()));
+                    connections.spawn(guest.welcome(stream, peer));
                 }
                 Err(error) => {
                     service.out.metrics().processing_failures.add(1);
@@ -216,8 +210,9 @@ impl Source for Avro {
 /// A connection that was accepted, and what it goes through before its first call.
 struct Guest {
     service: Arc<Service>,
-    filter: Option<Arc<IpFilter>>,
-    cx: Context,
+    filter: Option<IpFilter>,
+    acceptor: Option<Arc<Acceptor>>,
+    stop: Stop,
     deflates: bool,
 }
 
@@ -231,32 +226,69 @@ impl Drop for Counted<'_> {
 }
 
 impl Guest {
-    async fn welcome(self, stream: TcpStream, peer: IpAddr) {
-        if !self.lets_in(peer).await {
-            self.service.complain(&format!("ipFilterRules keep {peer} out"));
-            return;
+    async fn welcome(self, stream: TcpStream, peer: SocketAddr) {
+        if let Some(filter) = &self.filter {
+            match self.stop.or(filter.admits(peer)).await {
+                Some(Admission::Allowed) => {}
+                None => return,
+                Some(Admission::Denied { rule }) => {
+                    let ip = peer.ip();
+                    return self.service.complain(&format!("the rule {rule} keeps {ip} out"));
+                }
+                Some(Admission::NameUnknown) => {
+                    let ip = peer.ip();
+                    let error =
+                        format!("DNS did not tell the name of {ip} that ipFilterRules ask for");
+                    return self.service.complain(&error);
+                }
+            }
         }
         self.service.out.metrics().open_connections.add(1);
         let _open = Counted(&self.service.out);
         // Answers are small and waited for. An error shows when the connection is used.
         stream.set_nodelay(true).ok();
-        match self.deflates {
-            true => self.service.serve(ZlibStream::new(stream, LEVEL)).await,
-            false => self.service.serve(stream).await,
+        if let Err(error) = self.serve(stream).await {
+            self.service.out.metrics().read_failures.add(1);
+            self.service.complain(&error.to_string());
         }
     }
 
-    async fn lets_in(&self, peer: IpAddr) -> bool {
-        let Some(filter) = &self.filter else { return true };
-        let name = match filter.needs_name() {
-            // The system's resolver blocks.
-            true => {
-                let found = spawn_blocking(move || dns_lookup::lookup_addr(&peer).ok());
-                found.await.ok().flatten()
-            }
-            false => None,
-        };
-        filter.lets_in(peer, name.as_deref(), &*self.cx.world)
+    async fn serve(&self, stream: TcpStream) -> Result<(), HandshakeError> {
+        let zlib = |stream| ZlibStream::new(stream, LEVEL);
+        match (&self.acceptor, self.deflates) {
+            (None, false) => self.service.serve(stream).await,
+            (None, true) => self.service.serve(zlib(stream)).await,
+            (Some(acceptor), false) => self.serve_tls(acceptor, stream).await?,
+            // Flume 1.10 and 1.11 compress what is encrypted, earlier ones encrypt what is
+            // compressed; the first byte tells.
+            (Some(acceptor), true) => match self.first_byte(&stream).await {
+                None => {}
+                Some(ZLIB) => self.serve_tls(acceptor, zlib(stream)).await?,
+                Some(_) => {
+                    if let Some(shaken) = self.stop.or(acceptor.accept(stream)).await {
+                        self.service.serve(ZlibStream::new(shaken?, LEVEL)).await;
+                    }
+                }
+            },
+        }
+        Ok(())
+    }
+
+    async fn serve_tls<IO>(&self, acceptor: &Acceptor, io: IO) -> Result<(), HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        if let Some(shaken) = self.stop.or(acceptor.accept(io)).await {
+            self.service.serve(shaken?).await;
+        }
+        Ok(())
+    }
+
+    /// What the client says first, without taking it; `None` if that is nothing.
+    async fn first_byte(&self, stream: &TcpStream) -> Option<u8> {
+        let mut byte = [0; 1];
+        let peeked = self.stop.or(timeout(FIRST_BYTE, stream.peek(&mut byte))).await?;
+        peeked.ok()?.ok().filter(|count| *count > 0).map(|_| byte[0])
     }
 }
 

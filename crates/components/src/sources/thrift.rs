@@ -28,6 +28,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::listen;
 use crate::tls::{Acceptor, ServerTls};
 use connection::Service;
 
@@ -118,13 +119,7 @@ impl Component for Thrift {
             return Err(OpenError::config(NO_KERBEROS));
         }
         let acceptor = config.tls.acceptor(&cx).await?;
-        let Config { bind, port, .. } = &config;
-        let listener = TcpListener::bind((bind.as_str(), *port)).await.map_err(|error| {
-            OpenError::unavailable(format!(
-                "cannot listen on {bind}:{port}: {error}; check `bind` and `port`, and what \
-                 listens there (`ss -ltnp` tells)"
-            ))
-        })?;
+        let listener = listen(&config.bind, config.port).await?;
         if let Ok(address) = listener.local_addr() {
             info!(component = %cx.title(), %address, "listening for Thrift calls");
         }
@@ -134,9 +129,11 @@ impl Component for Thrift {
     fn facts(config: &Config) -> Facts {
         let crash = "calls not answered yet are repeated by their clients, so that some of their \
                      events may come twice";
+        let begun = config.max_connections.get().saturating_mul(connection::FREE_BYTES);
+        let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
-            memory_bytes: Some(connection::FRAMES_BYTES),
+            memory_bytes: Some(connection::FRAMES_BYTES.saturating_add(begun)),
             acknowledged: Some(
                 "after the channels have committed the call's events, by the answer `OK`",
             ),

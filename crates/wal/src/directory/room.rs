@@ -81,13 +81,14 @@ impl Directory {
             self.registry.drop_one(number);
             self.table.remove(&number);
             let length = self.lengths.remove(&number);
-            match (held, length) {
-                (Some(held), Some(length))
-                    if self.retired.is_none() && length == self.options.segment_bytes =>
-                {
-                    self.retired = Some((segment::name(number), held.file.clone()));
-                }
-                _ => self.discard(&segment::name(number)),
+            let name = segment::name(number);
+            let again = held.is_some()
+                && self.retired.is_none()
+                && length == Some(self.options.segment_bytes);
+            // With a descriptor of its own, as it may be closed under its present name.
+            match again.then(|| self.storage.open(&name)) {
+                Some(Ok(file)) => self.retired = Some((name, file)),
+                _ => self.discard(&name),
             }
         }
         self.sync_names();

@@ -56,8 +56,7 @@ pub fn recover_all(
     log: [u8; 16],
     options: &Options,
 ) -> Result<(Vec<Recovered>, State), OpenError> {
-    let read =
-        |one: &Directory<'_>, told| recover(&**one.storage, log, one.identity, told, options);
+    let read = |one: &Directory<'_>, told| recover(one.storage, log, one.identity, told, options);
     let mut all: Vec<_> = directories
         .iter()
         .map(|one| read(one, Told::default()))

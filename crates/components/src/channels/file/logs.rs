@@ -25,6 +25,9 @@ mod again;
 /// How long after a log was opened its queues must have found their channels.
 const FIND_CHANNELS: Duration = Duration::from_secs(10);
 
+/// How long a channel without Flume's checkpoint lets others come first that may have it.
+const GIVES_WAY: Duration = Duration::from_millis(300);
+
 /// Where a log of these directories is, while it is open. Locked while it opens and closes.
 type Place = Arc<tokio::sync::Mutex<Weak<OpenLog>>>;
 
@@ -106,6 +109,15 @@ impl Logs {
         }
         let place = self.place(names)?;
         let mut held = place.clone().lock_owned().await;
+        if held.strong_count() == 0 {
+            let (looked, there) = (storages.clone(), places.clone());
+            let lack = move || there.lack_checkpoint(&looked).map_err(OpenError::unavailable);
+            if blocking(lack).await? {
+                drop(held);
+                tokio::time::sleep(GIVES_WAY).await;
+                held = place.clone().lock_owned().await;
+            }
+        }
         let open = match held.upgrade() {
             Some(open) => open,
             None => {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::tls::{Connector, HandshakeError};
 use crate::zlib_stream::ZlibStream;
 
 /// What an answer may be: a status, a protocol's text or the text of an error.
@@ -29,15 +30,19 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     /// The level, if what is sent is compressed.
     pub(super) deflate: Option<u32>,
+    /// How connections are encrypted, if they are.
+    pub(super) connector: Option<Connector>,
+    /// Whether TLS carries what is compressed, as it did up to Flume 1.9; else it is the other way round.
+    pub(super) deflate_inside_tls: bool,
 }
 
 /// What a connection runs over.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+trait Carrier: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Carrier for S {}
 
 /// A connection to a peer.
 pub(super) struct Connection {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn Carrier>,
     packs: Packs,
     outgoing: Outgoing,
     next_serial: i32,
@@ -81,20 +86,36 @@ pub(super) struct ConnectError {
     why: String,
 }
 
+impl Settings {
+    async fn carrier(&self) -> Result<Box<dyn Carrier>, String> {
+        let text = |error: io::Error| error.to_string();
+        let plain = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(text)?;
+        plain.set_nodelay(true).map_err(text)?;
+        let refused = |error: HandshakeError| error.to_string();
+        Ok(match (&self.connector, self.deflate) {
+            (None, None) => Box::new(plain),
+            (None, Some(level)) => Box::new(ZlibStream::new(plain, level)),
+            (Some(tls), None) => Box::new(tls.connect(plain, &self.host).await.map_err(refused)?),
+            (Some(tls), Some(level)) if self.deflate_inside_tls => {
+                let inner = tls.connect(plain, &self.host).await.map_err(refused)?;
+                Box::new(ZlibStream::new(inner, level))
+            }
+            (Some(tls), Some(level)) => {
+                let outer = ZlibStream::new(plain, level);
+                Box::new(tls.connect(outer, &self.host).await.map_err(refused)?)
+            }
+        })
+    }
+}
+
 impl Connection {
     pub(super) async fn open(settings: &Settings) -> Result<Connection, ConnectError> {
-        let Settings { host, port, connect_timeout, request_timeout, deflate } = settings;
+        let Settings { host, port, connect_timeout, request_timeout, .. } = settings;
         let failed = |why: String| ConnectError { host: host.clone(), port: *port, why };
-        let connecting = TcpStream::connect((host.as_str(), *port));
-        let stream = match timeout(*connect_timeout, connecting).await {
+        let stream = match timeout(*connect_timeout, settings.carrier()).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Ok(Err(why)) => return Err(failed(why)),
             Err(_) => return Err(failed(format!("no answer within {connect_timeout:?}"))),
-        };
-        stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-        let stream: Box<dyn Stream> = match deflate {
-            Some(level) => Box::new(ZlibStream::new(stream, *level)),
-            None => Box::new(stream),
         };
         Ok(Connection {
             stream,

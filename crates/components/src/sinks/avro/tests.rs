@@ -109,10 +109,20 @@ async fn act(mut stream: TcpStream, steps: Vec<Does>, seen: &mut Vec<usize>) {
 
 #[tokio::test]
 async fn keeps_the_contract() {
-    for keys in ["", "compression-type = deflate"] {
+    let stores = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tls");
+    let (deflate, tls) = ("compression-type = deflate", "ssl = true\ntrust-all-certs = true");
+    let server =
+        format!("ssl = true\nkeystore = {stores}/pair.jks\nkeystore-password = storePassword");
+    for (source, sink) in [
+        (String::new(), String::new()),
+        (deflate.into(), deflate.into()),
+        (server.clone(), tls.into()),
+        (format!("{server}\n{deflate}"), format!("{tls}\n{deflate}")),
+        (format!("{server}\n{deflate}"), format!("{tls}\n{deflate}\ndeflate-inside-tls = true")),
+    ] {
         let collector = Collector::new();
-        let (running, address) = peer(keys, &collector).await;
-        let keys = format!("hostname = 127.0.0.1\nport = {}\n{keys}", address.port());
+        let (running, address) = peer(&source, &collector).await;
+        let keys = format!("hostname = 127.0.0.1\nport = {}\n{sink}", address.port());
         contract::sink::<Avro>(&keys).await;
         assert_eq!(collector.events().len(), 1 + 2 + 100 + 3);
         running.stop().await.unwrap();
@@ -237,7 +247,7 @@ fn defaults_are_those_of_flume() {
     let settings = |keys: &str| {
         let keys = format!("hostname = h\nport = 1\n{keys}");
         let config: Config = Section::parse(&keys).read().into_result().unwrap();
-        let Settings { connect_timeout, request_timeout, deflate, .. } = config.settings();
+        let Settings { connect_timeout, request_timeout, deflate, .. } = config.settings(None);
         let millis = [connect_timeout, request_timeout].map(|timeout| timeout.as_millis());
         (config.batch_events().get(), millis, deflate, config.reset_after())
     };

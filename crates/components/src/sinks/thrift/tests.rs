@@ -210,7 +210,7 @@ async fn both_speak_tls_or_neither() {
     bench.running.stop().await.unwrap();
 
     let plain = source().await;
-    check(plain.address, client("mill.pem"), "closed the connection during the TLS").await;
+    check(plain.address, client("mill.pem"), "the TLS handshake").await;
     plain.running.stop().await.unwrap();
 }
 

@@ -286,15 +286,16 @@ fn keys() {
         let looked = entry.look(&section);
         looked.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(findings("bind = h\nport = 1\nthreads = 5"), [""; 0]);
+    assert_eq!(findings("bind = localhost\nport = 1\nthreads = 5"), [""; 0]);
     let check = |keys: &str, want: &str| {
         let all = findings(keys);
         assert!(all.iter().any(|message| message.contains(want)), "{keys}: {all:?}");
     };
     check("bind = h", "port");
     check("port = 1", "bind");
-    check("bind = h\nport = 1\nipFilter = true", "ipFilterRules is not there");
-    check("bind = h\nport = 1\nipFilter = true\nipFilterRules = allow", "not a rule");
+    check("bind = h\nport = 1\nipFilter = true", "there are no rules");
+    check("bind = h\nport = 1\nipFilter = true\nipFilterRules = allow", "not three parts");
+    check("bind = h\nport = 1", "without encryption");
 }
 
 // Batches that say where they come from.

@@ -14,19 +14,23 @@ use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Frame, frame_length};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::tls::{Acceptor, HandshakeError};
 
-/// Bytes of all frames that are received or put at one time, as in Flume; who comes then waits.
+/// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
 pub(super) const FRAMES_BYTES: u64 = 268_435_456;
 /// The semaphore counts in these, as it counts in 32 bits.
 const UNIT_BYTES: usize = 1024;
+/// What a frame may have without asking for room: who claims to send a lot has to send this first,
+/// and most calls are no longer.
+pub(super) const FREE_BYTES: usize = 64 * 1024;
 /// What a frame has to arrive in: this …
 const FRAME_TIME: Duration = Duration::from_secs(30);
 /// … and a second for each of these.
-const FRAME_BYTES_A_SECOND: usize = 16 * 1024;
+const FRAME_BYTES_A_SECOND: usize = 128 * 1024;
 /// A client has this long to take an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
@@ -168,31 +172,35 @@ impl Service {
         }
     }
 
-    /// The next frame, and the room that it takes; `None` at the end of the stream. Silence before
-    /// a frame may last for ever; a frame that has begun has to arrive.
+    /// The next frame, and the room that it takes, if it is large; `None` at the end of the stream.
+    /// Silence before a frame may last for ever; a frame that has begun has to arrive.
     async fn receive(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Option<(Bytes, SemaphorePermit<'_>)>, Lost> {
+    ) -> Result<Option<(Bytes, Option<SemaphorePermit<'_>>)>, Lost> {
         // No buffer before something comes: most clients are idle most of the time.
         let mut head = [0; FRAME_HEAD_BYTES];
         let began = stream.read(&mut head).await?;
         if began == 0 {
             return Ok(None);
         }
-        let in_time = |bytes: usize| {
-            let seconds = u64::try_from(bytes / FRAME_BYTES_A_SECOND).unwrap_or(u64::MAX);
-            Instant::now() + FRAME_TIME + Duration::from_secs(seconds)
-        };
-        let slow = |_| Lost::Slow("a frame did not arrive in time");
         let rest = stream.read_exact(&mut head[began..]);
-        timeout_at(in_time(0), rest).await.map_err(slow)??;
+        timeout(FRAME_TIME, rest).await.map_err(slow)??;
         let length = frame_length(head)?;
+        // Memory that nothing came into yet costs nothing.
+        let mut frame = BytesMut::with_capacity(length);
+        let free = length.min(FREE_BYTES);
+        timeout(FRAME_TIME, fill(stream, &mut frame, free)).await.map_err(slow)??;
+        if free == length {
+            return Ok(Some((frame.freeze(), None)));
+        }
         let units = u32::try_from(length.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         let room = self.frames.acquire_many(units).await.map_err(io::Error::other)?;
-        let frame = timeout_at(in_time(length), read(stream, length)).await.map_err(slow)??;
-        Ok(Some((frame, room)))
+        let seconds = u64::try_from(length / FRAME_BYTES_A_SECOND).unwrap_or(u64::MAX);
+        let time = FRAME_TIME + Duration::from_secs(seconds);
+        timeout(time, fill(stream, &mut frame, length)).await.map_err(slow)??;
+        Ok(Some((frame.freeze(), Some(room))))
     }
 
     /// Does what a call asks for, and puts the answer down.
@@ -260,15 +268,21 @@ fn kind(error: &PutError) -> &'static str {
     }
 }
 
-/// Reads `length` bytes into a buffer of their own, which the events become slices of. Memory that
-/// nothing came into yet costs nothing.
-async fn read(stream: &mut (impl AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
-    let mut frame = BytesMut::with_capacity(length);
+fn slow(_: Elapsed) -> Lost {
+    Lost::Slow("a frame did not arrive in time")
+}
+
+/// Reads into a frame's buffer, which the events become slices of, until it holds `length` bytes.
+async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    frame: &mut BytesMut,
+    length: usize,
+) -> io::Result<()> {
     while frame.len() < length {
         let left = length - frame.len();
-        if stream.read_buf(&mut (&mut frame).limit(left)).await? == 0 {
+        if stream.read_buf(&mut (&mut *frame).limit(left)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(frame.freeze())
+    Ok(())
 }

@@ -223,6 +223,41 @@ async fn a_slow_frame_is_given_up_and_an_idle_client_is_not() {
     assert_eq!(collector.puts(), 0);
 }
 
+/// Who claims a lot and sends little takes room from large calls for a while, from small ones none.
+#[tokio::test(start_paused = true)]
+async fn what_frames_hold_is_limited() {
+    let (collector, (_handle, stop)) = (Collector::new(), Stop::new());
+    let out = splashdam_testkit::outlet(collector.clone());
+    let service = Arc::new(Service::new(None, None, &cx(), out, stop));
+    let connect = || {
+        let (client, server) = tokio::io::duplex(8 << 20);
+        let (service, peer) = (service.clone(), "192.0.2.7:1".parse().unwrap());
+        tokio::spawn(async move { service.serve(server, peer).await });
+        client
+    };
+    let mut hogs = Vec::new();
+    for _ in 0..20 {
+        let mut hog = connect();
+        hog.write_all(&16_384_000_u32.to_be_bytes()).await.unwrap();
+        hog.write_all(&[0; 100_000]).await.unwrap();
+        hogs.push(hog);
+    }
+    let call = async |body: usize| {
+        let event = Event::new(vec![b'x'; body]);
+        let (mut frame, _) = write_append_batch(Wire::Compact, 1, &[event]).unwrap();
+        let mut client = connect();
+        client.write_all_buf(&mut frame).await.unwrap();
+        let began = tokio::time::Instant::now();
+        client.read_u32().await.unwrap();
+        began.elapsed()
+    };
+    assert_eq!(call(60_000).await, Duration::ZERO);
+    let waited = call(7_000_000).await;
+    let limits = Duration::from_secs(155)..Duration::from_secs(400);
+    assert!(limits.contains(&waited), "{waited:?}");
+    assert_eq!(collector.events().len(), 2);
+}
+
 #[tokio::test]
 async fn connections_are_counted_and_limited() {
     let bench = start("maxConnections = 2", Collector::new()).await;
