@@ -35,39 +35,41 @@ pub(crate) fn run(args: &ReconcileArgs) -> io::Result<u8> {
 
 fn text(found: &Reconciled) -> String {
     let Reconciled { path, sent, received, in_flight, held, .. } = found;
-    let mut lines = vec![format!("{path}, since {}", time(found.from))];
+    let mut told = format!("{path}, since {}", time(found.from));
     if found.is_partial {
-        lines[0] += " (one side does not count what was before)";
+        told += " (one side does not count what was before)";
     }
-    lines.push(format!(
-        "  sent {sent}, received {received}, in flight {in_flight}, held by the sender {held}"
-    ));
-    lines.extend(told("missing", path, &found.missing));
-    lines.extend(told("double", path, &found.double));
-    lines.extend(found.late.iter().map(|Late { from, until, events }| {
-        let (what, why) = match events {
-            0.. => ("were not there", "late, or lost while others came twice"),
-            _ => ("were too many", "early by the clocks, or double while others were lost"),
+    told += &format!(
+        "\n  sent {sent}, received {received}, in flight {in_flight}, held by the sender {held}\n"
+    );
+    tell(&mut told, "missing", path, &found.missing);
+    tell(&mut told, "double", path, &found.double);
+    for Late { from, until, events } in &found.late {
+        let (from, until) = (time(*from), time(*until));
+        told += &match events {
+            0.. => format!(
+                "  from {from} to {until} at least {events} were not there: late, or lost while others came twice\n"
+            ),
+            _ => format!(
+                "  from {from} to {until} at least {} were too many: early by the clocks, or double while others were lost\n",
+                -events
+            ),
         };
-        let (from, until, events) = (time(*from), time(*until), events.unsigned_abs());
-        format!("  from {from} to {until} at least {events} {what}: {why}")
-    }));
-    if found.is_balanced() {
-        lines.push("  nothing is missing, nothing came twice".to_owned());
     }
-    lines.join("\n") + "\n"
+    if found.is_balanced() {
+        told += "  nothing is missing, nothing came twice\n";
+    }
+    told
 }
 
-/// The sum of what was found, and then each minute.
-fn told(word: &str, path: &str, found: &[Found]) -> Vec<String> {
-    if found.is_empty() {
-        return Vec::new();
-    }
+fn tell(told: &mut String, word: &str, path: &str, found: &[Found]) {
     let sum: u64 = found.iter().map(|found| found.events).sum();
-    let each = found
-        .iter()
-        .map(|Found { minute, events }| format!("    {}  {events}  {path}", time(*minute)));
-    std::iter::once(format!("  {word}: {sum}")).chain(each).collect()
+    if sum > 0 {
+        *told += &format!("  {word}: {sum}\n");
+    }
+    for Found { minute, events } in found {
+        *told += &format!("    {}  {events}  {path}\n", time(*minute));
+    }
 }
 
 /// A minute since 1970 as people write it.
