@@ -30,6 +30,8 @@ use super::senders::Senders;
 
 /// What a connection has under way while the channels make it durable.
 const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
+/// Batches with an origin that are under way, however small.
+const MOST_CLAIMED: usize = 256;
 /// The most that one call carries; bytes are limited by a key.
 const MOST: Most = Most { events: 1 << 18, headers: 1 << 20 };
 /// The most buffers of a pack; Java's are of 8 KiB.
@@ -244,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     fn is_full(&self) -> bool {
         let next = Size { events: 1, bytes: 1 };
         self.pipeline.is_full(next)
+            || self.claimed.len() >= MOST_CLAIMED
             || (!self.claimed.is_empty() && !(self.claimed_size + next).fits(AHEAD))
     }
 
