@@ -4,3 +4,6 @@
 pub mod avro;
 pub mod config;
 pub mod flume_channel;
+pub mod hbase;
+pub mod jks;
+pub mod thrift;

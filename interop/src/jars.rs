@@ -1,4 +1,4 @@
-//! Flume's jars, resolved once with Maven into a cache folder and shared by all who start it.
+//! The jars of Flume and HBase, resolved once with Maven into a cache folder and shared by all who start them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -36,9 +36,28 @@ const LOGGING: &[(&str, &str)] = &[
 /// A cold Maven repository on a slow line needs minutes; more than this means that it hangs.
 const MAVEN_LIMIT: Duration = Duration::from_secs(600);
 
-/// The folder with Flume's jars. A stamp file marks it whole, a lock file keeps two processes from filling it at once.
+/// The HBase that stands alone in one process, and what it logs with.
+const HBASE_VERSION: &str = "2.6.2";
+const HBASE: &[(&str, &str, &str)] = &[
+    ("org.apache.hbase", "hbase-server", HBASE_VERSION),
+    ("org.apache.hbase", "hbase-zookeeper", HBASE_VERSION),
+    ("org.slf4j", "slf4j-reload4j", "1.7.36"),
+];
+
+/// The folder with Flume's jars.
 pub(crate) fn flume() -> Result<PathBuf, Missing> {
-    let home = cache().join(format!("flume-{VERSION}"));
+    fetched(&format!("flume-{VERSION}"), &pom())
+}
+
+/// The folder with HBase's jars, server and client.
+pub(crate) fn hbase() -> Result<PathBuf, Missing> {
+    fetched(&format!("hbase-{HBASE_VERSION}"), &hbase_pom())
+}
+
+/// The folder with what a POM asks for. A stamp file marks it whole, a lock file keeps two processes from filling it at
+/// once.
+fn fetched(name: &str, pom: &str) -> Result<PathBuf, Missing> {
+    let home = cache().join(name);
     let lib = home.join("lib");
     let stamp = home.join("complete");
     if stamp.is_file() {
@@ -54,15 +73,15 @@ pub(crate) fn flume() -> Result<PathBuf, Missing> {
     if lib.exists() {
         fs::remove_dir_all(&lib).map_err(failed)?;
     }
-    resolve(&home, &lib)?;
-    fs::write(&stamp, VERSION).map_err(failed)?;
+    resolve(&home, &lib, pom)?;
+    fs::write(&stamp, name).map_err(failed)?;
     Ok(lib)
 }
 
-fn resolve(home: &Path, lib: &Path) -> Result<(), Missing> {
+fn resolve(home: &Path, lib: &Path, pom: &str) -> Result<(), Missing> {
     let maven = found_in("MAVEN_HOME", "mvn").ok_or(Missing::Maven)?;
     let failed = |error: io::Error| Missing::Jars(error.to_string());
-    fs::write(home.join("pom.xml"), pom()).map_err(failed)?;
+    fs::write(home.join("pom.xml"), pom).map_err(failed)?;
     let log = home.join("maven.log");
     let said = File::create(&log).map_err(failed)?;
     let mut child = Command::new(maven)
@@ -114,6 +133,25 @@ fn pom() -> String {
   <groupId>splashdam</groupId>
   <artifactId>flume-peer</artifactId>
   <version>{VERSION}</version>
+  <packaging>pom</packaging>
+  <dependencies>
+{wanted}  </dependencies>
+</project>
+"#
+    )
+}
+
+fn hbase_pom() -> String {
+    let mut wanted = String::new();
+    for (group, artifact, version) in HBASE {
+        depend(&mut wanted, group, artifact, &format!("<version>{version}</version>"));
+    }
+    format!(
+        r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>splashdam</groupId>
+  <artifactId>hbase-peer</artifactId>
+  <version>{HBASE_VERSION}</version>
   <packaging>pom</packaging>
   <dependencies>
 {wanted}  </dependencies>

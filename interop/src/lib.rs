@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod avro_file;
 pub mod file_channel;
+pub mod hbase;
 pub mod jars;
 pub mod outputs;
 pub mod peers;
@@ -14,6 +15,7 @@ pub mod properties_oracle;
 pub mod rpc_client;
 pub mod scrape;
 pub mod tail_rig;
+pub mod thrift_client;
 
 pub use agent::{Agent, Launch, Usage};
 pub use peers::{Make, Missing, Peers};

@@ -89,9 +89,9 @@ impl fmt::Display for Missing {
         match self {
             Missing::Jdk(found) => write!(out, "{found}: install a JDK 17 or point JAVA_HOME to one"),
             Missing::Maven => out.write_str(
-                "no `mvn` to fetch flume's jars with: install Maven or put it on the PATH (needed once, the jars are cached)",
+                "no `mvn` to fetch its jars with: install Maven or put it on the PATH (needed once, the jars are cached)",
             ),
-            Missing::Jars(why) => write!(out, "flume's jars could not be fetched: {why}"),
+            Missing::Jars(why) => write!(out, "its jars could not be fetched: {why}"),
             Missing::Binary(path) => write!(
                 out,
                 "no splashdam binary at {}: run `cargo build -p splashdam` or set SPLASHDAM_BIN",
@@ -103,7 +103,7 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-fn java() -> Result<PathBuf, Missing> {
+pub(crate) fn java() -> Result<PathBuf, Missing> {
     let java =
         found_in("JAVA_HOME", "java").ok_or_else(|| Missing::Jdk("no `java` found".to_owned()))?;
     let shown = Command::new(&java)

@@ -18,7 +18,9 @@ use tracing::{info, warn};
 
 use crate::channel_slot::{ChannelSlot, SlotFiller};
 use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
-use crate::sink_runner::{Member, Signals, SinkRunner};
+use crate::ledger::Bookkeeper;
+use crate::own_thread;
+use crate::sink_runner::{Member, Signals, SinkRunner, SinkTally};
 use crate::source_runner::SourceLife;
 use crate::status::{Board, Phase};
 use crate::supervisor::{Life, contained, supervise};
@@ -32,6 +34,8 @@ pub struct Surroundings {
     pub registry: Registry,
     /// Where everybody's status is shown.
     pub board: Board,
+    /// Who keeps the ledger.
+    pub ledger: Bookkeeper,
     /// How long stopping components may finish what they have.
     pub grace: Duration,
 }
@@ -113,6 +117,7 @@ impl Topology {
         self.stop_sources(&touched.sources, end).await;
         self.stop_groups(&touched, end).await;
         self.close_channels(&touched.channels, end).await;
+        self.announce_ways(&checked);
         let Checked { channels, groups, sources, .. } = checked;
         for channel in channels {
             if !self.channels.contains_key(&channel.name) {
@@ -174,6 +179,17 @@ impl Topology {
         touched
     }
 
+    /// Tells the ledger who feeds and who drains each channel, before one opens that has to know after a crash.
+    fn announce_ways(&self, checked: &Checked) {
+        let ledger = self.around.ledger.ledger();
+        for source in &checked.sources {
+            ledger.source(&source.name, source.channels.iter().map(|channel| &**channel));
+        }
+        for (_, sink) in checked.sinks() {
+            SinkTally::new(ledger, &sink.channel, &sink.name);
+        }
+    }
+
     fn context(&self, role: Role, name: &Arc<str>, choices: Vec<Arc<str>>) -> Context {
         Context {
             agent: self.agent.clone(),
@@ -206,7 +222,9 @@ impl Topology {
         let (stop, stopped) = Stop::new();
         let random = context.random();
         let title = context.title();
-        let life = ChannelLife { checked: checked.clone(), context, filler };
+        let ledger = self.around.ledger.clone();
+        ledger.follow_channel(&checked.name, context.counters.channel());
+        let life = ChannelLife { checked: checked.clone(), context, filler, ledger };
         let task = tokio::spawn(supervise(title, life, stopped, sign, random));
         let name = checked.name.clone();
         self.channels.insert(name, RunningChannel { checked, slot, stop, task });
@@ -236,19 +254,22 @@ impl Topology {
                 context,
                 channel: channel.slot.clone(),
                 sign: self.around.board.sign(Role::Sink, sink.name.clone()),
+                tally: SinkTally::new(self.around.ledger.ledger(), &sink.channel, &sink.name),
             });
         }
         let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
         let signs: Vec<_> = members.iter().map(|member| member.sign.clone()).collect();
+        let blocks = members.iter().any(|member| member.entry.blocks);
         let runner = SinkRunner::new(processor, members, group.random());
         let whole = title(&checked);
-        let task = tokio::spawn(async move {
+        let work = async move {
             // Sinks are contained one by one; this is for what they share.
             let run = runner.run(Signals { drain: drained, halt: halted });
             if let Err(panic) = contained(&whole, run).await {
                 signs.iter().for_each(|sign| sign.set(Phase::Closed, Some(&panic)));
             }
-        });
+        };
+        let task = if blocks { own_thread::spawn(work) } else { tokio::spawn(work) };
         let name = title(&checked);
         self.groups.insert(name, RunningGroup { checked, drain, halt, task });
     }
@@ -260,6 +281,7 @@ impl Topology {
         let channels: Vec<_> = slots.map(|running| running.slot.clone()).collect();
         let context = self.context(Role::Source, &checked.name, checked.channels.clone());
         self.register(&context, None);
+        self.around.ledger.follow_source(&checked.name, context.counters.source());
         let sign = self.around.board.sign(Role::Source, checked.name.clone());
         let (stop, stopped) = Stop::new();
         let (random, title) = (context.random(), context.title());
@@ -275,6 +297,7 @@ impl Topology {
                 .map(|(_, part)| (part.entry, part.section.clone()))
                 .collect(),
             stop: stopped.clone(),
+            ledger: self.around.ledger.ledger().clone(),
         };
         let task = tokio::spawn(supervise(title, life, stopped, sign, random));
         let name = checked.name.clone();
@@ -413,6 +436,7 @@ struct ChannelLife {
     checked: CheckedChannel,
     context: Context,
     filler: SlotFiller,
+    ledger: Bookkeeper,
 }
 
 impl Life for ChannelLife {
@@ -421,6 +445,7 @@ impl Life for ChannelLife {
     async fn open(&mut self) -> Result<Self::Opened, OpenError> {
         let part = &self.checked.part;
         let channel = part.entry.open(part.section.clone(), self.context.clone()).await?;
+        self.ledger.opened(&self.checked.name, channel.lifetime()).await;
         Ok(Arc::from(channel))
     }
 

@@ -7,12 +7,14 @@ pub mod channels;
 pub mod charset;
 pub mod config_filters;
 pub mod deserializers;
+pub mod dialer;
 pub mod interceptors;
 pub mod ip_filter;
 mod java_map;
 pub mod java_regex;
 pub mod jceks;
 pub mod joda;
+pub mod name_pattern;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;
@@ -48,6 +50,7 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::spooldir::SpoolDir>(),
     Entry::source::<sources::stress::Stress>(),
     Entry::source::<sources::taildir::Taildir>(),
+    Entry::source::<sources::thrift::Thrift>(),
 ];
 
 /// The channels.
@@ -60,10 +63,14 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
 
 /// The sinks.
 pub static SINKS: &[Entry<dyn DynSink>] = &[
+    Entry::sink::<sinks::asynchbase::AsyncHbase>(),
     Entry::sink::<sinks::avro::Avro>(),
     Entry::sink::<sinks::file_roll::FileRoll>(),
+    Entry::sink::<sinks::hbase::Hbase>(),
+    Entry::sink::<sinks::hbase2::Hbase2>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
+    Entry::sink::<sinks::thrift::Thrift>(),
 ];
 
 /// The interceptors.
@@ -135,6 +142,7 @@ mod tests {
                 ("spooldir", "org.apache.flume.source.SpoolDirectorySource"),
                 ("stress", "org.apache.flume.source.StressSource"),
                 ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
+                ("thrift", "org.apache.flume.source.ThriftSource"),
             ],
         );
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
@@ -150,10 +158,14 @@ mod tests {
         check(
             SINKS,
             &[
+                ("asynchbase", "org.apache.flume.sink.hbase.AsyncHBaseSink"),
+                ("hbase", "org.apache.flume.sink.hbase.HBaseSink"),
+                ("hbase2", "org.apache.flume.sink.hbase2.HBase2Sink"),
                 ("avro", "org.apache.flume.sink.AvroSink"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
+                ("thrift", "org.apache.flume.sink.ThriftSink"),
             ],
         );
         let interceptor =
@@ -232,7 +244,11 @@ mod tests {
             ("avro", "hostname = h\nport = 1", Some(100)),
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
+            ("hbase", "table = t\ncolumnFamily = f", Some(100)),
+            ("hbase2", "table = t\ncolumnFamily = f", Some(100)),
+            ("asynchbase", "table = t\ncolumnFamily = f", Some(100)),
             ("logger", "", None),
+            ("thrift", "hostname = mill\nport = 1", Some(100)),
         ] {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");
         }

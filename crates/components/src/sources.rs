@@ -7,6 +7,7 @@ pub mod seq;
 pub mod spooldir;
 pub mod stress;
 pub mod taildir;
+pub mod thrift;
 
 use splashdam_core::{OpenError, PutError, SourceError, Stop};
 use tokio::net::TcpListener;
@@ -50,6 +51,7 @@ mod tests {
             ("seq", include_str!("../../../examples/seq.conf")),
             ("spooldir", include_str!("../../../examples/spooldir.conf")),
             ("stress", include_str!("../../../examples/stress.conf")),
+            ("thrift", include_str!("../../../examples/thrift.conf")),
         ];
         for (name, text) in examples {
             let keys = text.lines().filter_map(|line| line.strip_prefix("a1.sources.r1."));

@@ -43,6 +43,7 @@ use splashdam_config::Words;
 
 pub use client::Connector;
 pub use findings::plain_listener;
+pub use key_store::{Listed, list};
 pub use server::Acceptor;
 pub use stream::{HandshakeError, Stream};
 
@@ -145,5 +146,7 @@ impl fmt::Debug for Password {
     }
 }
 
+#[cfg(test)]
+mod java_tests;
 #[cfg(test)]
 mod tests;

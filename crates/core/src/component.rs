@@ -89,6 +89,8 @@ pub struct Entry<T: ?Sized> {
     pub name: &'static str,
     /// Further names, Flume's classes among them.
     pub aliases: &'static [&'static str],
+    /// Whether its work holds up the thread it runs on ([`Sink::BLOCKS`](crate::Sink::BLOCKS)).
+    pub blocks: bool,
     look: fn(&Section) -> Looked,
     open: fn(Section, Context) -> BoxFuture<'static, Result<Box<T>, OpenError>>,
 }
@@ -98,7 +100,12 @@ impl<T: ?Sized> Entry<T> {
     pub const fn new<C: Component>(
         open: fn(Section, Context) -> BoxFuture<'static, Result<Box<T>, OpenError>>,
     ) -> Self {
-        Entry { name: C::TYPE, aliases: C::ALIASES, look: look::<C>, open }
+        Entry { name: C::TYPE, aliases: C::ALIASES, blocks: false, look: look::<C>, open }
+    }
+
+    pub(crate) const fn with_blocks(mut self, blocks: bool) -> Self {
+        self.blocks = blocks;
+        self
     }
 
     /// Reads the section as [`Entry::open`] would and opens nothing.

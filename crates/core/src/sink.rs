@@ -7,6 +7,12 @@ use crate::{Batch, BoxFuture, Component, DeliverError, Entry, Size};
 
 /// Delivers batches.
 pub trait Sink: Sized + Send + 'static {
+    /// Whether deliveries hold up their thread, with writes to local files for instance. The
+    /// group of such a sink has a thread of its own, as every sink of Flume's has: handing each
+    /// batch to another thread and waiting for it costs two wake-ups, which on a virtual machine
+    /// take longer than to write the batch.
+    const BLOCKS: bool = false;
+
     /// The most that one delivery takes.
     fn limit(&self) -> Size;
 
@@ -80,8 +86,9 @@ impl<S: Sink> DynSink for S {
 impl Entry<dyn DynSink> {
     /// A line of the list of sinks.
     pub const fn sink<C: Component + Sink>() -> Self {
-        Entry::new::<C>(|section, cx| {
+        let entry = Entry::new::<C>(|section, cx| {
             Box::pin(async move { Ok(Box::new(open::<C>(section, cx).await?) as Box<dyn DynSink>) })
-        })
+        });
+        entry.with_blocks(C::BLOCKS)
     }
 }

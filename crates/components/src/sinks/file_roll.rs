@@ -28,7 +28,8 @@ use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, Trouble,
     World,
 };
-use tokio::task::spawn_blocking;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{block_in_place, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::{serializers, time_zone};
@@ -183,13 +184,12 @@ impl Component for FileRoll {
 impl FileRoll {
     async fn open_on(disk: Arc<dyn Disk>, config: Config, cx: Context) -> Result<Self, OpenError> {
         let serializer = serializers::open(&config.serializer, cx.clone()).await?;
-        let zone = time_zone::local(&*cx.world);
         let writer = Writer {
             component: cx.name.clone(),
             disk,
             world: cx.world.clone(),
             metrics: cx.counters.sink(),
-            names: Names::new(&config, cx.world.now_millis(), zone),
+            names: Names::new(&config, cx.world.now_millis(), || time_zone::local(&*cx.world)),
             directory: config.directory.clone(),
             serializer,
             sync: config.sync,
@@ -217,12 +217,17 @@ impl FileRoll {
         Ok(sink)
     }
 
-    /// Does blocking work on the writer, on a thread for such.
+    /// Does blocking work on the writer: where it is, as that is a thread of the sink's own
+    /// ([`Sink::BLOCKS`]), but in the runtime of tests, which has only one.
     async fn on_disk<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Writer) -> T + Send + 'static,
     ) -> Result<T, DeliverError> {
         const LOST: &str = "the writer was lost when an earlier delivery was cut short";
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            let writer = self.writer.as_mut().ok_or_else(|| DeliverError::fail_over(LOST))?;
+            return Ok(block_in_place(|| work(writer)));
+        }
         let mut writer = self.writer.take().ok_or_else(|| DeliverError::fail_over(LOST))?;
         let worked = spawn_blocking(move || {
             let done = work(&mut writer);
@@ -282,6 +287,8 @@ impl FileRoll {
 }
 
 impl Sink for FileRoll {
+    const BLOCKS: bool = true;
+
     fn limit(&self) -> Size {
         self.limit
     }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
@@ -33,6 +34,7 @@ use tracing::{error, info, warn};
 
 use super::listen;
 use crate::charset::Charset;
+use crate::tls::plain_listener;
 use connection::Service;
 
 /// How long accepting pauses after it failed, for want of file descriptors for example.
@@ -122,7 +124,15 @@ impl Component for Netcat {
             ..Facts::default()
         }
     }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        plain_listener(&config.bind, section, PLAIN).into_iter().collect()
+    }
 }
+
+/// Netcat has no TLS, here as in Flume.
+const PLAIN: &str =
+    "listen on 127.0.0.1 if senders are local; others had better use a source that speaks TLS";
 
 impl Source for Netcat {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {

@@ -9,6 +9,7 @@ use p12_keystore::Pkcs12Archive;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::x509::Parts;
 use super::{Password, jks};
 
 /// Larger than any bundle of certificates.
@@ -17,6 +18,8 @@ const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 const PEM_ENCRYPTED_KEY: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const JCEKS_MAGIC: &[u8] = &[0xce, 0xce, 0xce, 0xce];
 const DER_SEQUENCE: u8 = 0x30;
+/// Certificates that one key can have; peers refuse fewer.
+const LONGEST_CHAIN: usize = 32;
 
 /// Where a key store lies, and how it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,38 @@ pub(super) struct KeyEntry {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// `None` when only trust was wanted.
     pub(super) key: Option<PrivateKeyDer<'static>>,
+}
+
+/// An entry of a key store, as far as it can be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name of a private key; `None` for a certificate that stands alone.
+    pub alias: Option<String>,
+    /// How many certificates it has.
+    pub certificates: usize,
+    /// Until when the first of these is valid, in seconds since 1970, if it can be read.
+    pub valid_until: Option<i64>,
+}
+
+/// What is in a key store of any kind: the keys first, which are opened. Bounded by its length in time and memory, but
+/// for PKCS12, whose iterations are limited.
+///
+/// # Errors
+/// Why it cannot be opened, and what to do.
+pub fn list(bytes: &[u8], password: Option<&str>) -> Result<Vec<Listed>, splashdam_core::Cause> {
+    let store = parse(bytes, password, Wanted::Keys)?;
+    let until = |chain: &[CertificateDer<'_>]| Parts::of(chain.first()?).map(|c| c.not_after);
+    let keys = store.keys.iter().map(|key| Listed {
+        alias: Some(key.alias.clone()),
+        certificates: key.chain.len(),
+        valid_until: until(&key.chain),
+    });
+    let alone = store.certificates.iter().map(|certificate| Listed {
+        alias: None,
+        certificates: 1,
+        valid_until: until(std::slice::from_ref(certificate)),
+    });
+    Ok(keys.chain(alone).collect())
 }
 
 /// A key store could not be used.
@@ -188,7 +223,7 @@ fn pkcs12(bytes: &[u8], password: Option<&str>) -> Result<KeyStore, Damage> {
             .find(|cert| cert.local_key_id.as_deref() == id && id.is_some())
             .or_else(|| archive.certs.first().filter(|_| archive.keys.len() == 1));
         let mut chain: Vec<&p12_keystore::CertificateBag> = own.into_iter().collect();
-        while let Some(last) = chain.last() {
+        while let Some(last) = chain.last().filter(|_| chain.len() < LONGEST_CHAIN) {
             let issuer = archive.certs.iter().find(|cert| {
                 cert.cert.subject() == last.cert.issuer()
                     && chain.iter().all(|c| c.cert != cert.cert)

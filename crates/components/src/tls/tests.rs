@@ -19,7 +19,7 @@ struct Config<T> {
     tls: T,
 }
 
-fn read<T: Default + serde::de::DeserializeOwned>(keys: &str) -> T {
+pub(super) fn read<T: Default + serde::de::DeserializeOwned>(keys: &str) -> T {
     Section::parse(keys).read::<Config<T>>().into_result().unwrap().tls
 }
 

@@ -78,11 +78,14 @@ impl Trust {
         now: UnixTime,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
+        let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        if is_namesake(&refused) {
+            return Err(unknown());
+        }
         if !is_authority(&refused) {
             return Err(refused);
         }
         // An authority that one in the store vouches for; deeper chains under it are not followed.
-        let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let leaf = Parts::of(leaf).ok_or_else(unknown)?;
         if !leaf.is_valid_at(now) {
             return Err(Error::InvalidCertificate(CertificateError::Expired));
@@ -97,6 +100,13 @@ impl Trust {
 fn is_authority(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// Whether one in the store has the name of who signed, and another key: mostly a certificate that was made anew.
+fn is_namesake(error: &Error) -> bool {
+    use CertificateError::{BadSignature, UnsupportedSignatureAlgorithmForPublicKeyContext};
+    let Error::InvalidCertificate(why) = error else { return false };
+    matches!(why, BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. })
 }
 
 impl ServerCertVerifier for JudgesServers {

@@ -130,6 +130,16 @@ async fn deliver(sink: &mut FileRoll, bodies: &[&'static str]) -> Result<(), Str
 
 #[tokio::test]
 async fn keeps_the_contract() {
+    hold_to_the_contract().await;
+}
+
+/// The runtime of agents, where the sink writes on the thread it is called on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn keeps_the_contract_in_place() {
+    hold_to_the_contract().await;
+}
+
+async fn hold_to_the_contract() {
     for more in [
         "",
         "sink.serializer = HEADER_AND_TEXT",

@@ -59,6 +59,23 @@ fn trust_of_real_stores_is_the_same_certificate() {
 }
 
 #[test]
+fn entries_are_listed() {
+    let check = |bytes: &[u8], password, want: &[(Option<&str>, usize)]| {
+        let listed = list(bytes, Some(password)).unwrap();
+        // All of these are good for a hundred years from when they were made.
+        assert!(
+            listed.iter().all(|entry| entry.valid_until.is_some_and(|end| end > 4_900_000_000))
+        );
+        let listed: Vec<_> =
+            listed.iter().map(|entry| (entry.alias.as_deref(), entry.certificates)).collect();
+        assert_eq!(listed, want);
+    };
+    check(PAIR_JKS, "storePassword", &[(Some("server"), 1)]);
+    check(TRUST_P12, "changeit", &[(None, 1)]);
+    assert!(list(PAIR_JKS, Some("x")).is_err());
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     let check = |bytes: &[u8], password: Option<&str>, wanted, want: &str| {
         let said = damage(bytes, password, wanted);

@@ -1,0 +1,305 @@
+//! Many mutations at once: grouped by region and server, sent in rounds, each answered by itself.
+//!
+//! A round sends everything that is not settled yet, to all servers side by side and to each server
+//! one call behind the other. What failed in it and may pass goes into the next round, after the
+//! longest of the pauses that the failures ask for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
+
+use crate::cell_block::{self, Cells};
+use crate::client::{head, nonce};
+use crate::cluster::{About, Cluster, Failure};
+use crate::connection::{CallError, Request, Service};
+use crate::error::{Error, Malformed, ServerException};
+use crate::frame::Body;
+use crate::model::{Address, Mutation, Row, TableName};
+use crate::proto;
+use crate::region::Region;
+use crate::retry::{Next, Tries};
+
+/// Mutations in one call; servers warn above this and may refuse.
+const CALL_MUTATIONS: usize = 5_000;
+
+/// Rows without a server that are looked up in one round, so that a region that moves does not
+/// cost a look-up for each of its rows, nor hold up other regions.
+const FAILED_LOOK_UPS: u32 = 16;
+
+/// What became of each mutation of a batch, in the order given. An increment that was carried out
+/// answers with its row's new values, others with an empty row.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BatchResult {
+    /// One result for each mutation.
+    pub results: Vec<Result<Row, Error>>,
+}
+
+impl BatchResult {
+    /// The first failure, if there is one.
+    ///
+    /// # Errors
+    /// That failure, and at which mutation.
+    pub fn all(&self) -> Result<(), (usize, &Error)> {
+        let mut failures = self.results.iter().enumerate();
+        let first = failures.find_map(|(index, result)| Some((index, result.as_ref().err()?)));
+        first.map_or(Ok(()), Err)
+    }
+
+    /// How many were carried out.
+    pub fn done(&self) -> usize {
+        self.results.iter().filter(|result| result.is_ok()).count()
+    }
+}
+
+/// Where each mutation stands.
+struct Rounds<'a> {
+    cluster: &'a Cluster,
+    mutations: &'a [Mutation],
+    nonces: Vec<Option<u64>>,
+    settled: Vec<Option<Result<Row, Error>>>,
+}
+
+/// The mutations of one call, by region.
+type Call = Vec<(Arc<Region>, Vec<usize>)>;
+
+/// The calls to one server, and how much is in the last of them.
+#[derive(Default)]
+struct Calls {
+    done: Vec<Call>,
+    mutations: usize,
+    bytes: usize,
+}
+
+impl Calls {
+    fn add(&mut self, region: &Arc<Region>, index: usize, bytes: usize, limit_bytes: usize) {
+        let full = self.mutations >= CALL_MUTATIONS || self.bytes + bytes > limit_bytes;
+        if self.done.is_empty() || (full && self.mutations > 0) {
+            self.done.push(Call::new());
+            (self.mutations, self.bytes) = (0, 0);
+        }
+        self.mutations += 1;
+        self.bytes += bytes;
+        let Some(call) = self.done.last_mut() else { return };
+        match call.iter_mut().rev().find(|(known, _)| known.name == region.name) {
+            Some((_, indexes)) => indexes.push(index),
+            None => call.push((region.clone(), vec![index])),
+        }
+    }
+}
+
+/// What a round says of one mutation.
+type Said = (usize, Result<Row, Failure>);
+
+pub(crate) async fn run(
+    cluster: &Cluster,
+    table: &TableName,
+    mutations: &[Mutation],
+) -> BatchResult {
+    let limit = cluster.config.cell_limit_bytes;
+    let mut rounds = Rounds {
+        cluster,
+        mutations,
+        nonces: mutations.iter().map(|mutation| nonce(cluster, mutation)).collect(),
+        settled: mutations.iter().map(|mutation| mutation.check(limit).err().map(Err)).collect(),
+    };
+    let mut tries = cluster.tries();
+    loop {
+        let Some((error, next)) = rounds.round(table, &tries).await else { break };
+        let waited = tries.again(error, next).await;
+        let enabled = match waited {
+            Ok(()) => cluster.check_enabled(table, &tries).await,
+            given_up => given_up,
+        };
+        if let Err(end) = enabled {
+            rounds.settle_rest(&end);
+            break;
+        }
+    }
+    // Nothing is open any more: the loop ends when all is settled, or settles the rest.
+    let unsettled = || Err(Error::invalid("a mutation that was not sent"));
+    let settled = rounds.settled.into_iter();
+    BatchResult { results: settled.map(|result| result.unwrap_or_else(unsettled)).collect() }
+}
+
+impl Rounds<'_> {
+    /// Sends what is open. Answers with a failure that may pass and what to wait for, or `None` when
+    /// all is settled.
+    async fn round(&mut self, table: &TableName, tries: &Tries<'_>) -> Option<(Error, Next)> {
+        let (calls, unplaced) = self.group(table, tries).await;
+        let mut worst: Option<(Error, Next)> = None;
+        let mut note = |failure: Failure| match &worst {
+            Some((_, next)) if *next >= failure.next => {}
+            _ => worst = Some((failure.error, failure.next)),
+        };
+        match unplaced {
+            // Without its table nothing can be sent, ever.
+            Some(failure) if failure.error.is_permanent() => {
+                self.settle_rest(&failure.error);
+                return None;
+            }
+            Some(failure) => note(failure),
+            None => {}
+        }
+        let this = &*self;
+        let servers = calls.into_values().map(|calls| async move {
+            let mut said = Vec::new();
+            for call in calls {
+                said.extend(this.send(call, tries).await);
+            }
+            said
+        });
+        for (index, result) in join_all(servers).await.into_iter().flatten() {
+            match result {
+                Ok(row) => self.settled[index] = Some(Ok(row)),
+                Err(failure) if failure.error.is_permanent() => {
+                    self.settled[index] = Some(Err(failure.error));
+                }
+                Err(failure) => note(failure),
+            }
+        }
+        worst
+    }
+
+    fn settle_rest(&mut self, end: &Error) {
+        for open in self.settled.iter_mut().filter(|result| result.is_none()) {
+            *open = Some(Err(end.clone()));
+        }
+    }
+
+    /// The calls to each server, for what is open, and a look-up that failed. After some of those,
+    /// or one that concerns all rows, rows whose region is not known wait for the next round.
+    async fn group(
+        &self,
+        table: &TableName,
+        tries: &Tries<'_>,
+    ) -> (BTreeMap<Address, Vec<Call>>, Option<Failure>) {
+        let mut calls: BTreeMap<Address, Calls> = BTreeMap::new();
+        let mut unplaced: Option<Failure> = None;
+        let mut look_ups_left = FAILED_LOOK_UPS;
+        let mut last: Option<Arc<Region>> = None;
+        let open = self.settled.iter().enumerate().filter(|(_, result)| result.is_none());
+        for (index, _) in open {
+            let mutation = &self.mutations[index];
+            // Rows that follow one another are mostly of one region.
+            let region = match last.take().filter(|region| region.holds(&mutation.row)) {
+                Some(region) => region,
+                None if look_ups_left == 0 => {
+                    match self.cluster.known_region(table, &mutation.row) {
+                        Some(region) => region,
+                        None => continue,
+                    }
+                }
+                None => match self.cluster.locate(table, &mutation.row, tries).await {
+                    Ok(region) => region,
+                    Err(failure) => {
+                        let of_row = matches!(failure.error, Error::NoRegion { .. });
+                        look_ups_left = if of_row { look_ups_left - 1 } else { 0 };
+                        unplaced = Some(failure);
+                        continue;
+                    }
+                },
+            };
+            let cells = mutation.cells.iter();
+            let bytes = cells.map(|cell| cell_block::cell_bytes(&mutation.row, cell)).sum();
+            let of_server = calls.entry(region.server.clone()).or_default();
+            of_server.add(&region, index, bytes, self.cluster.config.request_bytes);
+            last = Some(region);
+        }
+        (calls.into_iter().map(|(server, calls)| (server, calls.done)).collect(), unplaced)
+    }
+
+    /// Makes one call and says what became of each of its mutations.
+    async fn send(&self, call: Call, tries: &Tries<'_>) -> Vec<Said> {
+        let Some((first, _)) = call.first() else { return Vec::new() };
+        let about = About::Server(&first.server);
+        let (parameter, cells) = self.encode(&call);
+        let request = Request {
+            method: "Multi",
+            parameter: &parameter,
+            cells: &cells,
+            priority: None,
+            timeout: tries.call_timeout(),
+        };
+        let answered = self.cluster.call(about, Service::Regions, request).await;
+        let answered = answered.and_then(|body| {
+            let answer: proto::MultiResponse = self.cluster.decode(about, &body)?;
+            self.read(&call, answer, body).map_err(|what| self.cluster.malformed(about, what))
+        });
+        answered.unwrap_or_else(|failure| {
+            // Which of them has moved or gone a failure of the whole call does not say.
+            if failure.next == Next::AtOnce {
+                call.iter().for_each(|(region, _)| self.cluster.forget(region, None));
+            }
+            let all = call.iter().flat_map(|(_, indexes)| indexes);
+            all.map(|index| (*index, Err(failure.clone()))).collect()
+        })
+    }
+
+    fn encode(&self, call: &Call) -> (proto::MultiRequest, Bytes) {
+        let mut cells = BytesMut::new();
+        let mut region_action = Vec::with_capacity(call.len());
+        let mut nonces = false;
+        for (region, indexes) in call {
+            let mut action = Vec::with_capacity(indexes.len());
+            for (place, &index) in (0..).zip(indexes) {
+                let (mutation, nonce) = (&self.mutations[index], self.nonces[index]);
+                nonces |= nonce.is_some();
+                action.push(proto::Action {
+                    index: Some(place),
+                    mutation: Some(head(mutation, nonce)),
+                });
+                for cell in &mutation.cells {
+                    cell_block::write(&mut cells, &mutation.row, cell);
+                }
+            }
+            let region = proto::RegionSpecifier::named(&region.name);
+            region_action.push(proto::RegionAction { region, action });
+        }
+        let nonce_group = nonces.then_some(self.cluster.nonce_group);
+        (proto::MultiRequest { region_action, nonce_group }, cells.freeze())
+    }
+
+    /// Takes the answer apart: regions come in the order asked, actions say their place.
+    fn read(
+        &self,
+        call: &Call,
+        answer: proto::MultiResponse,
+        body: Body,
+    ) -> Result<Vec<Said>, Malformed> {
+        if answer.region_action_result.len() != call.len() {
+            return Err(Malformed("an answer for other regions than were asked"));
+        }
+        let mut block = Cells(body.cells);
+        let mut said = Vec::new();
+        for ((region, indexes), result) in call.iter().zip(answer.region_action_result) {
+            let failed = |said_by: proto::NameBytesPair| {
+                let exception = CallError::Exception(ServerException::from(said_by));
+                self.cluster.learn(About::Region(region), exception)
+            };
+            if let Some(exception) = result.exception {
+                let failure = failed(exception);
+                said.extend(indexes.iter().map(|index| (*index, Err(failure.clone()))));
+                continue;
+            }
+            let mut open: Vec<Option<usize>> = indexes.iter().copied().map(Some).collect();
+            for one in result.result_or_exception {
+                let place = usize::try_from(one.index.unwrap_or(u32::MAX)).ok();
+                let index = place.and_then(|place| open.get_mut(place)?.take());
+                let index = index.ok_or(Malformed("an answer to a mutation that was not sent"))?;
+                let cells = block.of(one.result.unwrap_or_default())?;
+                let result = match one.exception {
+                    Some(exception) => Err(failed(exception)),
+                    None => Ok(Row { cells }),
+                };
+                said.push((index, result));
+            }
+            if open.iter().any(Option::is_some) {
+                return Err(Malformed("no answer to a mutation that was sent"));
+            }
+        }
+        Ok(said)
+    }
+}

@@ -1,0 +1,177 @@
+//! From keys to an open table: where the cluster is, and whether the table is as it should be.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use splashdam_config::{Diagnostic, Section};
+use splashdam_core::{Context, OpenError, World};
+use splashdam_hbase::{Client, Config as ClientConfig, Durability, Error, Registry, TableName};
+
+use super::{Writer, serializer};
+
+/// Where Hadoop's packages put a cluster's configuration.
+const SITE: &str = "hbase-site.xml";
+/// A site file larger than this is not one.
+const SITE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// Tries after the first when a sink opens, which is itself tried again.
+const OPEN_RETRIES: u32 = 3;
+
+const KERBEROS: &str = "HBase with Kerberos is not supported";
+
+/// A table's name, read and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HbaseTable(TableName);
+
+/// ZooKeeper's servers between commas, each with or without port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quorum(String);
+
+/// What the keys of any of the three sinks come to.
+pub(crate) struct Settings {
+    pub(crate) table: HbaseTable,
+    pub(crate) family: String,
+    pub(crate) serializer: Section,
+    pub(crate) quorum: Option<Quorum>,
+    pub(crate) znode_parent: Option<String>,
+    pub(crate) site: Option<PathBuf>,
+    pub(crate) kerberos: bool,
+    /// Whether puts are logged by HBase before they are acknowledged.
+    pub(crate) put_wal: bool,
+    /// Whether increments are.
+    pub(crate) increment_wal: bool,
+    pub(crate) coalesce: bool,
+    pub(crate) patience: Option<Duration>,
+}
+
+impl<'de> Deserialize<'de> for HbaseTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = TableName::parse(&String::deserialize(deserializer)?);
+        name.map(HbaseTable).map_err(D::Error::custom)
+    }
+}
+
+impl std::fmt::Display for HbaseTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quorum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quorum = String::deserialize(deserializer)?;
+        ClientConfig::zookeeper(&quorum, "/hbase").map_err(D::Error::custom)?;
+        Ok(Quorum(quorum))
+    }
+}
+
+/// Says of keys for Kerberos that it is not there.
+pub(crate) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
+    let key = ["kerberosPrincipal", "kerberosKeytab"]
+        .into_iter()
+        .find(|key| section.get(key).is_some())?;
+    let finding = Diagnostic::error("invalid-value", KERBEROS).at(section.key_span(key));
+    Some(finding.help("remove both keys and use a cluster with simple authentication"))
+}
+
+/// Where a sink writes, as a clause.
+pub(crate) fn place(table: &HbaseTable, family: &str, quorum: Option<&Quorum>) -> String {
+    let at = quorum.map_or(SITE, |quorum| &quorum.0);
+    format!("writes into family `{family}` of HBase table `{table}`, which {at} knows")
+}
+
+impl Writer {
+    /// Asks the cluster for the table and opens the serializer. A cluster, table or family that is
+    /// not there is waited for.
+    pub(crate) async fn open(settings: Settings, cx: &Context) -> Result<Self, OpenError> {
+        let metrics = cx.counters.sink();
+        let serializer = serializer::open(&settings.serializer, cx)?;
+        let opened = connect(&settings, cx).await;
+        match &opened {
+            Ok(_) => metrics.connections_created.add(1),
+            Err(_) => metrics.connections_failed.add(1),
+        }
+        let durability = |wal| if wal { Durability::TableDefault } else { Durability::SkipWal };
+        Ok(Writer {
+            client: opened?,
+            table: settings.table.0,
+            family: settings.family.into(),
+            serializer,
+            puts: durability(settings.put_wal),
+            increments: durability(settings.increment_wal),
+            coalesce: settings.coalesce,
+            patience: settings.patience,
+        })
+    }
+}
+
+async fn connect(settings: &Settings, cx: &Context) -> Result<Client, OpenError> {
+    let config = client_config(settings, cx).await?;
+    let few_tries = ClientConfig { retries: OPEN_RETRIES, ..config.clone() };
+    let refused = |error: Error| OpenError::config(error.to_string());
+    let client = Client::new(few_tries).map_err(refused)?;
+    let HbaseTable(table) = &settings.table;
+    let described = client.describe(table).await.map_err(OpenError::unavailable)?;
+    if !described.has_family(&settings.family) {
+        let family = |family: &splashdam_hbase::FamilyDescription| {
+            String::from_utf8_lossy(&family.name).into_owned()
+        };
+        let there: Vec<String> = described.families.iter().map(family).collect();
+        return Err(OpenError::unavailable(format!(
+            "table `{table}` has no column family `{}`, only `{}`; add it or name another",
+            settings.family,
+            there.join("`, `")
+        )));
+    }
+    Client::new(config).map_err(refused)
+}
+
+/// The cluster's own file first, then the keys, which go before it.
+async fn client_config(settings: &Settings, cx: &Context) -> Result<ClientConfig, OpenError> {
+    if settings.kerberos {
+        return Err(OpenError::config(KERBEROS));
+    }
+    let site = settings.site.clone().or_else(|| usual_site(&*cx.world));
+    let mut config = match site {
+        Some(path) => from_site(&path).await?,
+        None => ClientConfig::default(),
+    };
+    let wrong = |error: Error| OpenError::config(error.to_string());
+    let known_parent = match &config.registry {
+        Registry::ZooKeeper { parent, .. } => parent.clone(),
+        Registry::Masters(_) => "/hbase".to_owned(),
+    };
+    let parent = settings.znode_parent.clone();
+    if let Some(Quorum(quorum)) = &settings.quorum {
+        let parent = parent.unwrap_or(known_parent);
+        config.registry = ClientConfig::zookeeper(quorum, &parent).map_err(wrong)?.registry;
+    } else if let (Some(given), Registry::ZooKeeper { parent, .. }) = (parent, &mut config.registry)
+    {
+        *parent = given;
+    }
+    let world = &cx.world;
+    let user = world.variable("HADOOP_USER_NAME").or_else(|| world.property("user.name"));
+    config.user = user.or_else(|| world.variable("USER")).unwrap_or_else(|| "flume".to_owned());
+    Ok(config)
+}
+
+/// Where Flume's scripts put it on the class path from.
+fn usual_site(world: &dyn World) -> Option<PathBuf> {
+    let of_conf = world.variable("HBASE_CONF_DIR").map(PathBuf::from);
+    let of_home = world.variable("HBASE_HOME").map(|home| Path::new(&home).join("conf"));
+    let files = of_conf.into_iter().chain(of_home).map(|folder| folder.join(SITE));
+    files.into_iter().find(|file| file.is_file())
+}
+
+async fn from_site(path: &Path) -> Result<ClientConfig, OpenError> {
+    let shown = path.display();
+    let unreadable = |error| OpenError::unavailable(format!("{shown} cannot be read: {error}"));
+    let bytes = tokio::fs::metadata(path).await.map_err(unreadable)?.len();
+    if bytes > SITE_LIMIT_BYTES {
+        return Err(OpenError::config(format!(
+            "{shown} has {bytes} bytes, too many for a site file"
+        )));
+    }
+    let xml = tokio::fs::read_to_string(path).await.map_err(unreadable)?;
+    ClientConfig::from_site(&xml).map_err(|error| OpenError::config(format!("{shown}: {error}")))
+}

@@ -1,0 +1,269 @@
+//! HBase by itself: ZooKeeper, master and one region server in one JVM, with everything in one directory and on free
+//! ports; and HBase's own client to look at it with (`java/HBaseDriver.java`, which says what the commands are).
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::agent::free_port;
+use crate::jars;
+use crate::peers::{Missing, java};
+
+/// Ten seconds on an idle machine.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// The longest command: a split or a merge waits for regions to open.
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+
+/// What HBase needs of a JDK that guards its own parts.
+const OPENS: &[&str] = &[
+    "java.base/java.lang",
+    "java.base/java.lang.reflect",
+    "java.base/java.nio",
+    "java.base/sun.nio.ch",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/jdk.internal.ref",
+];
+
+/// A JDK and HBase's jars.
+#[derive(Clone, Debug)]
+pub struct HBasePeer {
+    java: PathBuf,
+    jars: PathBuf,
+}
+
+/// A running cluster of one. Dropping it kills it.
+#[derive(Debug)]
+pub struct HBase {
+    child: Child,
+    driver: Option<Driver>,
+    zookeeper_port: u16,
+    master_port: u16,
+    dir: PathBuf,
+}
+
+/// HBase's own client in a process of its own.
+#[derive(Debug)]
+struct Driver {
+    child: Child,
+    commands: ChildStdin,
+    answers: Receiver<String>,
+}
+
+/// A cell as HBase's client read it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JavaCell {
+    /// Row key.
+    pub row: Vec<u8>,
+    /// Family.
+    pub family: Vec<u8>,
+    /// Qualifier.
+    pub qualifier: Vec<u8>,
+    /// Value.
+    pub value: Vec<u8>,
+    /// Milliseconds since 1970.
+    pub timestamp: u64,
+}
+
+impl HBasePeer {
+    /// Finds the JDK and HBase's jars; the first call on a machine resolves them with Maven.
+    pub fn available() -> Result<HBasePeer, Missing> {
+        Ok(HBasePeer { java: java()?, jars: jars::hbase()? })
+    }
+
+    /// Starts a cluster in `dir` and waits until a client has an answer from it.
+    pub fn start(&self, dir: &Path) -> Result<HBase> {
+        let [zookeeper_port, master_port, server_port] = [free_port()?, free_port()?, free_port()?];
+        let site = site(dir, zookeeper_port, master_port, server_port);
+        fs::create_dir_all(dir.join("conf"))?;
+        fs::write(dir.join("conf/hbase-site.xml"), site)?;
+        let child = self
+            .command(dir, "1g")
+            .args(["org.apache.hadoop.hbase.master.HMaster", "start"])
+            .stdin(Stdio::null())
+            .stdout(File::create(dir.join("hbase.out"))?)
+            .stderr(File::create(dir.join("hbase.err"))?)
+            .spawn()
+            .context("starting HBase")?;
+        let dir = dir.to_owned();
+        let mut hbase = HBase { child, driver: None, zookeeper_port, master_port, dir };
+        hbase.wait_for_port(server_port)?;
+        hbase.driver = Some(self.drive(&hbase.dir)?);
+        Ok(hbase)
+    }
+
+    fn command(&self, dir: &Path, heap: &str) -> Command {
+        let mut command = Command::new(&self.java);
+        command.arg(format!("-Xmx{heap}"));
+        // It lives for a test: compiling little starts it sooner.
+        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        for package in OPENS {
+            command.args(["--add-opens", &format!("{package}=ALL-UNNAMED")]);
+        }
+        command.args(["--add-exports", "java.base/jdk.internal.misc=ALL-UNNAMED"]);
+        let class_path =
+            format!("{}:{}", dir.join("conf").display(), self.jars.join("*").display());
+        command.args(["-cp", &class_path]).current_dir(dir);
+        command
+    }
+
+    fn drive(&self, dir: &Path) -> Result<Driver> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/HBaseDriver.java");
+        let mut child = self
+            .command(dir, "256m")
+            .arg(&source)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(dir.join("driver.err"))?)
+            .spawn()
+            .with_context(|| format!("starting java on {}", source.display()))?;
+        let commands = child.stdin.take().context("java has no input")?;
+        let said = BufReader::new(child.stdout.take().context("java has no output")?);
+        let (send, answers) = sync_channel(1);
+        // Reads until the program ends or nobody asks any more, so that an answer can be waited for with a limit.
+        thread::spawn(move || {
+            said.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+        });
+        let driver = Driver { child, commands, answers };
+        let ready = driver.answers.recv_timeout(START_LIMIT).context("no word from java")?;
+        ensure!(ready == "ready", "java said {ready}");
+        Ok(driver)
+    }
+}
+
+impl HBase {
+    /// Where its ZooKeeper is, as a quorum.
+    pub fn quorum(&self) -> String {
+        format!("127.0.0.1:{}", self.zookeeper_port)
+    }
+
+    /// Where its master is.
+    pub fn master(&self) -> String {
+        format!("127.0.0.1:{}", self.master_port)
+    }
+
+    /// The directory with its `hbase-site.xml`.
+    pub fn conf(&self) -> PathBuf {
+        self.dir.join("conf")
+    }
+
+    /// Gives HBase's client a command and answers the lines that it printed.
+    pub fn drive(&mut self, command: &str) -> Result<Vec<String>> {
+        let driver = self.driver.as_mut().context("no client runs")?;
+        writeln!(driver.commands, "{command}")?;
+        driver.commands.flush()?;
+        let mut lines = Vec::new();
+        loop {
+            let line = driver.answers.recv_timeout(COMMAND_LIMIT);
+            let line = line.with_context(|| format!("no answer to `{command}`"))?;
+            match line.strip_prefix("failed ") {
+                Some(why) => bail!("`{command}` failed: {why}"),
+                None if line == "ok" => return Ok(lines),
+                None => lines.push(line),
+            }
+        }
+    }
+
+    /// All cells of a table, as HBase's client reads them.
+    pub fn cells(&mut self, table: &str) -> Result<Vec<JavaCell>> {
+        self.drive(&format!("scan {table}"))?.iter().map(|line| cell(line)).collect()
+    }
+
+    fn wait_for_port(&mut self, port: u16) -> Result<()> {
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "HBase ended with {status}: {}",
+                    fs::read_to_string(self.dir.join("hbase.err"))?
+                );
+            }
+            ensure!(began.elapsed() < START_LIMIT, "HBase did not start within {START_LIMIT:?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for HBase {
+    fn drop(&mut self) {
+        let driver = self.driver.as_mut().map(|driver| &mut driver.child);
+        for child in driver.into_iter().chain([&mut self.child]) {
+            // One that has ended by itself needs neither.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// Bytes as the driver writes them.
+pub fn hex(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "-".to_owned();
+    }
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    if text == "-" {
+        return Ok(Vec::new());
+    }
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair)?;
+        u8::from_str_radix(pair, 16).with_context(|| format!("`{pair}` is no byte"))
+    });
+    pairs.collect()
+}
+
+fn cell(line: &str) -> Result<JavaCell> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let ["cell", row, family, qualifier, value, timestamp] = words[..] else {
+        bail!("`{line}` is no cell");
+    };
+    Ok(JavaCell {
+        row: unhex(row)?,
+        family: unhex(family)?,
+        qualifier: unhex(qualifier)?,
+        value: unhex(value)?,
+        timestamp: timestamp.parse()?,
+    })
+}
+
+fn site(dir: &Path, zookeeper: u16, master: u16, server: u16) -> String {
+    let below = |name: &str| dir.join(name).display().to_string();
+    let properties = [
+        ("hbase.rootdir", format!("file://{}", below("data"))),
+        ("hbase.tmp.dir", below("tmp")),
+        ("hbase.zookeeper.quorum", "127.0.0.1".into()),
+        ("hbase.zookeeper.property.dataDir", below("zookeeper")),
+        ("hbase.zookeeper.property.clientPort", zookeeper.to_string()),
+        ("hbase.unsafe.stream.capability.enforce", "false".into()),
+        ("hbase.wal.provider", "filesystem".into()),
+        ("hbase.master.ipc.address", "127.0.0.1".into()),
+        ("hbase.master.hostname", "localhost".into()),
+        ("hbase.master.port", master.to_string()),
+        ("hbase.master.info.port", "-1".into()),
+        ("hbase.regionserver.ipc.address", "127.0.0.1".into()),
+        ("hbase.regionserver.hostname", "localhost".into()),
+        ("hbase.regionserver.port", server.to_string()),
+        ("hbase.regionserver.info.port", "-1".into()),
+    ];
+    let property = |(name, value): &(&str, String)| {
+        format!("<property><name>{name}</name><value>{value}</value></property>\n")
+    };
+    format!(
+        "<configuration>\n{}</configuration>\n",
+        properties.iter().map(property).collect::<String>()
+    )
+}
