@@ -178,7 +178,7 @@ impl Service {
         Ok(response)
     }
 
-    fn note(&self, refused: Option<&splashdam_core::PutError>) {
+    fn note(&self, refused: Option<&str>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
             None if !trouble.is_on() => {}
@@ -188,8 +188,8 @@ impl Service {
                 }
             }
             Some(error) => {
-                if trouble.happened(self.world.instant(), &error.to_string()).is_some() {
-                    warn!(component = %self.name, %error, "channels refuse a batch; its client is told so and keeps it");
+                if trouble.happened(self.world.instant(), error).is_some() {
+                    warn!(component = %self.name, error, "channels refuse a batch; its client is told so and keeps it");
                 }
             }
         }
@@ -218,6 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Some(settled) = pipeline.settle(), if waits => self.settled(settled),
                 Some((asked, size, stored)) = claimed.next(), if claims => {
                     self.claimed_size = self.claimed_size - size;
+                    let refused = (!stored).then_some("a batch with an origin was refused");
+                    self.service.note(refused);
                     self.reply(&asked, if stored { &Answer::Ok } else { &Answer::Failed });
                 }
                 () = service.stop.wait(), if !self.over => self.over = true,
@@ -334,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Answer::Ok
             }
             Put::Refused(error) => {
-                self.service.note(Some(error));
+                self.service.note(Some(&error.to_string()));
                 Answer::Failed
             }
             Put::Behind(_) => Answer::Failed,
