@@ -1,6 +1,5 @@
 //! `splashdam reconcile`: what got lost, or came twice, between two agents.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use splashdam_agent::ledger::fetch;
@@ -40,23 +39,19 @@ fn text(found: &Reconciled) -> String {
     if found.is_partial {
         told += " (one side does not count what was before)";
     }
-    // Writing to a text does not fail.
-    let _ = write!(
-        told,
+    told += &format!(
         "\n  sent {sent}, received {received}, in flight {in_flight}, held by the sender {held}\n"
     );
     tell(&mut told, "missing", path, &found.missing);
     tell(&mut told, "double", path, &found.double);
     for Late { from, until, events } in &found.late {
         let (from, until) = (time(*from), time(*until));
-        let _ = match events {
-            0.. => writeln!(
-                told,
-                "  from {from} to {until} at least {events} were not there: late, or lost while others came twice"
+        told += &match events {
+            0.. => format!(
+                "  from {from} to {until} at least {events} were not there: late, or lost while others came twice\n"
             ),
-            _ => writeln!(
-                told,
-                "  from {from} to {until} at least {} were too many: early by the clocks, or double while others were lost",
+            _ => format!(
+                "  from {from} to {until} at least {} were too many: early by the clocks, or double while others were lost\n",
                 -events
             ),
         };
@@ -70,10 +65,10 @@ fn text(found: &Reconciled) -> String {
 fn tell(told: &mut String, word: &str, path: &str, found: &[Found]) {
     let sum: u64 = found.iter().map(|found| found.events).sum();
     if sum > 0 {
-        let _ = writeln!(told, "  {word}: {sum}");
+        *told += &format!("  {word}: {sum}\n");
     }
     for Found { minute, events } in found {
-        let _ = writeln!(told, "    {}  {events}  {path}", time(*minute));
+        *told += &format!("    {}  {events}  {path}\n", time(*minute));
     }
 }
 

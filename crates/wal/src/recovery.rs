@@ -94,6 +94,34 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// Before any frame is looked at.
+    fn begun(
+        headers: Vec<Headed>,
+        watermark: u64,
+        next_number: u64,
+        shelf: Arc<Shelf>,
+        spare: Option<String>,
+    ) -> Recovered {
+        Recovered {
+            state: State::default(),
+            synced: State::default(),
+            segments: BTreeMap::new(),
+            missing: Vec::new(),
+            headers,
+            tail: Vec::new(),
+            origins: Vec::new(),
+            watermark,
+            last_lsn: watermark,
+            older: None,
+            next_number,
+            damage: Vec::new(),
+            cut: None,
+            shelf,
+            leftovers: Vec::new(),
+            spare,
+        }
+    }
+
     /// Files to be removed: all of no use but the one that becomes the new segment.
     pub fn useless(&self) -> Vec<String> {
         let names = self.leftovers.iter();
@@ -158,24 +186,7 @@ pub fn recover(
     }
     let Walked { frames, headers, bad, watermark: own } = walk(&candidates, base, told);
     let watermark = own.max(told.seen);
-    let mut recovered = Recovered {
-        state: State::default(),
-        synced: State::default(),
-        segments: BTreeMap::new(),
-        missing: Vec::new(),
-        headers,
-        tail: Vec::new(),
-        origins: Vec::new(),
-        watermark,
-        last_lsn: watermark,
-        older: None,
-        next_number,
-        damage: Vec::new(),
-        cut: None,
-        shelf,
-        leftovers: Vec::new(),
-        spare,
-    };
+    let mut recovered = Recovered::begun(headers, watermark, next_number, shelf, spare);
     let place = storage.place();
     let mut entries: Vec<SegmentEntry> = candidates
         .iter()

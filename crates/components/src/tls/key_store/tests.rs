@@ -46,7 +46,7 @@ fn trust_of_real_stores_is_the_same_certificate() {
     let server = CertificateDer::from_pem_slice(SERVER_PEM).unwrap();
     let check = |bytes: &[u8], password: Option<&str>| {
         let store = parse(bytes, password, Wanted::Trust).unwrap();
-        assert_eq!(store.certificates, [server.clone()], "{password:?}");
+        assert_eq!(store.certificates, std::slice::from_ref(&server), "{password:?}");
     };
     check(TRUST_JKS, Some("changeit"));
     check(TRUST_JKS, None);
