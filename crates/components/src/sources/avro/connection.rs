@@ -30,6 +30,8 @@ use super::senders::Senders;
 
 /// What a connection has under way while the channels make it durable.
 const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
+/// Batches with an origin that are under way, however small.
+const MOST_CLAIMED: usize = 256;
 /// The most that one call carries; bytes are limited by a key.
 const MOST: Most = Most { events: 1 << 18, headers: 1 << 20 };
 /// The most buffers of a pack; Java's are of 8 KiB.
@@ -176,7 +178,7 @@ impl Service {
         Ok(response)
     }
 
-    fn note(&self, refused: Option<&splashdam_core::PutError>) {
+    fn note(&self, refused: Option<&str>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
             None if !trouble.is_on() => {}
@@ -186,8 +188,8 @@ impl Service {
                 }
             }
             Some(error) => {
-                if trouble.happened(self.world.instant(), &error.to_string()).is_some() {
-                    warn!(component = %self.name, %error, "channels refuse a batch; its client is told so and keeps it");
+                if trouble.happened(self.world.instant(), error).is_some() {
+                    warn!(component = %self.name, error, "channels refuse a batch; its client is told so and keeps it");
                 }
             }
         }
@@ -216,6 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Some(settled) = pipeline.settle(), if waits => self.settled(settled),
                 Some((asked, size, stored)) = claimed.next(), if claims => {
                     self.claimed_size = self.claimed_size - size;
+                    let refused = (!stored).then_some("a batch with an origin was refused");
+                    self.service.note(refused);
                     self.reply(&asked, if stored { &Answer::Ok } else { &Answer::Failed });
                 }
                 () = service.stop.wait(), if !self.over => self.over = true,
@@ -244,6 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     fn is_full(&self) -> bool {
         let next = Size { events: 1, bytes: 1 };
         self.pipeline.is_full(next)
+            || self.claimed.len() >= MOST_CLAIMED
             || (!self.claimed.is_empty() && !(self.claimed_size + next).fits(AHEAD))
     }
 
@@ -331,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Answer::Ok
             }
             Put::Refused(error) => {
-                self.service.note(Some(error));
+                self.service.note(Some(&error.to_string()));
                 Answer::Failed
             }
             Put::Behind(_) => Answer::Failed,

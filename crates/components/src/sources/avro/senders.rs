@@ -19,7 +19,7 @@ use splashdam_core::{Batch, Origin, Outlet, Pipeline, Size};
 use splashdam_wire::avro::claim::Claim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::known::Known;
 
@@ -29,6 +29,8 @@ const WAITING: usize = 16;
 const UNDER_WAY: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
 /// A task ends when its sender was silent for so long; what it knows lies in the channel.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How soon is looked whether a task that ends has ended.
+const ENDING: Duration = Duration::from_millis(1);
 /// The most tasks. Batches of further senders are stored without their origin.
 const MOST_SENDERS: usize = 1024;
 
@@ -68,6 +70,18 @@ struct Desk {
     held: Option<Delivery>,
 }
 
+/// A sender's place among all; gone when its task has ended, however it did.
+struct Entry {
+    sender: [u8; 16],
+    desks: Arc<Mutex<Desks>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        locked(&self.desks).inboxes.remove(&self.sender);
+    }
+}
+
 fn locked(desks: &Mutex<Desks>) -> MutexGuard<'_, Desks> {
     desks.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -88,8 +102,11 @@ impl Senders {
             };
             match inbox.send(delivery).await {
                 Ok(()) => return answer.await.unwrap_or(false),
-                // Its task has just ended; a new one begins.
-                Err(back) => delivery = back.0,
+                // Its task is about to end. Until it has, no other may speak for the sender.
+                Err(back) => {
+                    delivery = back.0;
+                    sleep(ENDING).await;
+                }
             }
         }
     }
@@ -107,7 +124,7 @@ impl Senders {
     fn inbox(&self, sender: [u8; 16]) -> Option<mpsc::Sender<Delivery>> {
         let mut desks = locked(&self.desks);
         while desks.tasks.try_join_next().is_some() {}
-        if let Some(inbox) = desks.inboxes.get(&sender).filter(|inbox| !inbox.is_closed()) {
+        if let Some(inbox) = desks.inboxes.get(&sender) {
             return Some(inbox.clone());
         }
         if desks.tasks.len() >= MOST_SENDERS {
@@ -115,8 +132,11 @@ impl Senders {
         }
         let (inbox, deliveries) = mpsc::channel(WAITING);
         let desk = Desk::new(self.out.clone(), self.key(sender));
-        let all = self.desks.clone();
-        desks.tasks.spawn(desk.work(deliveries, sender, all));
+        let entry = Entry { sender, desks: self.desks.clone() };
+        desks.tasks.spawn(async move {
+            let _entry = entry;
+            desk.work(deliveries).await;
+        });
         desks.inboxes.insert(sender, inbox.clone());
         Some(inbox)
     }
@@ -150,12 +170,7 @@ impl Desk {
         self.sequence = 0;
     }
 
-    async fn work(
-        mut self,
-        mut deliveries: mpsc::Receiver<Delivery>,
-        sender: [u8; 16],
-        all: Arc<Mutex<Desks>>,
-    ) {
+    async fn work(mut self, mut deliveries: mpsc::Receiver<Delivery>) {
         let mut open = true;
         loop {
             let idle = self.pipeline.is_empty();
@@ -172,14 +187,8 @@ impl Desk {
                 next = timeout(SILENCE, deliveries.recv()), if takes => match next {
                     Ok(Some(delivery)) => self.take(delivery),
                     Ok(None) => open = false,
-                    Err(_) if idle => {
-                        // Closed first: who sends from now on finds another.
-                        deliveries.close();
-                        let mut desks = locked(&all);
-                        if desks.inboxes.get(&sender).is_some_and(mpsc::Sender::is_closed) {
-                            desks.inboxes.remove(&sender);
-                        }
-                    }
+                    // What was sent before that still comes.
+                    Err(_) if idle => deliveries.close(),
                     Err(_) => {}
                 },
             }
