@@ -1,5 +1,7 @@
 //! Our client of HBase, and the sinks on it, against a real HBase; looked at with HBase's own client.
 
+mod beside_flume;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
