@@ -10,6 +10,7 @@ mod workload;
 
 mod channel;
 mod flow;
+mod hop;
 mod lines;
 mod stress;
 
@@ -38,6 +39,9 @@ const WORKLOADS: &[Workload] = &[
     channel::TWO_DIRECTORIES,
     channel::FOLLOW,
     channel::QUEUED,
+    hop::MEMORY_MEMORY,
+    hop::MEMORY_FILE,
+    hop::FILE_FILE,
 ];
 
 fn main() -> ExitCode {

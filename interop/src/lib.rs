@@ -12,8 +12,10 @@ pub mod jars;
 pub mod outputs;
 pub mod peers;
 pub mod properties_oracle;
+pub mod rpc_client;
 pub mod scrape;
 pub mod tail_rig;
+pub mod thrift_client;
 
 pub use agent::{Agent, Launch, Usage};
 pub use peers::{Make, Missing, Peers};

@@ -30,6 +30,10 @@ struct World {
     crashed: bool,
     /// Acts that fail, and with what.
     faults: Vec<(u64, Errno)>,
+    /// A disk on which no file can be made, renamed or made longer, and why.
+    no_files: Option<(usize, Errno)>,
+    /// A disk that is broken: whatever is written or synced fails.
+    broken: Option<usize>,
     /// How many more reads fail with EIO.
     bad_reads: u32,
     /// Most bytes of files on a disk.
@@ -77,6 +81,8 @@ impl Disks {
             crash_at: None,
             crashed: false,
             faults: Vec::new(),
+            no_files: None,
+            broken: None,
             bad_reads: 0,
             capacity: usize::MAX,
             next_inode: 1,
@@ -131,6 +137,17 @@ impl Disks {
         self.world().faults.push((act, with));
     }
 
+    /// From now on until the next start no file can be made, renamed or made longer on a disk.
+    pub fn refuse_files(&self, refused: Option<(usize, Errno)>) {
+        self.world().no_files = refused;
+    }
+
+    /// From now on until the next start nothing can be written to a disk, nor synced.
+    pub fn break_down(&self, disk: usize) {
+        self.world().broken = Some(disk);
+        self.world().no_files = Some((disk, Errno::Io));
+    }
+
     /// Lets the next reads fail with EIO.
     pub fn fail_reads(&self, count: u32) {
         self.world().bad_reads = count;
@@ -158,6 +175,7 @@ impl Disks {
         world.crashed = false;
         world.crash_at = None;
         world.faults.clear();
+        (world.no_files, world.broken) = (None, None);
         world.bad_reads = 0;
         world.life += 1;
         for disk in &mut world.disks {
@@ -258,6 +276,18 @@ impl World {
         Ok(fault.map_or(Fate::Happens, |(_, errno)| Fate::Fails(*errno)))
     }
 
+    fn fate_on(&self, disk: usize, fate: Fate) -> Fate {
+        match fate {
+            Fate::Happens if self.broken == Some(disk) => Fate::Fails(Errno::Io),
+            fate => fate,
+        }
+    }
+
+    fn admits_file(&self, disk: usize) -> io::Result<()> {
+        let refused = self.no_files.filter(|(refused, _)| *refused == disk);
+        refused.map_or(Ok(()), |(_, errno)| Err(errno.error()))
+    }
+
     fn used(&self, disk: usize) -> usize {
         let disk = &self.disks[disk];
         disk.names.values().map(|inode| disk.inodes[inode].seen.len()).sum()
@@ -286,6 +316,7 @@ impl SimDisk {
     ) -> io::Result<()> {
         let mut world = self.disks.world();
         let fate = world.act(self.life, kind)?;
+        world.admits_file(self.disk)?;
         if let Fate::Fails(errno) = fate {
             return Err(errno.error());
         }
@@ -411,6 +442,7 @@ impl SimFile {
         let length = usize::try_from(length).map_err(|_| ErrorKind::FileTooLarge)?;
         let mut world = self.disks.world();
         let fate = world.act(self.life, 6)?;
+        world.admits_file(self.disk)?;
         if let Fate::Fails(errno) = fate {
             return Err(errno.error());
         }
@@ -438,6 +470,7 @@ impl StorageFile for SimFile {
             return Err(ErrorKind::Interrupted.into());
         }
         let fate = world.act(self.life, 5)?;
+        let fate = world.fate_on(self.disk, fate);
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
         if world.dice.once_in(20) || matches!(fate, Fate::Fails(_)) {
@@ -474,7 +507,8 @@ impl StorageFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.disks.world();
-        match world.act(self.life, 7)? {
+        let fate = world.act(self.life, 7)?;
+        match world.fate_on(self.disk, fate) {
             Fate::Happens => {
                 self.inode(&mut world)?.sync();
                 Ok(())

@@ -29,6 +29,10 @@ pub struct Plan {
     pub keys: Vec<&'static str>,
     /// How bodies are compressed.
     pub compression: Compression,
+    /// What the senders are called, which decides where each has its place among the directories.
+    pub senders: [u8; 2],
+    /// A start that is cut short is so within as many acts.
+    pub start_acts: u64,
     /// A planted bug.
     pub sabotage: Option<Sabotage>,
 }
@@ -49,6 +53,8 @@ impl Plan {
             unsynced: false,
             keys: Vec::new(),
             compression: Compression::None,
+            senders: [1, 2],
+            start_acts: 14,
             sabotage: None,
         }
     }

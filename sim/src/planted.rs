@@ -6,7 +6,7 @@ use crate::everywhere::flip_bits;
 use crate::run::{Plan, Run};
 
 /// The bugs that show without threads; the explorer looks for the others.
-pub const BUGS: [Sabotage; 15] = [
+pub const BUGS: [Sabotage; 17] = [
     Sabotage::AnswerBeforeSync,
     Sabotage::FanOutHalf,
     Sabotage::OriginBeforeData,
@@ -22,11 +22,18 @@ pub const BUGS: [Sabotage; 15] = [
     Sabotage::HoldUpSkipped,
     Sabotage::WrittenIsSynced,
     Sabotage::NoSyncBeforeRoll,
+    Sabotage::VoidUntold,
+    Sabotage::TailBeforeItsCopy,
 ];
 
 /// Looks for a bug with crashes, with calls that fail before them, and with flipped bits. Says
 /// after how many runs it was found and what showed it.
 pub fn find(bug: Sabotage) -> Option<(u64, String)> {
+    match bug {
+        Sabotage::VoidUntold => return find_among_siblings(bug, 6),
+        Sabotage::TailBeforeItsCopy => return find_among_siblings(bug, 1),
+        _ => {}
+    }
     let mut runs = 0;
     for seed in 0..400 {
         let bounded = seed % 3 == 2;
@@ -42,6 +49,32 @@ pub fn find(bug: Sabotage) -> Option<(u64, String)> {
                 runs += 1;
                 let plan = Plan { crash_at: Some(crash), faults, ..plan.clone() };
                 if let Err(why) = Run::new(plan).all() {
+                    return Some((runs, why));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Looks for a bug that takes two directories to show, with some calls that fail one after another,
+/// a kill, and starts that are cut short.
+fn find_among_siblings(bug: Sabotage, calls: u64) -> Option<(u64, String)> {
+    let mut runs = 0;
+    for seed in 0..400 {
+        let senders = [1, 3];
+        let plan = Plan { sabotage: Some(bug), disks: 2, senders, queues: 1, ..Plan::new(seed) };
+        for at in (20 + seed % 5..160).step_by(5) {
+            let faults: Vec<_> = (at..at + calls).collect();
+            for later in [0, 1 + seed % 40] {
+                let crash_at = Some(at + calls + later);
+                let plan = Plan { faults: faults.clone(), crash_at, ..plan.clone() };
+                runs += 1;
+                let run = match Run::until_the_end(plan) {
+                    Ok(run) => run,
+                    Err(why) => return Some((runs, why)),
+                };
+                if let Err(why) = run.fate(None).and_then(|_| run.fate_of_start(15 + at % 8)) {
                     return Some((runs, why));
                 }
             }

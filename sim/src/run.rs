@@ -49,8 +49,6 @@ pub enum Harm {
     None,
     /// It was named, and cost a frame at most.
     Named,
-    /// The log did not open, and said which directory is to blame.
-    Refused,
 }
 
 /// An open log, moved by hand.
@@ -106,10 +104,10 @@ impl Run {
             notices: Arc::default(),
             on_damage: OnDamage::Quarantine,
             dice: Dice::new(plan.seed ^ 0x5EED),
-            plan,
             answers: Arc::default(),
             forked: false,
-            senders: vec![Sender::new(1), Sender::new(2)],
+            senders: plan.senders.map(Sender::new).into(),
+            plan,
         }
     }
 
@@ -164,6 +162,7 @@ impl Run {
             window_bytes: 3 << 10,
             read_bytes: 2 << 10,
             reserve_bytes: 24 << 10,
+            open_segments: 1,
             on_damage: self.on_damage,
             surroundings: Arc::new(self.disks.clone()),
             notice: Arc::new(move |notice| {
@@ -353,7 +352,8 @@ impl Run {
 
     fn start_after_crashes(&mut self) -> Result<Life, String> {
         for _ in 0..self.dice.below(3) {
-            self.disks.crash_at(Some(self.disks.acts() + 1 + self.dice.below(14)));
+            self.disks
+                .crash_at(Some(self.disks.acts() + 1 + self.dice.below(self.plan.start_acts)));
             if let Ok(life) = self.open() {
                 self.end(life, false)?;
             }
@@ -448,6 +448,20 @@ impl Run {
         run.aftermath()
     }
 
+    /// What comes after, if the process was killed, and the power fails at this act of the start
+    /// that follows, and takes all that was not synced. Says whether the start came so far.
+    pub fn fate_of_start(&self, act: u64) -> Result<bool, String> {
+        let mut run = self.copy(self.plan.sabotage);
+        run.disks.restart_in(None);
+        run.disks.crash_at(Some(run.disks.acts() + act));
+        if let Ok(life) = run.open() {
+            run.end(life, false)?;
+        }
+        let cut = run.disks.crashed();
+        run.disks.restart_in(Some(0));
+        run.aftermath().map(|_| cut)
+    }
+
     /// The log of a plan, filled and closed cleanly.
     pub fn closed(plan: Plan) -> Result<Run, String> {
         let steps = plan.steps;
@@ -468,8 +482,6 @@ impl Run {
         change(&copy.disks);
         let mut life = match copy.open() {
             Ok(life) => life,
-            // The last frame of a directory, which another has seen there: both are asked for.
-            Err(OpenError::Older { .. }) if self.plan.disks > 1 => return Ok(Harm::Refused),
             Err(error) => return Err(format!("it does not open: {error}")),
         };
         copy.inspect(&mut life)?;

@@ -29,7 +29,12 @@ pub fn kind(seed: u64) -> usize {
 pub fn plan(seed: u64) -> Plan {
     let turn = seed / KINDS.len() as u64;
     let some = |least: u64, spread: u64| least + turn % spread;
-    let plan = Plan { steps: usize::try_from(some(40, 7) * 2).unwrap_or(80), ..Plan::new(seed) };
+    let steps = usize::try_from(some(40, 7) * 2).unwrap_or(80);
+    // With two directories the first two are at home in the same one, the others are not.
+    let senders = [[1, 2], [1, 3]][usize::from(turn % 2 == 1)];
+    // The second directory's part of a start comes later.
+    let start_acts = [14, 50][usize::from(turn % 3 == 1)];
+    let plan = Plan { steps, senders, start_acts, ..Plan::new(seed) };
     match kind(seed) {
         0 => plan,
         1 => Plan { queues: 1, faults: vec![some(12, 41)], ..plan },

@@ -2,7 +2,7 @@
 //!
 //! Flume: `HTTPMetricsServer`, chosen by `-Dflume.monitoring.type=http`. Served: `/metrics` (JSON
 //! with all values as strings; Prometheus text under type `prometheus`), `/metrics/json`,
-//! `/metrics/prometheus`, `/healthz`, `/readyz`, and `/` for people. As in Flume paths of metrics
+//! `/metrics/prometheus`, `/healthz`, `/readyz`, `/ledger`, and `/` for people. As in Flume paths of metrics
 //! are matched in any case, TRACE and OPTIONS are answered 403, and other methods are all GET.
 
 mod choice;
@@ -36,6 +36,7 @@ pub use choice::{Choice, ChoiceError, Form, Monitoring};
 pub use json::java_double;
 
 use crate::health::{Health, Problem, Reading, Verdict};
+use crate::ledger::Bookkeeper;
 use crate::status::Board;
 
 /// Connections at once. One more takes the place of the oldest that has asked for nothing yet, so
@@ -76,6 +77,7 @@ pub struct BindError {
 struct Served {
     registry: Registry,
     board: Board,
+    ledger: Bookkeeper,
     health: Mutex<Health>,
     form: Form,
 }
@@ -105,9 +107,9 @@ impl Admin {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(self, registry: Registry, board: Board, stop: Stop) {
+    pub async fn serve(self, registry: Registry, board: Board, ledger: Bookkeeper, stop: Stop) {
         let health = Mutex::default();
-        let served = Arc::new(Served { registry, board, health, form: self.form });
+        let served = Arc::new(Served { registry, board, ledger, health, form: self.form });
         let mut crowd = Crowd::default();
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut trouble = Trouble::new();
@@ -199,6 +201,10 @@ impl Served {
             "/metrics" if self.form == Form::Prometheus => prometheus(),
             "/metrics" | "/metrics/json" => json(),
             "/metrics/prometheus" => prometheus(),
+            "/ledger" => {
+                let report = self.ledger.report(&self.registry);
+                response(StatusCode::OK, JSON, serde_json::to_string(&report).unwrap_or_default())
+            }
             "/healthz" => report("unhealthy", &self.verdict().unhealthy),
             "/readyz" => report("not ready", &self.verdict().unready),
             _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
@@ -227,6 +233,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PAGE: &str = "<!DOCTYPE html><title>splashdam</title><h1>splashdam</h1><ul>\
 <li><a href=\"/metrics/json\">metrics as JSON</a>\
 <li><a href=\"/metrics/prometheus\">metrics for Prometheus</a>\
+<li><a href=\"/ledger\">the delivery ledger</a>\
 <li><a href=\"/healthz\">health</a>\
 <li><a href=\"/readyz\">readiness</a></ul>\n";
 

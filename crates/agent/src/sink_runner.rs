@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use splashdam_config::Section;
-use splashdam_core::metrics::SinkMetrics;
+use splashdam_core::ledger::{Ledger, Line, What};
+use splashdam_core::metrics::{Counter, SinkMetrics};
 use splashdam_core::{
     Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, SinkId,
     SinkProcessor, Size, Stop, TakeTxn, Then, Trouble, Went,
@@ -54,6 +55,15 @@ pub struct Member {
     pub channel: ChannelSlot,
     /// Its place on the board.
     pub sign: Sign,
+    /// Its lines in the ledger.
+    pub tally: SinkTally,
+}
+
+/// A sink's lines in the ledger.
+#[derive(Clone, Debug, Default)]
+pub struct SinkTally {
+    out: Arc<Counter>,
+    refused: Arc<Counter>,
 }
 
 struct Worker {
@@ -94,6 +104,14 @@ enum Round {
     Stalled,
     BackedOff,
     Failed,
+}
+
+impl SinkTally {
+    /// The lines of the way from `channel` to `sink`.
+    pub fn new(ledger: &Ledger, channel: &str, sink: &str) -> Self {
+        let counter = |what| ledger.counter(Line::between(what, channel, sink));
+        SinkTally { out: counter(What::Out), refused: counter(What::Refused) }
+    }
 }
 
 impl SinkRunner {
@@ -320,16 +338,22 @@ impl Worker {
             self.note(&format!("{error}; the batch was delivered and may be delivered again"));
             while let Ok(Some(other)) = timeout(STALLED, self.unsettled.next()).await {
                 match other.done {
-                    Ok(()) => self.metrics.drain_successes.add(other.delivered),
+                    Ok(()) => self.count_delivered(&other),
                     Err(_) => self.metrics.channel_read_failures.add(1),
                 }
             }
             return Err(Round::BackedOff);
         }
-        self.metrics.drain_successes.add(settled.delivered);
+        self.count_delivered(&settled);
         self.well();
         trace!(component = %self.title, events = settled.delivered, "delivered");
         Ok(())
+    }
+
+    fn count_delivered(&self, settled: &Settled) {
+        self.metrics.drain_successes.add(settled.delivered);
+        self.member.tally.out.add(settled.delivered);
+        self.member.tally.refused.add(settled.taken.saturating_sub(settled.delivered));
     }
 
     /// Delivers, again at once if the sink asks for it, a few times. A panic drops the sink.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use splashdam_config::Section;
 use splashdam_core::{
-    Cause, Context, DynSource, Entry, Interceptor, OpenError, Outlet, Selector, Stop,
+    Cause, Context, DynSource, Entry, Interceptor, Ledger, OpenError, Outlet, Selector, Stop,
 };
 
 use crate::channel_slot::ChannelSlot;
@@ -26,6 +26,8 @@ pub struct SourceLife {
     pub interceptors: Vec<(&'static Entry<dyn Interceptor>, Section)>,
     /// Ends the wait for channels.
     pub stop: Stop,
+    /// Where its ways are counted.
+    pub ledger: Ledger,
 }
 
 impl Life for SourceLife {
@@ -50,7 +52,9 @@ impl Life for SourceLife {
         let source = self.entry.open(self.section.clone(), context).await?;
         let metrics = self.context.counters.source();
         let name = Arc::from(self.context.title());
-        let outlet = Outlet::new(name, interceptors, selector, channels, metrics);
+        let into = channels.iter().map(|channel| &*channel.name);
+        let tally = self.ledger.source(&self.context.name, into);
+        let outlet = Outlet::tallied(name, interceptors, selector, channels, metrics, tally);
         Ok((source, outlet))
     }
 

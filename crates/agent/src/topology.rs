@@ -18,8 +18,9 @@ use tracing::{info, warn};
 
 use crate::channel_slot::{ChannelSlot, SlotFiller};
 use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
+use crate::ledger::Bookkeeper;
 use crate::own_thread;
-use crate::sink_runner::{Member, Signals, SinkRunner};
+use crate::sink_runner::{Member, Signals, SinkRunner, SinkTally};
 use crate::source_runner::SourceLife;
 use crate::status::{Board, Phase};
 use crate::supervisor::{Life, contained, supervise};
@@ -33,6 +34,8 @@ pub struct Surroundings {
     pub registry: Registry,
     /// Where everybody's status is shown.
     pub board: Board,
+    /// Who keeps the ledger.
+    pub ledger: Bookkeeper,
     /// How long stopping components may finish what they have.
     pub grace: Duration,
 }
@@ -114,6 +117,7 @@ impl Topology {
         self.stop_sources(&touched.sources, end).await;
         self.stop_groups(&touched, end).await;
         self.close_channels(&touched.channels, end).await;
+        self.announce_ways(&checked);
         let Checked { channels, groups, sources, .. } = checked;
         for channel in channels {
             if !self.channels.contains_key(&channel.name) {
@@ -175,6 +179,17 @@ impl Topology {
         touched
     }
 
+    /// Tells the ledger who feeds and who drains each channel, before one opens that has to know after a crash.
+    fn announce_ways(&self, checked: &Checked) {
+        let ledger = self.around.ledger.ledger();
+        for source in &checked.sources {
+            ledger.source(&source.name, source.channels.iter().map(|channel| &**channel));
+        }
+        for (_, sink) in checked.sinks() {
+            SinkTally::new(ledger, &sink.channel, &sink.name);
+        }
+    }
+
     fn context(&self, role: Role, name: &Arc<str>, choices: Vec<Arc<str>>) -> Context {
         Context {
             agent: self.agent.clone(),
@@ -207,7 +222,9 @@ impl Topology {
         let (stop, stopped) = Stop::new();
         let random = context.random();
         let title = context.title();
-        let life = ChannelLife { checked: checked.clone(), context, filler };
+        let ledger = self.around.ledger.clone();
+        ledger.follow_channel(&checked.name, context.counters.channel());
+        let life = ChannelLife { checked: checked.clone(), context, filler, ledger };
         let task = tokio::spawn(supervise(title, life, stopped, sign, random));
         let name = checked.name.clone();
         self.channels.insert(name, RunningChannel { checked, slot, stop, task });
@@ -237,6 +254,7 @@ impl Topology {
                 context,
                 channel: channel.slot.clone(),
                 sign: self.around.board.sign(Role::Sink, sink.name.clone()),
+                tally: SinkTally::new(self.around.ledger.ledger(), &sink.channel, &sink.name),
             });
         }
         let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
@@ -263,6 +281,7 @@ impl Topology {
         let channels: Vec<_> = slots.map(|running| running.slot.clone()).collect();
         let context = self.context(Role::Source, &checked.name, checked.channels.clone());
         self.register(&context, None);
+        self.around.ledger.follow_source(&checked.name, context.counters.source());
         let sign = self.around.board.sign(Role::Source, checked.name.clone());
         let (stop, stopped) = Stop::new();
         let (random, title) = (context.random(), context.title());
@@ -278,6 +297,7 @@ impl Topology {
                 .map(|(_, part)| (part.entry, part.section.clone()))
                 .collect(),
             stop: stopped.clone(),
+            ledger: self.around.ledger.ledger().clone(),
         };
         let task = tokio::spawn(supervise(title, life, stopped, sign, random));
         let name = checked.name.clone();
@@ -416,6 +436,7 @@ struct ChannelLife {
     checked: CheckedChannel,
     context: Context,
     filler: SlotFiller,
+    ledger: Bookkeeper,
 }
 
 impl Life for ChannelLife {
@@ -424,6 +445,7 @@ impl Life for ChannelLife {
     async fn open(&mut self) -> Result<Self::Opened, OpenError> {
         let part = &self.checked.part;
         let channel = part.entry.open(part.section.clone(), self.context.clone()).await?;
+        self.ledger.opened(&self.checked.name, channel.lifetime()).await;
         Ok(Arc::from(channel))
     }
 

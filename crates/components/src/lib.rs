@@ -7,17 +7,22 @@ pub mod channels;
 pub mod charset;
 pub mod config_filters;
 pub mod deserializers;
+pub mod dialer;
 pub mod interceptors;
+pub mod ip_filter;
 mod java_map;
 pub mod java_regex;
 pub mod jceks;
 pub mod joda;
+pub mod name_pattern;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;
 pub mod sinks;
 pub mod sources;
 mod time_zone;
+pub mod tls;
+mod zlib_stream;
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -38,12 +43,14 @@ pub static LISTS: Lists = Lists {
 
 /// The sources, in order of the alphabet, as are all lists here.
 pub static SOURCES: &[Entry<dyn DynSource>] = &[
+    Entry::source::<sources::avro::Avro>(),
     Entry::source::<sources::exec::Exec>(),
     Entry::source::<sources::netcat::Netcat>(),
     Entry::source::<sources::seq::Seq>(),
     Entry::source::<sources::spooldir::SpoolDir>(),
     Entry::source::<sources::stress::Stress>(),
     Entry::source::<sources::taildir::Taildir>(),
+    Entry::source::<sources::thrift::Thrift>(),
 ];
 
 /// The channels.
@@ -57,11 +64,13 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
 /// The sinks.
 pub static SINKS: &[Entry<dyn DynSink>] = &[
     Entry::sink::<sinks::asynchbase::AsyncHbase>(),
+    Entry::sink::<sinks::avro::Avro>(),
     Entry::sink::<sinks::file_roll::FileRoll>(),
     Entry::sink::<sinks::hbase::Hbase>(),
     Entry::sink::<sinks::hbase2::Hbase2>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
+    Entry::sink::<sinks::thrift::Thrift>(),
 ];
 
 /// The interceptors.
@@ -126,12 +135,14 @@ mod tests {
         check(
             SOURCES,
             &[
+                ("avro", "org.apache.flume.source.AvroSource"),
                 ("exec", "org.apache.flume.source.ExecSource"),
                 ("netcat", "org.apache.flume.source.NetcatSource"),
                 ("seq", "org.apache.flume.source.SequenceGeneratorSource"),
                 ("spooldir", "org.apache.flume.source.SpoolDirectorySource"),
                 ("stress", "org.apache.flume.source.StressSource"),
                 ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
+                ("thrift", "org.apache.flume.source.ThriftSource"),
             ],
         );
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
@@ -150,9 +161,11 @@ mod tests {
                 ("asynchbase", "org.apache.flume.sink.hbase.AsyncHBaseSink"),
                 ("hbase", "org.apache.flume.sink.hbase.HBaseSink"),
                 ("hbase2", "org.apache.flume.sink.hbase2.HBase2Sink"),
+                ("avro", "org.apache.flume.sink.AvroSink"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
+                ("thrift", "org.apache.flume.sink.ThriftSink"),
             ],
         );
         let interceptor =
@@ -228,12 +241,14 @@ mod tests {
             assert_eq!(facts(SOURCES, name, keys).batch_events, Some(batch), "{name}");
         }
         for (name, keys, batch) in [
+            ("avro", "hostname = h\nport = 1", Some(100)),
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
             ("hbase", "table = t\ncolumnFamily = f", Some(100)),
             ("hbase2", "table = t\ncolumnFamily = f", Some(100)),
             ("asynchbase", "table = t\ncolumnFamily = f", Some(100)),
             ("logger", "", None),
+            ("thrift", "hostname = mill\nport = 1", Some(100)),
         ] {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");
         }

@@ -1,9 +1,11 @@
 //! Sinks, one file each.
 
 pub mod asynchbase;
+pub mod avro;
 pub mod file_roll;
 pub mod hbase;
 pub mod hbase2;
 pub mod hbase_writer;
 pub mod logger;
 pub mod null;
+pub mod thrift;

@@ -1,18 +1,41 @@
 //! The sources, one file each.
 
+pub mod avro;
 pub mod exec;
 pub mod netcat;
 pub mod seq;
 pub mod spooldir;
 pub mod stress;
 pub mod taildir;
+pub mod thrift;
 
-use splashdam_core::{PutError, SourceError, Stop};
+use splashdam_core::{OpenError, PutError, SourceError, Stop};
+use tokio::net::TcpListener;
 
 /// What a source answers when its channels refuse a batch and it gives up: after a request to stop
 /// that is a proper end, as nobody was told that the batch was taken; else it is an early one.
 pub(crate) fn gave_up(error: PutError, stop: &Stop) -> Result<(), SourceError> {
     if stop.requested() { Ok(()) } else { Err(SourceError::new(error)) }
+}
+
+/// Listens on a host's address and a port; 0 lets the system choose one.
+pub(crate) async fn listen(bind: &str, port: u16) -> Result<TcpListener, OpenError> {
+    TcpListener::bind((bind, port)).await.map_err(|error| {
+        OpenError::unavailable(format!(
+            "cannot listen on {bind}:{port}: {error}; {}",
+            remedy(error.kind())
+        ))
+    })
+}
+
+fn remedy(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match kind {
+        AddrInUse => "stop what listens there (`ss -ltnp` tells) or choose another port",
+        AddrNotAvailable => "`bind` must be an address of this machine, or 0.0.0.0 for all of them",
+        PermissionDenied => "choose a port above 1023 or allow the agent to bind low ports",
+        _ => "check `bind` and `port`",
+    }
 }
 
 #[cfg(test)]
@@ -28,6 +51,7 @@ mod tests {
             ("seq", include_str!("../../../examples/seq.conf")),
             ("spooldir", include_str!("../../../examples/spooldir.conf")),
             ("stress", include_str!("../../../examples/stress.conf")),
+            ("thrift", include_str!("../../../examples/thrift.conf")),
         ];
         for (name, text) in examples {
             let keys = text.lines().filter_map(|line| line.strip_prefix("a1.sources.r1."));

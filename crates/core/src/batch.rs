@@ -1,7 +1,7 @@
 //! A batch: the unit of work from source to sink, committed whole or not at all.
 
 use std::iter::Sum;
-use std::ops::{Add, AddAssign, Sub};
+use std::ops::{Add, AddAssign, Range, Sub};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -90,6 +90,18 @@ impl Origin {
     }
 }
 
+/// Where leased events lie in their channel, for a sink that tells its peer which events it sends.
+/// Numbers stay with their events across rollbacks and restarts, and are never given to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The queue's identity, which no other queue shares.
+    pub queue: [u8; 16],
+    /// Every event numbered below is out of the queue for good.
+    pub low: u64,
+    /// The numbers of the events, in their order; none empty.
+    pub ranges: Vec<Range<u64>>,
+}
+
 /// Events that are committed together, in order, with their size. Clones share the events until
 /// one of them is changed, so that a batch may go to several channels, or to another thread, for
 /// the price of a count.
@@ -99,6 +111,8 @@ pub struct Batch {
     bytes: usize,
     /// Boxed, as few have one.
     origin: Option<Box<Origin>>,
+    /// Boxed for the same reason.
+    place: Option<Box<Place>>,
     pub(crate) progress: Progress,
 }
 
@@ -150,6 +164,7 @@ impl Batch {
 
     /// Adds an event at the end.
     pub fn push(&mut self, event: Event) {
+        self.place = None;
         self.bytes += event.bytes();
         Arc::make_mut(&mut self.events).push(event);
     }
@@ -167,9 +182,23 @@ impl Batch {
         self.origin.as_deref()
     }
 
+    /// This batch with the place that it was leased from, which stays with it while no event is
+    /// added or removed.
+    #[must_use]
+    pub fn with_place(mut self, place: Option<Place>) -> Batch {
+        self.place = place.map(Box::new);
+        self
+    }
+
+    /// Where it was leased from, if its channel tells.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
+    }
+
     /// Moves all of `other` to the end.
     pub fn append(&mut self, other: Batch) {
         self.origin = None;
+        self.place = None;
         self.bytes += other.bytes;
         Arc::make_mut(&mut self.events).append(&mut other.into_events());
     }
@@ -211,6 +240,7 @@ impl Batch {
 
     /// Keeps the events for which `keep` says true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Event) -> bool) {
+        self.place = None;
         let bytes = &mut self.bytes;
         Arc::make_mut(&mut self.events).retain(|event| {
             let kept = keep(event);
@@ -256,7 +286,8 @@ impl Batch {
         self.bytes -= front.bytes;
         let progress = self.progress.split_front(front.events);
         self.origin = None;
-        Batch { events, bytes: front.bytes, origin: None, progress }
+        self.place = None;
+        Batch { events, bytes: front.bytes, origin: None, place: None, progress }
     }
 }
 

@@ -54,6 +54,12 @@ pub trait Channel: Send + Sync + 'static {
         false
     }
 
+    /// How much went through it since it was made, for channels that know. Asked when it has opened and before it
+    /// closes, as it may take a while.
+    fn lifetime(&self) -> Option<Lifetime> {
+        None
+    }
+
     /// Whether what it holds is gone once it is closed, so that draining matters at the end.
     fn volatile(&self) -> bool {
         true
@@ -73,6 +79,18 @@ pub struct Level {
     pub leased: Size,
     /// The most it holds; `events` is 0 when unknown, as Flume reports it.
     pub capacity: Size,
+}
+
+/// How much went through a channel in all its life, however often it was opened, and where to keep what is to live as
+/// long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Events put for good.
+    pub put: u64,
+    /// Events taken for good.
+    pub taken: u64,
+    /// A directory that lives as long as its data.
+    pub place: std::path::PathBuf,
 }
 
 /// Room held in a channel. Dropping it gives the room back.

@@ -12,6 +12,7 @@ mod context;
 mod error;
 mod event;
 mod interceptor;
+pub mod ledger;
 pub mod metrics;
 mod outlet;
 pub mod pipeline;
@@ -23,8 +24,8 @@ mod sink;
 mod source;
 mod trouble;
 
-pub use batch::{Batch, Origin, Size};
-pub use channel::{Channel, JointId, Level, Put, PutTxn, Refused, Take, TakeTxn};
+pub use batch::{Batch, Origin, Place, Size};
+pub use channel::{Channel, JointId, Level, Lifetime, Put, PutTxn, Refused, Take, TakeTxn};
 pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};
 pub use error::{
@@ -32,6 +33,7 @@ pub use error::{
 };
 pub use event::{Event, Headers, NotUtf8, Text};
 pub use interceptor::Interceptor;
+pub use ledger::Ledger;
 pub use outlet::{Outlet, OutletChannel};
 pub use pipeline::Pipeline;
 pub use processor::{SinkId, SinkProcessor, Went};

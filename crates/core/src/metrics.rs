@@ -106,6 +106,7 @@ counters! {
         events_filtered: Counter, Counter, None, "splashdam_source_events_filtered_total", "Events that interceptors removed.";
         events_unrouted: Counter, Counter, None, "splashdam_source_events_unrouted_total", "Events that the selector mapped to no channel.";
         events_dropped: Counter, Counter, None, "splashdam_source_events_dropped_total", "Events given up by rule, such as lines over the limit.";
+        events_repeated: Counter, Counter, None, "splashdam_source_events_repeated_total", "Events that a sender repeated and the channels had already; not stored again.";
         optional_failures: Counter, Counter, None, "splashdam_source_optional_channel_failures_total", "Batches that an optional channel refused.";
     }
 }

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use tracing::{info, warn};
 
 use crate::batch::Routes;
+use crate::ledger::SourceTally;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::pipeline::Turn;
 use crate::{
@@ -31,6 +32,7 @@ struct Inner {
     selector: Box<dyn Selector>,
     channels: Vec<OutletChannel>,
     metrics: Arc<SourceMetrics>,
+    tally: SourceTally,
     optional_trouble: Mutex<Trouble>,
 }
 
@@ -61,6 +63,21 @@ impl Outlet {
         channels: Vec<OutletChannel>,
         metrics: Arc<SourceMetrics>,
     ) -> Self {
+        let into = channels.iter().map(|_| Arc::default()).collect();
+        let tally = SourceTally { into, ..SourceTally::default() };
+        Outlet::tallied(source, interceptors, selector, channels, metrics, tally)
+    }
+
+    /// As [`Outlet::new`], with the counters of the ledger's lines, which are of these channels in this order.
+    pub fn tallied(
+        source: Arc<str>,
+        interceptors: Vec<Box<dyn Interceptor>>,
+        selector: Box<dyn Selector>,
+        channels: Vec<OutletChannel>,
+        metrics: Arc<SourceMetrics>,
+        tally: SourceTally,
+    ) -> Self {
+        assert_eq!(tally.into.len(), channels.len(), "each channel has its line");
         assert!(channels.len() <= ChannelSet::MAX, "a source has at most 64 channels");
         Outlet(Arc::new(Inner {
             source,
@@ -68,6 +85,7 @@ impl Outlet {
             selector,
             channels,
             metrics,
+            tally,
             optional_trouble: Mutex::new(Trouble::new()),
         }))
     }
@@ -132,10 +150,19 @@ impl Outlet {
 
     /// Puts a single event, counted as Flume counts an `append` call; see [`Outlet::put`].
     pub async fn append(&self, event: Event) -> Result<(), PutError> {
+        self.append_in_turn(event, &mut Turn::alone()).await
+    }
+
+    /// As [`Outlet::append`]; passes the turn on once the event is posted to the channels.
+    pub(crate) async fn append_in_turn(
+        &self,
+        event: Event,
+        turn: &mut Turn,
+    ) -> Result<(), PutError> {
         let metrics = &self.0.metrics;
         metrics.events_received.add(1);
         metrics.appends_received.add(1);
-        let done = self.route(Batch::from(vec![event]), &mut Turn::alone()).await;
+        let done = self.route(Batch::from(vec![event]), turn).await;
         match &done {
             Ok(()) => {
                 metrics.events_accepted.add(1);
@@ -183,7 +210,9 @@ impl Outlet {
 
     async fn route(&self, mut batch: Batch, turn: &mut Turn) -> Result<(), PutError> {
         self.intercept(&mut batch);
+        let (received, left, tally) = (batch.progress.received, batch.len(), &self.0.tally);
         if batch.is_empty() {
+            tally.took_over(received, received, 0);
             return Ok(());
         }
         let routes = self.0.routes(&batch);
@@ -195,6 +224,7 @@ impl Outlet {
         match done {
             Ok(()) => {
                 self.0.metrics.events_unrouted.add(unrouted);
+                tally.took_over(received, received - left, unrouted);
                 Ok(())
             }
             Err(mut error) => {
@@ -267,9 +297,13 @@ impl Outlet {
         turn: &mut Turn,
     ) -> Result<(), PutError> {
         let progress = std::mem::take(&mut batch.progress);
+        let events = batch.len();
         let refused = match self.begin(channels, batch.size()).await {
             Ok(txn) => match posted(txn.commit(batch), || turn.pass()).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.0.tally.put(channels, events);
+                    return Ok(());
+                }
                 Err(refused) => refused,
             },
             Err(error) => Refused { batch, error },
@@ -347,7 +381,9 @@ impl Outlet {
         let mut stages = self.stages(open).into_iter().peekable();
         while let Some(stage) = stages.next() {
             let commits = stage.into_iter().map(async |(txn, Share { channels, batch })| {
-                (channels, txn.commit(batch).await.map_err(|refused| refused.error))
+                let events = batch.len();
+                let committed = txn.commit(batch).await.map_err(|refused| refused.error);
+                (channels, committed.map(|()| self.0.tally.put(channels, events)))
             });
             let mut failures = Vec::new();
             // Optional channels come last, so what follows may overtake this there and there only.
@@ -405,10 +441,14 @@ impl Outlet {
             // A required channel may have stored the origin where this one stores it too, which
             // would then take these events for the same ones.
             let batch = batch.with_origin(None);
+            let events = batch.len();
             let offered = match self.begin(channels, batch.size()).await {
                 Ok(txn) => txn.commit(batch).await.map_err(|refused| refused.error),
                 Err(error) => Err(error),
             };
+            if offered.is_ok() {
+                self.0.tally.put(channels, events);
+            }
             self.0.note_optional(offered);
         }
     }
@@ -460,6 +500,24 @@ impl Inner {
                 }
             }
         }
+    }
+}
+
+impl SourceTally {
+    /// Counts a batch that was taken over from its sender.
+    fn took_over(&self, received: usize, filtered: usize, unmapped: usize) {
+        self.received.add(received);
+        if filtered > 0 {
+            self.filtered.add(filtered);
+        }
+        if unmapped > 0 {
+            self.unmapped.add(unmapped);
+        }
+    }
+
+    /// Counts events that channels took.
+    fn put(&self, channels: ChannelSet, events: usize) {
+        channels.iter().for_each(|channel| self.into[channel].add(events));
     }
 }
 

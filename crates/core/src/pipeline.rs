@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::{Batch, BoxFuture, ChannelError, Outlet, PutError, Size, Stop, Trouble};
+use crate::{Batch, BoxFuture, ChannelError, Event, Outlet, PutError, Size, Stop, Trouble};
 
 /// The most puts that are under way, however small: each costs memory of its own.
 const MOST_PUTS: usize = 256;
@@ -152,13 +152,21 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// Begins to put a batch. It goes on while [`Pipeline::settle`] is waited for.
     pub fn put(&mut self, batch: Batch, token: T) {
-        let size = batch.size();
-        self.size += size;
+        let (outlet, gate, size) = (self.outlet.clone(), self.gate.clone(), batch.size());
+        self.begin(size, token, async move { gate.put(&outlet, batch).await });
+    }
+
+    /// Begins to put a single event, counted as [`Outlet::append`] does.
+    pub fn append(&mut self, event: Event, token: T) {
         let (outlet, gate) = (self.outlet.clone(), self.gate.clone());
-        self.under_way.push_back(Box::pin(async move {
-            let went = gate.put(&outlet, batch).await;
-            (Settled { token, went }, size)
-        }));
+        let size = Size { events: 1, bytes: event.bytes() };
+        self.begin(size, token, async move { gate.append(&outlet, event).await });
+    }
+
+    fn begin(&mut self, size: Size, token: T, put: impl Future<Output = Put> + Send + 'static) {
+        self.size += size;
+        self.under_way
+            .push_back(Box::pin(async move { (Settled { token, went: put.await }, size) }));
         // Polled once, so that it begins now.
         while let Some(Some(settled)) = self.under_way.next().now_or_never() {
             self.settled.push_back(settled);
@@ -266,14 +274,29 @@ impl Gate {
             return Put::Behind(batch);
         }
         let put = outlet.put_in_turn(batch, &mut turn).await;
-        match put {
+        self.judge(put, turn)
+    }
+
+    async fn append(&self, outlet: &Outlet, event: Event) -> Put {
+        let mut turn = Turn(Some(self.turn.clone().lock_owned().await));
+        if self.broken.load(Ordering::Acquire) {
+            return Put::Behind(Batch::from(vec![event]));
+        }
+        let put = outlet.append_in_turn(event, &mut turn).await;
+        self.judge(put, turn)
+    }
+
+    fn judge(&self, put: Result<(), PutError>, turn: Turn) -> Put {
+        let went = match put {
             Ok(()) => Put::Stored,
             Err(error) => {
-                // Before the turn, if it was not passed on yet, is dropped.
                 self.broken.store(true, Ordering::Release);
                 Put::Refused(error)
             }
-        }
+        };
+        // Now, if it was not passed on yet: the next one knows of a refusal.
+        drop(turn);
+        went
     }
 }
 

@@ -3,9 +3,11 @@
 //! [`parse`] turns arguments into a [`Command`] and does nothing: what is to be printed comes back
 //! as text, so that `main` only has to match.
 
+pub(crate) mod avro_client;
 mod grammar;
 pub(crate) mod java;
 pub(crate) mod log;
+pub(crate) mod reconcile;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,6 +31,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) enum Command {
     /// Run an agent.
     Agent(Box<AgentArgs>),
+    /// Send lines to a source.
+    AvroClient(Box<avro_client::AvroClientArgs>),
     /// Say what is wrong with a configuration.
     Check(Box<CheckArgs>),
     /// Draw a configuration.
@@ -37,6 +41,8 @@ pub(crate) enum Command {
     Log(Box<log::LogArgs>),
     /// Flume's integrity tool.
     Integrity(Box<log::IntegrityArgs>),
+    /// Compare the ledgers of two agents.
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Write manual pages into a directory.
     Man(PathBuf),
     /// Print this to standard output; exit status 0.
@@ -197,13 +203,9 @@ pub(crate) fn run(program: &'static str, arguments: Vec<OsString>, before: &Java
             None => Command::Print(grammar::manual_page()),
         },
         Some(("log", given)) => log::log(given, java),
+        Some(("reconcile", given)) => reconcile::reconcile(given),
         Some(("tool", given)) => log::tool(given, java),
-        Some((later @ "avro-client", _)) => Command::Refuse(
-            format!(
-                "error: `{later}` is not in this version; use the one of Flume 1.11 meanwhile\n"
-            ),
-            FAILED,
-        ),
+        Some(("avro-client", given)) => avro_client::avro_client(given, java),
         _ => Command::Refuse(grammar.render_help().to_string(), USAGE),
     }
 }

@@ -19,7 +19,7 @@ commands:
   help                  show this help
   agent                 run an agent
   node                  the same as agent, by its old name
-  avro-client           send a file to an Avro source (not in this version)
+  avro-client           send lines to an Avro source
   tool                  run a tool: FCINTEGRITYTOOL
   version               show the version
 

@@ -1,5 +1,6 @@
 //! An event agent that speaks Apache Flume.
 
+mod avro_client;
 mod check;
 mod cli;
 mod flume_ng;
@@ -7,6 +8,7 @@ mod graph;
 mod integrity;
 mod log;
 mod logging;
+mod reconcile;
 mod render;
 mod run;
 mod world;
@@ -19,9 +21,11 @@ use cli::Command;
 fn main() -> ExitCode {
     let surroundings = cli::Surroundings { flume_java_opts: std::env::var("FLUME_JAVA_OPTS").ok() };
     let done = match cli::parse(std::env::args_os(), &surroundings) {
+        Command::AvroClient(args) => avro_client::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Integrity(args) => integrity::run(&args),
         Command::Man(dir) => cli::write_manual(&dir).map(|()| 0),
         Command::Print(text) => std::io::stdout().write_all(text.as_bytes()).map(|()| 0),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use splashdam_agent::admin::{Admin, Choice};
+use splashdam_agent::ledger::Bookkeeper;
 use splashdam_agent::provider::Provider;
 use splashdam_agent::reload::{self, Known};
 use splashdam_agent::watch::{Changes, POLL, POLL_REMOTE};
@@ -86,16 +87,19 @@ async fn agent(
     }
 
     let around = Surroundings {
-        world: machine,
+        world: machine.clone(),
         registry: Registry::default(),
         board: Board::default(),
+        ledger: Bookkeeper::new(reader.agent.clone(), machine),
         grace: args.grace,
     };
     let (admin_stop, admin_stopped) = Stop::new();
     if let Some(monitoring) = &choice.monitoring {
         let admin = Admin::bind(monitoring).await?;
-        tokio::spawn(admin.serve(around.registry.clone(), around.board.clone(), admin_stopped));
+        let (registry, board) = (around.registry.clone(), around.board.clone());
+        tokio::spawn(admin.serve(registry, board, around.ledger.clone(), admin_stopped.clone()));
     }
+    let ledger = tokio::spawn(around.ledger.clone().run(admin_stopped));
     let mut topology = Topology::new(reader.agent.clone(), around.clone());
     match checked {
         Some(checked) => {
@@ -122,6 +126,8 @@ async fn agent(
     );
     let lost = topology.stop().await;
     admin_stop.stop();
+    // What was counted last is written; if that fails, the log knows it.
+    drop(ledger.await);
     if lost > 0 {
         error!(
             "stopped; {lost} events in memory channels could not be delivered in time and are lost"

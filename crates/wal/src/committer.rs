@@ -10,10 +10,16 @@ use std::time::{Duration, Instant};
 use crate::directory::{Directory, Outgoing};
 use crate::error::CommitError;
 use crate::frame::{Header, Kind, most_frame_bytes};
-use crate::log::{PutDone, Shared, Stored, TakeDone, locked};
+use crate::log::{Shared, Stored, locked};
 use crate::options::{Syncs, sabotaged};
 use crate::queue::{Chunk, Count, Piece, Place};
-use crate::record::{Body, CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta};
+use crate::record::{CursorMeta, LastOf, PutMeta, Record, TakeMeta};
+
+mod failure;
+mod request;
+
+use request::{Buried, Job};
+pub(crate) use request::{PutRequest, Request, TakeRequest};
 
 /// Longest wait for company; a quarter of the last group's time if that is less.
 const MOST_PATIENCE: Duration = Duration::from_micros(500);
@@ -21,80 +27,6 @@ const MOST_PATIENCE: Duration = Duration::from_micros(500);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two such looks, however short the interval of syncs.
 const LEAST_LOOK: Duration = Duration::from_millis(1);
-
-pub(crate) enum Request<R> {
-    Put(PutRequest<R>),
-    Take(TakeRequest<R>),
-}
-
-pub(crate) struct PutRequest<R> {
-    pub(crate) record: Arc<R>,
-    pub(crate) body: Body,
-    pub(crate) queues: Vec<u16>,
-    pub(crate) room: Count,
-    pub(crate) origin: Option<Origin>,
-    pub(crate) done: PutDone,
-}
-
-pub(crate) struct TakeRequest<R> {
-    pub(crate) queue: u16,
-    pub(crate) pieces: Vec<Piece<R>>,
-    pub(crate) ranges: Vec<Range<u64>>,
-    pub(crate) done: TakeDone,
-}
-
-impl<R: Record> Request<R> {
-    pub(crate) fn is_put(&self) -> bool {
-        matches!(self, Request::Put(_))
-    }
-
-    /// The most bytes that the frame it becomes takes.
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Request::Put(put) => {
-                let origin = put.origin.as_ref().map_or(0, |origin| 34 + origin.position.len());
-                most_frame_bytes(11 + 10 * put.queues.len() + origin, put.body.stored_bytes())
-            }
-            Request::Take(take) => most_frame_bytes(6 + 16 * take.ranges.len(), 0),
-        }
-    }
-
-    /// Answers that it did not happen, and undoes what was held for it.
-    pub(crate) fn refuse(self, shared: &Shared<R>, why: CommitError) {
-        match self {
-            Request::Put(put) => {
-                if let Some(origin) = &put.origin {
-                    shared.hold_up(origin);
-                }
-                put.release(shared);
-                (put.done)(Err(why));
-            }
-            Request::Take(take) => {
-                let slot = shared.slots.at(take.queue);
-                slot.lock().restore(take.pieces);
-                slot.changed();
-                (take.done)(Err(why));
-            }
-        }
-    }
-}
-
-impl<R: Record> PutRequest<R> {
-    fn release(&self, shared: &Shared<R>) {
-        for queue in &self.queues {
-            let slot = shared.slots.at(*queue);
-            slot.lock().release(self.room);
-            slot.changed();
-        }
-    }
-}
-
-/// A request that is being written.
-struct Job<R> {
-    request: Request<R>,
-    meta: Vec<u8>,
-    put: Option<PutMeta>,
-}
 
 /// The one writer of a directory.
 pub struct Committer<R: Record> {
@@ -104,6 +36,8 @@ pub struct Committer<R: Record> {
     pub(crate) pending: VecDeque<Request<R>>,
     /// Numbers of failed puts whose frames a crash may still bring back.
     pub(crate) stranded: Vec<(u16, Range<u64>)>,
+    /// What other directories left and could not be told of yet.
+    pub(crate) unburied: Vec<Buried<R>>,
     pub(crate) stale: Option<CursorMeta>,
 }
 
@@ -143,6 +77,9 @@ impl<R: Record> Committer<R> {
     /// Commits what waits and writes down the state, for the last time.
     pub fn finish(mut self) {
         self.commit_waiting();
+        for buried in std::mem::take(&mut self.unburied) {
+            Request::Bury(buried).refuse(&self.shared, CommitError::Full);
+        }
         if self.unsynced() > 0 {
             // So that the cursor's watermark covers it: what is damaged later is then no torn tail.
             self.sync();
@@ -214,6 +151,15 @@ impl<R: Record> Committer<R> {
         }
         while let Some(request) = self.pending.front() {
             let more = request.bytes();
+            if let Request::Bury(_) = request {
+                if !jobs.is_empty() {
+                    break;
+                }
+                if let Some(Request::Bury(buried)) = self.pending.pop_front() {
+                    self.bury(buried);
+                }
+                continue;
+            }
             if !jobs.is_empty() && bytes + more > self.shared.options.group_bytes {
                 break;
             }
@@ -223,8 +169,9 @@ impl<R: Record> Committer<R> {
                 }
                 let origin = put.origin.as_ref();
                 if origin.is_some_and(|origin| self.shared.stored_before(origin)) {
-                    if let Some(Request::Put(put)) = self.pending.pop_front() {
+                    if let Some(Request::Put(mut put)) = self.pending.pop_front() {
                         put.release(&self.shared);
+                        put.home = None;
                         (put.done)(Ok(Stored::Before));
                     }
                     continue;
@@ -251,6 +198,9 @@ impl<R: Record> Committer<R> {
                         CommitError::Failed(error.to_string())
                     };
                     self.refuse_first(why);
+                    if !full {
+                        self.note_failure(&error);
+                    }
                     continue;
                 }
             }
@@ -288,12 +238,15 @@ impl<R: Record> Committer<R> {
             Err(error) => {
                 let why = CommitError::Failed(error.to_string());
                 let sealed = self.seal();
+                if !sealed && self.directory.failed() {
+                    self.give_up(jobs, &error.to_string());
+                    return;
+                }
                 // Backwards, so that the numbers given last are the first to be given again.
                 for job in jobs.into_iter().rev() {
                     self.withdraw(&job, sealed);
                     job.request.refuse(&self.shared, why.clone());
                 }
-                self.give_up_if_failed(&error.to_string());
             }
         }
     }
@@ -308,29 +261,6 @@ impl<R: Record> Committer<R> {
         while let Some(request) = self.pending.pop_front() {
             request.refuse(&self.shared, why.clone());
         }
-    }
-
-    /// A directory that failed takes no more; a log without any other stops.
-    fn give_up_if_failed(&mut self, why: &str) {
-        if !self.directory.failed() {
-            return;
-        }
-        let shared = self.shared.clone();
-        let line = &shared.lines[self.index];
-        let mut inbox = locked(&line.inbox);
-        self.pending.extend(inbox.drain(..));
-        // Before anybody turns to another directory: what follows must not be stored there first.
-        for request in &self.pending {
-            if let Request::Put(PutRequest { origin: Some(origin), .. }) = request {
-                shared.hold_up(origin);
-            }
-        }
-        line.failed.store(true, Ordering::Release);
-        drop(inbox);
-        if shared.lines.iter().all(|line| line.failed.load(Ordering::Acquire)) {
-            shared.stop(why);
-        }
-        self.refuse_all(&CommitError::Closed(why.to_owned()));
     }
 
     fn opening_cursor(&mut self) -> CursorMeta {
@@ -364,6 +294,7 @@ impl<R: Record> Committer<R> {
                 let meta = TakeMeta { queue: take.queue, ranges: take.ranges.clone() };
                 Job { meta: meta.encode(), put: None, request }
             }
+            Request::Bury(_) => Job { meta: Vec::new(), put: None, request },
         }
     }
 
@@ -390,6 +321,7 @@ impl<R: Record> Committer<R> {
                 if let Some(origin) = request.origin {
                     self.shared.remember(LastOf { origin, seen: header.time });
                 }
+                drop(request.home);
                 (request.done)(Ok(Stored::Now));
             }
             Request::Take(request) => {
@@ -403,6 +335,7 @@ impl<R: Record> Committer<R> {
                 slot.changed();
                 (request.done)(Ok(()));
             }
+            Request::Bury(_) => {}
         }
     }
 
@@ -420,20 +353,7 @@ impl<R: Record> Committer<R> {
             match request {
                 Request::Put(put) => (put.done)(Ok(Stored::Now)),
                 Request::Take(take) => (take.done)(Ok(())),
-            }
-        }
-    }
-
-    fn withdraw(&mut self, job: &Job<R>, sealed: bool) {
-        let Some(put) = &job.put else { return };
-        for (queue, first) in put.queues.iter().rev() {
-            let numbers = *first..*first + u64::from(put.events);
-            // As long as a crash may bring the frame back, its numbers must not count as gone: the
-            // cursor of another directory would say so, and half of the put would be missed.
-            if sealed || self.shared.lines.len() == 1 {
-                self.shared.slots.at(*queue).lock().withdraw(numbers);
-            } else {
-                self.stranded.push((*queue, numbers));
+                Request::Bury(_) => {}
             }
         }
     }
@@ -442,30 +362,16 @@ impl<R: Record> Committer<R> {
     fn durable(&mut self) {
         let line = &self.shared.lines[self.index];
         line.watermark.store(self.directory.watermark(), Ordering::Release);
-        for (queue, numbers) in self.stranded.drain(..) {
-            self.shared.slots.at(queue).lock().withdraw(numbers);
-        }
-    }
-
-    /// Begins a new segment after a failure, which makes void what the dead one may still hold.
-    fn seal(&mut self) -> bool {
-        while !self.directory.failed() {
-            let cursor = self.shared.cursor();
-            if self.directory.roll(cursor, 0).is_err() {
-                return false;
-            }
-            if self.directory.append(&[]).is_ok() {
-                self.durable();
-                return true;
-            }
-        }
-        false
+        self.withdraw_stranded();
     }
 
     /// Frees segments that nobody needs, and makes the next one ready.
     fn tidy(&mut self) {
         if self.shared.check_open().is_err() || self.directory.failed() {
             return;
+        }
+        for buried in std::mem::take(&mut self.unburied) {
+            self.bury(buried);
         }
         let freeable = self.directory.freeable(&self.shared.lows());
         if !freeable.is_empty() && self.write_cursor(&freeable).is_ok() {
@@ -489,7 +395,12 @@ impl<R: Record> Committer<R> {
         if !self.directory.fits(most_frame_bytes(meta.len(), 0)) {
             let opening = self.shared.cursor();
             let least = most_frame_bytes(meta.len(), 0) + 1024;
-            self.directory.roll(opening, least).map_err(|_| ())?;
+            if let Err(error) = self.directory.roll(opening, least) {
+                if !error.is_full() {
+                    self.note_failure(&error);
+                }
+                return Err(());
+            }
             cursor.segments = self.directory.entries(freed);
             meta = cursor.encode();
         }
@@ -507,27 +418,9 @@ impl<R: Record> Committer<R> {
     }
 }
 
-impl<R: Record> Job<R> {
-    fn frame(&self, time: u64) -> Outgoing<'_> {
-        match &self.request {
-            Request::Put(put) => Outgoing {
-                kind: Kind::Put,
-                flags: put.body.flags(),
-                meta: &self.meta,
-                body: put.body.slices(&*put.record).collect(),
-                body_bytes: put.body.stored_bytes(),
-                body_crc: put.body.crc,
-                time,
-                put: self.put.as_ref(),
-            },
-            Request::Take(_) => Outgoing::bare(Kind::Take, &self.meta, time),
-        }
-    }
-}
-
 /// Whether the same batch of the same sender, or a later one, is on its way, so that this one must
 /// wait to be compared. What follows in order goes with it: of a torn group only a first part counts.
-fn awaits_sender<R>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
+fn awaits_sender<R: Record>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
     put.origin.as_ref().is_some_and(|origin| {
         let origins = jobs.iter().filter_map(|job| job.put.as_ref()?.origin.as_ref());
         let mut same = origins.filter(|other| other.sender == origin.sender);

@@ -11,7 +11,7 @@ use crate::queue::Place;
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, checksum};
 use crate::recovery::Recovered;
 use crate::segment::{self, COPY_BYTES, FIRST_FRAME, SegmentFile, SegmentHeader};
-use crate::storage::{Asked, DiskError, Storage, StorageFile, write_all_at};
+use crate::storage::{Asked, DiskError, Shelf, Storage, StorageFile, write_all_at};
 
 mod room;
 mod writing;
@@ -104,6 +104,7 @@ pub struct Directory {
     identity: Identity,
     options: Options,
     registry: Arc<Registry>,
+    shelf: Arc<Shelf>,
     table: BTreeMap<u64, SegmentEntry>,
     lengths: BTreeMap<u64, u64>,
     current: Option<Current>,
@@ -145,6 +146,7 @@ impl Directory {
             identity,
             options,
             registry,
+            shelf: recovered.shelf.clone(),
             table,
             lengths: BTreeMap::new(),
             current: None,
@@ -338,7 +340,8 @@ impl Directory {
         };
         let (header, cipher) = self.lock_up(header)?;
         let opening_bytes = frame_bytes(meta.len() + cipher.as_ref().map_or(0, |_| TAG_BYTES), 0);
-        let file = Arc::new(SegmentFile::new(&header, cipher, spare.file, u64::MAX));
+        let file = self.shelf.hold(segment::name(spare.number), spare.file);
+        let file = Arc::new(SegmentFile::new(&header, cipher, file, u64::MAX));
         self.registry.add(file.clone());
         self.lengths.insert(spare.number, spare.length);
         self.table.insert(
@@ -421,6 +424,21 @@ impl Directory {
         self.unsynced
     }
 
+    /// What it may hold after a failure and must not count, in which segments: the last one, and
+    /// above which LSN.
+    pub fn void(&self) -> (u64, u64) {
+        (self.table.keys().next_back().copied().unwrap_or(0), self.written)
+    }
+
+    /// A segment that it cannot go on without could not be made.
+    pub fn note_failure(&mut self, error: &DiskError) {
+        self.failures += 1;
+        if self.failed() {
+            let (place, why) = (self.storage.place(), error.to_string());
+            (self.options.notice)(Notice::DirectoryFailed { place, why });
+        }
+    }
+
     /// A write or sync failed: the segment takes no more.
     fn bury(&mut self, error: &DiskError) {
         self.failures += 1;
@@ -474,6 +492,7 @@ impl Directory {
             let number = current.file.number;
             let end = self.table.get(&number).map_or(FIRST_FRAME, |entry| entry.end);
             current.file.close(end);
+            current.file.file.rest();
         }
     }
 }

@@ -209,6 +209,14 @@ fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+/// What a header, good or not, says of its place: segment, offset, LSN.
+pub(crate) fn place_of(head: &[u8]) -> (u64, u64, u64) {
+    match head.first_chunk::<HEADER_BYTES>() {
+        Some(head) => (u64_at(head, 24), u64_at(head, 32), u64_at(head, 40)),
+        None => (0, 0, 0),
+    }
+}
+
 fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

@@ -46,6 +46,19 @@ impl HeldUp {
         })
     }
 
+    /// What failed up to this batch turned out to be stored.
+    pub(crate) fn stored(&mut self, sender: &[u8; 16], epoch: u64, sequence: u64) {
+        let Some(failed) = self.0.get_mut(sender).filter(|failed| failed.epoch <= epoch) else {
+            return;
+        };
+        if failed.epoch == epoch {
+            failed.sequences.retain(|one| *one > sequence);
+        }
+        if failed.epoch < epoch || failed.sequences.is_empty() {
+            self.0.remove(sender);
+        }
+    }
+
     /// This one comes again. Those that failed behind it are held on to: their sender may not have
     /// heard of that, and send what follows them.
     pub(crate) fn remove(&mut self, origin: &Origin) {
@@ -77,6 +90,18 @@ mod tests {
             held.remove(&batch(1, 1, comes));
             assert_eq!(stopped(&held), next, "after {comes} came");
         }
+        assert!(held.0.is_empty());
+    }
+
+    #[test]
+    fn what_turned_out_to_be_stored_holds_up_nothing() {
+        let mut held = HeldUp::default();
+        [2, 3, 5].iter().for_each(|sequence| held.add(&batch(1, 2, *sequence), 10));
+        held.stored(&[1; 16], 1, 9);
+        assert!(held.stops(&batch(1, 2, 3)), "what was stored in an earlier life");
+        held.stored(&[1; 16], 2, 3);
+        assert!(!held.stops(&batch(1, 2, 5)) && held.stops(&batch(1, 2, 6)));
+        held.stored(&[1; 16], 2, 5);
         assert!(held.0.is_empty());
     }
 

@@ -10,6 +10,7 @@ pub mod storage;
 
 pub mod frame;
 mod held_up;
+mod homes;
 pub mod pack;
 pub mod ranges;
 pub mod record;

@@ -12,10 +12,11 @@ use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
 use crate::error::{CommitError, OpenError};
 use crate::held_up::HeldUp;
+use crate::homes::{Home, Homes};
 use crate::member::Member;
 use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Place, Queue};
-use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record};
+use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record, Void};
 use crate::storage::Storage;
 use crate::threads::{AtomicBool, AtomicU64, Condvar, JoinHandle, Mutex, MutexGuard};
 
@@ -75,7 +76,7 @@ impl<R> Slot<R> {
 }
 
 /// The way to one committer.
-pub(crate) struct Line<R> {
+pub(crate) struct Line<R: Record> {
     /// Bounded by the room that puts hold and by the leases that are open.
     pub(crate) inbox: Mutex<Vec<Request<R>>>,
     pub(crate) wake: Condvar,
@@ -85,7 +86,14 @@ pub(crate) struct Line<R> {
     pub(crate) watermark: AtomicU64,
 }
 
-impl<R> Default for Line<R> {
+impl<R: Record> Line<R> {
+    /// Whether its directory takes anything.
+    pub(crate) fn works(&self) -> bool {
+        !self.failed.load(Ordering::Acquire)
+    }
+}
+
+impl<R: Record> Default for Line<R> {
     fn default() -> Line<R> {
         Line {
             inbox: Mutex::new(Vec::new()),
@@ -138,7 +146,7 @@ pub(crate) struct Roster {
     pub(crate) storages: Vec<Arc<dyn Storage>>,
 }
 
-pub(crate) struct Shared<R> {
+pub(crate) struct Shared<R: Record> {
     pub(crate) options: Options,
     pub(crate) roster: Mutex<Roster>,
     pub(crate) slots: Slots<R>,
@@ -148,7 +156,11 @@ pub(crate) struct Shared<R> {
     pub(crate) places: (Vec<usize>, usize),
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
     pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
-    pub(crate) held_up: Mutex<HeldUp>,
+    /// Shared with the log that is opened in the place of this one, should it stop.
+    pub(crate) held_up: Arc<Mutex<HeldUp>>,
+    /// By its place, what a directory that failed may hold and must not count.
+    pub(crate) voids: Mutex<BTreeMap<u16, Void>>,
+    pub(crate) homes: Homes,
     pub(crate) stopped: Mutex<Option<String>>,
     pub(crate) closing: AtomicBool,
     pub(crate) reading: (Mutex<bool>, Condvar),
@@ -181,11 +193,18 @@ impl<R: Record> Shared<R> {
         let queues = self.slots.iter().map(|(id, slot)| (id, slot.lock().cursor())).collect();
         let mut origins: Vec<_> = locked(&self.senders).values().cloned().collect();
         origins.sort_unstable_by_key(|last| last.origin.sender);
+        let voids = locked(&self.voids).values().copied().collect();
+        let (watermarks, segments) = (self.watermarks(), Vec::new());
+        CursorMeta { queues, origins, watermarks, segments, voids }
+    }
+
+    /// Per directory of the log's list up to where it is synced.
+    pub(crate) fn watermarks(&self) -> Vec<u64> {
         let mut watermarks = vec![0; self.places.1];
         for (line, place) in self.lines.iter().zip(&self.places.0) {
             watermarks[*place] = line.watermark.load(Ordering::Acquire);
         }
-        CursorMeta { queues, origins, watermarks, segments: Vec::new() }
+        watermarks
     }
 
     /// Each queue's lowest number that is not taken.
@@ -228,7 +247,13 @@ impl<R: Record> Shared<R> {
     }
 
     pub(crate) fn is_held_up(&self, origin: &Origin) -> bool {
-        !sabotaged!(self.options, HoldUpSkipped) && locked(&self.held_up).stops(origin)
+        let last = locked(&self.senders).get(&origin.sender).map(|last| last.origin.order());
+        let mut held_up = locked(&self.held_up);
+        if let Some((epoch, sequence)) = last {
+            // A start may have found what failed before it.
+            held_up.stored(&origin.sender, epoch, sequence);
+        }
+        !sabotaged!(self.options, HoldUpSkipped) && held_up.stops(origin)
     }
 
     /// A batch that may have failed before comes again, or its sender begins anew.
@@ -252,25 +277,19 @@ impl<R: Record> Shared<R> {
         }
     }
 
-    /// Hands a request to a committer: that of `wanted`, or the next one that works, so that all of
-    /// a sender's batches stay with one thread; without a wish the one with least to do.
-    fn post(&self, wanted: Option<usize>, request: Request<R>) {
-        let works = |line: &Line<R>| !line.failed.load(Ordering::Acquire);
-        let count = self.lines.len();
-        let chosen = match wanted {
-            Some(first) => {
-                (first..first + count).map(|at| at % count).find(|at| works(&self.lines[*at]))
-            }
-            None => {
-                let able = self.lines.iter().enumerate().filter(|(_, line)| works(line));
-                able.min_by_key(|(_, line)| {
-                    // A full disk comes last, for a put.
-                    let full = line.full.load(Ordering::Acquire) && request.is_put();
-                    (full, line.load.load(Ordering::Acquire))
-                })
-                .map(|(index, _)| index)
-            }
-        };
+    /// The directory that takes what comes next: `wanted` if it works and its disk is not full, or
+    /// the one with least to do of those for which that holds, or of those that work.
+    pub(crate) fn able(&self, wanted: Option<usize>) -> Option<usize> {
+        let able = self.lines.iter().enumerate().filter(|(_, line)| line.works());
+        able.min_by_key(|(index, line)| {
+            let other = wanted.is_some_and(|wanted| wanted != *index);
+            (line.full.load(Ordering::Acquire), other, line.load.load(Ordering::Acquire))
+        })
+        .map(|(index, _)| index)
+    }
+
+    /// Hands a request to a committer, or refuses it.
+    pub(crate) fn post(&self, chosen: Option<usize>, request: Request<R>) {
         let mut request = Some(request);
         if let Some(line) = chosen.and_then(|index| self.lines.get(index)) {
             let mut inbox = locked(&line.inbox);
@@ -416,9 +435,24 @@ impl<R: Record> Log<R> {
         (taken.missing(0..next), next)
     }
 
+    /// Every number of a queue below this one was taken for good.
+    pub fn low(&self, queue: QueueId) -> u64 {
+        self.0.slots.at(queue.0).lock().low()
+    }
+
+    /// The identity that the log was given when it was made.
+    pub fn identity(&self) -> [u8; 16] {
+        locked(&self.0.roster).member.log
+    }
+
     /// The last batch of a sender that is stored, with the position it had.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())
+    }
+
+    /// Whether it stopped since all of its directories failed: opened again, it may go on.
+    pub fn failed(&self) -> bool {
+        !self.0.lines.iter().any(Line::works)
     }
 
     /// Why the log takes nothing more, if so.
@@ -480,16 +514,10 @@ impl<R: Record> Room<R> {
             return done(Err(CommitError::Unfit));
         };
         let queues = std::mem::take(&mut self.queues);
-        let wanted = origin.as_ref().map(|origin| {
-            // A sender keeps to one directory, whose thread sees all of its batches in order.
-            let mix = origin
-                .sender
-                .iter()
-                .fold(0usize, |sum, byte| sum * 31 % 65_521 + usize::from(*byte));
-            mix % self.log.lines.len()
-        });
-        let request = PutRequest { record, body, queues, room: self.count, origin, done };
-        self.log.post(wanted, Request::Put(request));
+        let home = origin.as_ref().map(|origin| Home::of(&self.log, origin.sender));
+        let chosen = home.as_ref().map_or_else(|| self.log.able(None), Home::line);
+        let request = PutRequest { record, body, queues, room: self.count, origin, home, done };
+        self.log.post(chosen, Request::Put(request));
     }
 }
 
@@ -536,9 +564,9 @@ impl<R: Record> Lease<R> {
                 _ => ranges.push(numbers),
             }
         }
-        let wanted = pieces.first().map(|piece| piece.directory);
+        let chosen = self.log.able(pieces.first().map(|piece| piece.directory));
         let request = TakeRequest { queue: self.queue, pieces, ranges, done };
-        self.log.post(wanted, Request::Take(request));
+        self.log.post(chosen, Request::Take(request));
     }
 }
 

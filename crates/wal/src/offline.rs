@@ -17,7 +17,7 @@ use crate::pack::inflate;
 use crate::queue::{Chunk, Errand, Place, ReadPlace};
 use crate::ranges::Ranges;
 use crate::record::{LastOf, Parts, PutMeta, QueueCursor, Record, SegmentEntry, event_offsets};
-use crate::recovery::{Recovered, quarantine, recover};
+use crate::recovery::{Directory, Recovered, quarantine, recover_all};
 use crate::replay::State;
 use crate::segment::{FIRST_FRAME, Found, SegmentHeader, Walk};
 use crate::storage::{Asked, DiskError, Storage};
@@ -192,22 +192,22 @@ impl Offline {
             return Err(OpenError::Options("name the directories of a log".into()));
         };
         found.sort_by_key(|(index, _)| *index);
-        let mut state = State::default();
-        let mut recovered = Vec::new();
-        for (index, storage) in &found {
-            let Some((directory, _)) = member.directories.get(*index) else {
+        let mut directories = Vec::new();
+        for (place, storage) in &found {
+            let Some((identity, _)) = member.directories.get(*place) else {
                 let (place, why) = (storage.place(), "its siblings do not know it".to_owned());
                 return Err(OpenError::Membership { place, why });
             };
-            let one = recover(&**storage, member.log, *directory, 0, &options)?;
-            state.join(&one.state);
-            // What the next start keeps is looked at, too.
+            directories.push(Directory { storage, place: *place, identity: *identity });
+        }
+        let (recovered, mut state) = recover_all(&directories, member.log, &options)?;
+        // What the next start keeps is looked at, too.
+        for one in &recovered {
             for frame in &one.tail {
                 if let Some((_, file)) = one.segments.get(&frame.segment) {
                     file.close(file.end().max(frame.end));
                 }
             }
-            recovered.push(one);
         }
         let storages = found.iter().map(|(_, storage)| storage.clone()).collect();
         let places: Vec<_> = found.into_iter().map(|(index, _)| index).collect();
@@ -255,7 +255,7 @@ impl Offline {
                 tail_frames: one.tail.len() as u64,
                 cut: one.cut,
                 watermark: one.watermark,
-                last_lsn: one.last_lsn,
+                last_lsn: one.older.unwrap_or(one.last_lsn),
                 seen_lsn: self.state.watermarks[index],
                 ..DirectoryReport::default()
             };

@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use crate::committer::Committer;
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
-use crate::frame::Kind;
+use crate::held_up::HeldUp;
+use crate::homes::Homes;
 use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots};
 use crate::member;
-use crate::options::{Notice, OnDamage, Options};
+use crate::options::{Notice, OnDamage, Options, sabotaged};
 use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
 use crate::reader::Reader;
-use crate::record::{PutMeta, QueueCursor, Record, SegmentEntry};
-use crate::recovery::{Recovered, quarantine, recover};
+use crate::record::{QueueCursor, Record, SegmentEntry};
+use crate::recovery::{self, Recovered, quarantine, recover_all};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
 use crate::storage::{Asked, Storage};
@@ -68,6 +69,26 @@ impl<R: Record> Log<R> {
         queues: &[QueueOptions],
         options: Options,
     ) -> Result<Opened<R>, OpenError> {
+        Log::open_with(storages, queues, options, Arc::default())
+    }
+
+    /// Opens in its place a log that stopped and was closed. What its senders put behind a batch that
+    /// failed there waits for that batch here, too.
+    pub fn open_again(
+        &self,
+        storages: Vec<Arc<dyn Storage>>,
+        queues: &[QueueOptions],
+        options: Options,
+    ) -> Result<Opened<R>, OpenError> {
+        Log::open_with(storages, queues, options, self.0.held_up.clone())
+    }
+
+    fn open_with(
+        storages: Vec<Arc<dyn Storage>>,
+        queues: &[QueueOptions],
+        options: Options,
+        held_up: Arc<Mutex<HeldUp>>,
+    ) -> Result<Opened<R>, OpenError> {
         check_options(&storages, queues, &options)?;
         let mut locks = Vec::new();
         for storage in &storages {
@@ -84,25 +105,17 @@ impl<R: Record> Log<R> {
             member::admit(storages, &names, &options.accept.directories, &*options.surroundings)?;
         let places = member.present();
 
-        let mut all = Vec::new();
-        let mut state = State::default();
-        for (storage, place) in storages.iter().zip(&places) {
-            let directory = member.directories[*place].0;
-            let recovered = recover(&**storage, member.log, directory, 0, &options)?;
-            state.join(&recovered.state);
-            all.push(recovered);
-        }
-        check_recovered(&storages, &places, &mut all, &state, &options)?;
-        // What a sibling has seen synced is durable, though nothing in the directory itself says so
-        // yet: its numbers must not be given again, or the sibling would miss them at the next start.
-        for ((storage, place), recovered) in storages.iter().zip(&places).zip(&mut all) {
-            let seen = state.watermarks.get(*place).copied().unwrap_or(0);
-            if seen > recovered.watermark {
-                let directory = member.directories[*place].0;
-                *recovered = recover(&**storage, member.log, directory, seen, &options)?;
-            }
-        }
-        forget_stored_elsewhere(&mut all);
+        let together: Vec<_> = storages
+            .iter()
+            .zip(&places)
+            .map(|(storage, place)| recovery::Directory {
+                storage,
+                place: *place,
+                identity: member.directories[*place].0,
+            })
+            .collect();
+        let (all, state) = recover_all(&together, member.log, &options)?;
+        check_recovered(&storages, &all, &state, &options)?;
         report_damage(&storages, &all, &options)?;
 
         let mut directories = Vec::new();
@@ -132,7 +145,9 @@ impl<R: Record> Log<R> {
             lines: directories.iter().map(|_| Line::default()).collect(),
             registries,
             senders: Mutex::new(state.senders.clone()),
-            held_up: Mutex::default(),
+            held_up,
+            voids: Mutex::new(state.voids.clone()),
+            homes: Homes::default(),
             stopped: Mutex::new(None),
             closing: AtomicBool::new(false),
             reading: (Mutex::new(false), Condvar::new()),
@@ -146,9 +161,17 @@ impl<R: Record> Log<R> {
         for (directory, recovered) in directories.iter().zip(&all) {
             directory.harden(recovered)?;
         }
+        // A directory's first cursor must not speak of what only the tail of another holds, until
+        // that is durable in its new segment: after a failed sync the page cache may have it alone.
+        let mut known = State::default();
+        all.iter().for_each(|one| known.join(&one.synced));
+        if sabotaged!(shared.options, TailBeforeItsCopy) {
+            known = state.clone();
+        }
         let mut committers = Vec::new();
         for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
-            directory.begin(shared.cursor(), recovered)?;
+            known.join(&recovered.state);
+            directory.begin(known.to_cursor(shared.watermarks()), recovered)?;
             directory.clear(&recovered.useless());
             shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
             shared.lines[index].full.store(directory.full(), Ordering::Release);
@@ -158,6 +181,7 @@ impl<R: Record> Log<R> {
                 directory,
                 pending: Default::default(),
                 stranded: Vec::new(),
+                unburied: Vec::new(),
                 stale: None,
             });
         }
@@ -193,38 +217,17 @@ fn check_options(
     Ok(())
 }
 
-/// A put whose sync failed in one directory may have been sent again and stored in another.
-fn forget_stored_elsewhere(all: &mut [Recovered]) {
-    for index in 0..all.len() {
-        let mut tail = std::mem::take(&mut all[index].tail);
-        let mut forgotten = Vec::new();
-        tail.retain(|frame| {
-            let put = (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten();
-            let Some(origin) = put.and_then(|put| put.origin) else { return true };
-            let one = (origin.sender, origin.order());
-            let elsewhere = (0..all.len()).any(|i| i != index && all[i].origins.contains(&one));
-            if elsewhere {
-                forgotten.push(one);
-            }
-            !elsewhere
-        });
-        all[index].origins.retain(|one| !forgotten.contains(one));
-        all[index].tail = tail;
-    }
-}
-
 /// What must be there and is not, and directories that contradict each other.
 fn check_recovered(
     storages: &[Arc<dyn Storage>],
-    places: &[usize],
-    all: &mut [Recovered],
+    all: &[Recovered],
     state: &State,
     options: &Options,
 ) -> Result<(), OpenError> {
     let given_up = |storage: &dyn Storage, what: String| {
         (options.notice)(Notice::GivenUp { place: storage.place(), what });
     };
-    for ((storage, place), recovered) in storages.iter().zip(places).zip(all) {
+    for (storage, recovered) in storages.iter().zip(all) {
         let needed = |entry: &&SegmentEntry| {
             entry.queues.iter().any(|held| {
                 let taken = state.queues.get(&held.queue).map(|queue| queue.taken.clone());
@@ -241,16 +244,13 @@ fn check_recovered(
                 given_up(&**storage, what);
             }
         }
-        let seen_lsn = state.watermarks.get(*place).copied().unwrap_or(0);
-        let last_lsn = recovered.last_lsn;
-        if seen_lsn > last_lsn {
+        if let Some(last_lsn) = recovered.older {
+            let seen_lsn = recovered.last_lsn;
             if !options.accept.older {
                 return Err(OpenError::Older { place: storage.place(), last_lsn, seen_lsn });
             }
-            given_up(&**storage, format!("frames {} to {seen_lsn}", last_lsn + 1));
             // The siblings will go on saying what they have seen: what comes is numbered behind it.
-            recovered.watermark = recovered.watermark.max(seen_lsn);
-            recovered.last_lsn = seen_lsn;
+            given_up(&**storage, format!("frames {} to {seen_lsn}", last_lsn + 1));
         }
     }
     Ok(())

@@ -54,6 +54,11 @@ pub enum Notice {
         /// What the disk said last.
         why: String,
     },
+    /// No directory is left: the log takes nothing more until it is opened again.
+    Stopped {
+        /// What the last disk said last.
+        why: String,
+    },
     /// No room for another segment: puts are refused, takes go on.
     DiskFull {
         /// The directory.
@@ -147,6 +152,10 @@ pub enum Sabotage {
     WrittenIsSynced,
     /// With syncs now and then, a segment ends without one.
     NoSyncBeforeRoll,
+    /// What a directory that failed may still hold is not told to the others.
+    VoidUntold,
+    /// The first cursor of a directory speaks of what only the tail of another holds.
+    TailBeforeItsCopy,
 }
 
 /// How a log behaves.
@@ -163,6 +172,8 @@ pub struct Options {
     /// Bytes held back in each directory, so that takes go on and the log opens when the disk is
     /// full; more than `group_bytes`.
     pub reserve_bytes: u64,
+    /// How many segments of a directory are open at once beside those that are written.
+    pub open_segments: usize,
     /// Free bytes below which no segment is made for puts (Flume's `minimumRequiredSpace`).
     pub least_free_bytes: u64,
     /// Most senders remembered; the one unseen for longest is forgotten first.
@@ -194,6 +205,7 @@ impl Default for Options {
             window_bytes: 16 << 20,
             read_bytes: 1 << 20,
             reserve_bytes: 12 << 20,
+            open_segments: 32,
             least_free_bytes: 0,
             most_senders: 16_384,
             on_damage: OnDamage::Quarantine,

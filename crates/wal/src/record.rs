@@ -245,6 +245,19 @@ pub struct CursorMeta {
     pub watermarks: Vec<u64>,
     /// The earlier segments of this directory that are still there.
     pub segments: Vec<SegmentEntry>,
+    /// What directories that failed may still hold and must not count.
+    pub voids: Vec<Void>,
+}
+
+/// Frames of a directory that failed: they were answered with 'failed', and may be on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Void {
+    /// The directory's place in the log's list.
+    pub directory: u16,
+    /// The last segment that it may hold them in.
+    pub segment: u64,
+    /// Those above this LSN are void.
+    pub above: u64,
 }
 
 impl PutMeta {
@@ -365,6 +378,15 @@ impl CursorMeta {
                 }
             }
         }
+        if !self.voids.is_empty() {
+            put_len16(&mut out, self.voids.len());
+        }
+        for void in &self.voids {
+            out.extend_from_slice(&void.directory.to_le_bytes());
+            for number in [void.segment, void.above] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+        }
         out
     }
 
@@ -397,7 +419,14 @@ impl CursorMeta {
                 })?,
             })
         })?;
-        input.0.is_empty().then_some(CursorMeta { queues, origins, watermarks, segments })
+        let voids = match input.0.is_empty() {
+            true => Vec::new(),
+            false => input.list16(|input| {
+                let directory = input.u16()?;
+                Some(Void { directory, segment: input.u64()?, above: input.u64()? })
+            })?,
+        };
+        input.0.is_empty().then_some(CursorMeta { queues, origins, watermarks, segments, voids })
     }
 }
 

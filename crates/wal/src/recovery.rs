@@ -13,7 +13,12 @@ use crate::seal::{Cipher, Sealed};
 use crate::segment::{
     self, COPY_BYTES, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk,
 };
-use crate::storage::{Asked, DiskError, Storage, StorageFile, read_full_at, write_all_at};
+use crate::storage::{Asked, DiskError, Shelf, Storage, StorageFile, read_full_at, write_all_at};
+
+mod siblings;
+mod trace;
+
+pub use siblings::{Directory, Told, recover_all};
 
 /// Bytes of one read while walking.
 const WALK_BYTES: usize = 64 << 10;
@@ -53,6 +58,8 @@ pub struct Headed {
 pub struct Recovered {
     /// What its frames add up to.
     pub state: State,
+    /// What those of them add up to that are known to be synced.
+    pub synced: State,
     /// Its segments, all closed.
     pub segments: BTreeMap<u64, (SegmentEntry, Arc<SegmentFile>)>,
     /// Segments that the last cursor names but that are not there or cut short.
@@ -68,12 +75,17 @@ pub struct Recovered {
     pub watermark: u64,
     /// The last frame that counts.
     pub last_lsn: u64,
+    /// The last one that is there, if a sibling has seen later ones of which there is no trace: this
+    /// is an older copy of the directory.
+    pub older: Option<u64>,
     /// The number for the next segment.
     pub next_number: u64,
     /// Acknowledged bytes that are bad.
     pub damage: Vec<Damage>,
     /// Where frames were cut off that were never acknowledged.
     pub cut: Option<(u64, u64)>,
+    /// What keeps few of its segments open.
+    pub shelf: Arc<Shelf>,
     /// Files that are of no use any more.
     pub leftovers: Vec<String>,
     /// One of them that never was a segment under its present name: nothing that another crash may
@@ -82,6 +94,34 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// Before any frame is looked at.
+    fn begun(
+        headers: Vec<Headed>,
+        watermark: u64,
+        next_number: u64,
+        shelf: Arc<Shelf>,
+        spare: Option<String>,
+    ) -> Recovered {
+        Recovered {
+            state: State::default(),
+            synced: State::default(),
+            segments: BTreeMap::new(),
+            missing: Vec::new(),
+            headers,
+            tail: Vec::new(),
+            origins: Vec::new(),
+            watermark,
+            last_lsn: watermark,
+            older: None,
+            next_number,
+            damage: Vec::new(),
+            cut: None,
+            shelf,
+            leftovers: Vec::new(),
+            spare,
+        }
+    }
+
     /// Files to be removed: all of no use but the one that becomes the new segment.
     pub fn useless(&self) -> Vec<String> {
         let names = self.leftovers.iter();
@@ -113,20 +153,25 @@ struct Scanned {
     meta: Vec<u8>,
 }
 
-/// Reads a directory of the log `log`. Frames up to `seen` are known to be synced from elsewhere.
+/// Reads a directory of the log `log`, of which the others have told this.
 pub fn recover(
-    storage: &dyn Storage,
+    storage: &Arc<dyn Storage>,
     log: [u8; 16],
     directory: [u8; 16],
-    seen: u64,
+    told: Told,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
-    let (candidates, mut leftovers, next_number) = candidates(storage, log, directory, options)?;
+    let shelf = Shelf::new(storage.clone(), options.open_segments);
+    let storage = &**storage;
+    let (candidates, mut leftovers, next_number) =
+        candidates(storage, &shelf, log, directory, options)?;
+    let next_number = next_number.max(told.next_number());
     let spare = spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
     let counts = |index: usize| {
         let first = candidates[index].header.first_lsn;
-        candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
+        first < told.void_from(candidates[index].header.number)
+            && candidates[index + 1..].iter().all(|later| later.header.first_lsn > first)
     };
     let mut base = 0;
     for index in (0..candidates.len()).rev() {
@@ -139,23 +184,9 @@ pub fn recover(
             break;
         }
     }
-    let Walked { frames, headers, bad, watermark } = walk(&candidates, base);
-    let watermark = watermark.max(seen);
-    let mut recovered = Recovered {
-        state: State::default(),
-        segments: BTreeMap::new(),
-        missing: Vec::new(),
-        headers,
-        tail: Vec::new(),
-        origins: Vec::new(),
-        watermark,
-        last_lsn: watermark,
-        next_number,
-        damage: Vec::new(),
-        cut: None,
-        leftovers: Vec::new(),
-        spare,
-    };
+    let Walked { frames, headers, bad, watermark: own } = walk(&candidates, base, told);
+    let watermark = own.max(told.seen);
+    let mut recovered = Recovered::begun(headers, watermark, next_number, shelf, spare);
     let place = storage.place();
     let mut entries: Vec<SegmentEntry> = candidates
         .iter()
@@ -169,6 +200,7 @@ pub fn recover(
         .collect();
     let mut expected = candidates.get(base).map_or(1, |base| base.header.first_lsn);
     let mut table: Option<(u64, Vec<SegmentEntry>)> = None;
+    let mut synced = None;
     for Scanned { segment, header, meta } in &frames {
         let candidate = &candidates[*segment];
         if header.lsn < expected {
@@ -192,6 +224,9 @@ pub fn recover(
             break;
         };
         expected = header.lsn + 1;
+        if !durable {
+            synced.get_or_insert_with(|| recovered.state.clone());
+        }
         let understood = fold(&mut recovered.state, &mut table, header, meta);
         let Some(put) = understood else {
             recovered.damage.push(damage(
@@ -228,13 +263,21 @@ pub fn recover(
             }
         }
     }
-    if expected <= watermark && !candidates.is_empty() {
-        let last = candidates.len() - 1;
-        let lost = expected..watermark + 1;
-        recovered.damage.push(damage(&place, &entries[last], &bad[last], None, lost));
+    if expected <= watermark {
+        let walked = || candidates.iter().zip(&bad).skip(base);
+        let there =
+            own >= watermark || walked().any(|(one, bad)| trace::of(one, bad, expected, watermark));
+        match candidates.len().checked_sub(1).filter(|_| there) {
+            Some(last) => {
+                let lost = expected..watermark + 1;
+                recovered.damage.push(damage(&place, &entries[last], &bad[last], None, lost));
+            }
+            None => recovered.older = Some(expected - 1),
+        }
         expected = watermark + 1;
     }
     recovered.last_lsn = expected - 1;
+    recovered.synced = synced.unwrap_or_else(|| recovered.state.clone());
     // The opening cursor and whatever repeats the state are of no use in the next segment.
     recovered.tail.retain(|frame| frame.kind != Kind::Cursor);
     if sabotaged!(options, TailNotCopied) {
@@ -309,13 +352,14 @@ struct Walked {
     watermark: u64,
 }
 
-fn walk(candidates: &[Candidate], base: usize) -> Walked {
+fn walk(candidates: &[Candidate], base: usize, told: Told) -> Walked {
     let (mut frames, mut headers) = (Vec::new(), Vec::new());
     let mut bad: Vec<Vec<(u64, u64)>> = vec![Vec::new(); candidates.len()];
     let mut watermark = candidates.iter().map(|one| one.header.watermark).max().unwrap_or(0);
     for (index, candidate) in candidates.iter().enumerate().skip(base) {
         let later = candidates[index + 1..].iter().map(|later| later.header.first_lsn);
-        let void_from = later.min().unwrap_or(u64::MAX);
+        let void_from =
+            later.min().unwrap_or(u64::MAX).min(told.void_from(candidate.header.number));
         let mut walk = Walk::new(&candidate.file, FIRST_FRAME, candidate.length, WALK_BYTES);
         let mut frames_end = FIRST_FRAME;
         while let Some(found) = walk.step() {
@@ -340,6 +384,7 @@ fn walk(candidates: &[Candidate], base: usize) -> Walked {
 /// the number that no file has yet.
 fn candidates(
     storage: &dyn Storage,
+    shelf: &Arc<Shelf>,
     log: [u8; 16],
     directory: [u8; 16],
     options: &Options,
@@ -375,6 +420,8 @@ fn candidates(
             Ok(cipher) => (cipher, None),
             Err(error) => (None, Some(error)),
         };
+        let file = shelf.hold(name, file);
+        file.rest();
         let file = Arc::new(SegmentFile::new(&header, cipher, file, 0));
         candidates.push(Candidate { header, file, length, locked });
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::record::{CursorMeta, LastOf, PutMeta, QueueCursor, TakeMeta};
+use crate::record::{CursorMeta, LastOf, PutMeta, QueueCursor, TakeMeta, Void};
 
 /// The state of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct State {
     pub senders: HashMap<[u8; 16], LastOf>,
     /// Per directory the highest frame that a cursor anywhere has seen synced.
     pub watermarks: Vec<u64>,
+    /// What a cursor anywhere says is void; of each directory the newest.
+    pub voids: BTreeMap<u16, Void>,
 }
 
 impl State {
@@ -48,6 +50,20 @@ impl State {
             self.sender(last.clone());
         }
         self.watermarks(&cursor.watermarks);
+        cursor.voids.iter().for_each(|void| self.void(*void));
+    }
+
+    /// The cursor that says all of it, but for the segments.
+    pub fn to_cursor(&self, watermarks: Vec<u64>) -> CursorMeta {
+        let mut origins: Vec<_> = self.senders.values().cloned().collect();
+        origins.sort_unstable_by_key(|last| last.origin.sender);
+        CursorMeta {
+            queues: self.queues.iter().map(|(id, queue)| (*id, queue.clone())).collect(),
+            origins,
+            watermarks,
+            segments: Vec::new(),
+            voids: self.voids.values().copied().collect(),
+        }
     }
 
     /// All that another state knows.
@@ -61,6 +77,12 @@ impl State {
             self.sender(last.clone());
         }
         self.watermarks(&other.watermarks);
+        other.voids.values().for_each(|void| self.void(*void));
+    }
+
+    fn void(&mut self, void: Void) {
+        let known = self.voids.entry(void.directory).or_insert(void);
+        *known = (*known).max(void);
     }
 
     fn sender(&mut self, last: LastOf) {
@@ -107,6 +129,11 @@ mod tests {
         let cursor = CursorMeta {
             queues: vec![(0, queue)],
             watermarks: vec![3, 9],
+            voids: vec![Void { directory: 1, segment: 4, above: 9 }],
+            ..CursorMeta::default()
+        };
+        let older = CursorMeta {
+            voids: vec![Void { directory: 1, segment: 3, above: 12 }],
             ..CursorMeta::default()
         };
         let steps = [
@@ -115,6 +142,7 @@ mod tests {
             Step::Take(TakeMeta { queue: 0, ranges: vec![0..2] }),
             Step::Take(TakeMeta { queue: 0, ranges: vec![3..4, 6..7] }),
             Step::Cursor(cursor),
+            Step::Cursor(older),
         ];
         let fold = |order: &[usize]| {
             let mut state = State::default();
@@ -127,15 +155,16 @@ mod tests {
             }
             state
         };
-        let want = fold(&[0, 1, 2, 3, 4]);
+        let want = fold(&[0, 1, 2, 3, 4, 5]);
         assert_eq!(want.queues[&0].next, 8);
         assert_eq!(want.queues[&0].taken, Taken::new(2, [3..4, 6..7]));
         assert_eq!(want.senders[&[1; 16]].origin.sequence, 2);
-        for order in [&[4, 3, 2, 1, 0][..], &[3, 3, 0, 4, 1, 2, 0, 1], &[1, 4, 0, 2, 3]] {
+        assert_eq!(want.voids[&1].segment, 4);
+        for order in [&[5, 4, 3, 2, 1, 0][..], &[3, 3, 0, 4, 1, 2, 5, 0, 1], &[1, 4, 5, 0, 2, 3]] {
             assert_eq!(fold(order), want, "{order:?}");
         }
         let mut joined = fold(&[0, 3]);
-        joined.join(&fold(&[1, 2, 4]));
+        joined.join(&fold(&[1, 2, 4, 5]));
         assert_eq!(joined, want);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, SEALED, Seed};
 use crate::record::{checksum, put_len16};
 use crate::seal::{Cipher, MOST_ALIAS, Part, Sealed};
-use crate::storage::{StorageFile, read_full_at};
+use crate::storage::{Shelved, StorageFile, read_full_at};
 
 /// Bytes of one copy of the header; the second follows the first.
 pub const COPY_BYTES: usize = 4096;
@@ -167,7 +167,7 @@ pub struct SegmentFile {
     /// What opens its frames, if it is encrypted.
     pub cipher: Option<Cipher>,
     /// The file.
-    pub file: Arc<dyn StorageFile>,
+    pub file: Arc<Shelved>,
     /// Where the frames that count end, once it is closed.
     end: AtomicU64,
 }
@@ -177,7 +177,7 @@ impl SegmentFile {
     pub fn new(
         header: &SegmentHeader,
         cipher: Option<Cipher>,
-        file: Arc<dyn StorageFile>,
+        file: Arc<Shelved>,
         end: u64,
     ) -> SegmentFile {
         let (number, seed) = (header.number, Seed::of(&header.salt));

@@ -9,8 +9,10 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 mod disk;
+mod shelf;
 
 pub use disk::Disk;
+pub(crate) use shelf::{Shelf, Shelved};
 
 /// One directory of a log.
 pub trait Storage: Send + Sync + 'static {
@@ -114,10 +116,14 @@ impl DiskError {
 
     /// Whether the process or the system has no file descriptors left.
     pub fn lacks_descriptors(&self) -> bool {
-        use rustix::io::Errno;
-        let lacking = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
-        self.source.raw_os_error().is_some_and(|number| lacking.contains(&number))
+        lacks_descriptors(&self.source)
     }
+}
+
+fn lacks_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacking = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|number| lacking.contains(&number))
 }
 
 impl fmt::Display for DiskError {

@@ -1,3 +1,7 @@
 //! Avro, as Flume speaks it.
 
+pub mod claim;
 pub mod datum;
+pub mod handshake;
+pub mod pack;
+pub mod rpc;

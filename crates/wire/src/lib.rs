@@ -2,3 +2,4 @@
 //! clocks; nothing panics or allocates more than its input allows, whatever the input.
 
 pub mod avro;
+pub mod thrift;

@@ -5,6 +5,8 @@
 
 mod side_by_side;
 
+mod avro;
+mod avro_client;
 mod avro_event;
 mod file_channel;
 mod groups;
@@ -18,4 +20,5 @@ mod rotation;
 mod selectors;
 mod sources;
 mod startup;
+mod thrift;
 mod validation;

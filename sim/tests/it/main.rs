@@ -8,3 +8,4 @@ mod offline;
 mod oracle;
 mod origins;
 mod planted;
+mod siblings;

@@ -31,4 +31,6 @@ each_is_found! {
     a_sender_that_is_not_held_up_is_found: HoldUpSkipped,
     what_is_only_written_and_called_synced_is_found: WrittenIsSynced,
     a_segment_that_ends_without_a_sync_is_found: NoSyncBeforeRoll,
+    what_a_failed_directory_left_and_nobody_was_told_is_found: VoidUntold,
+    a_cursor_that_speaks_of_a_tail_before_its_copy_is_found: TailBeforeItsCopy,
 }

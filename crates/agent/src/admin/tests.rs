@@ -38,7 +38,9 @@ async fn rig(form: Form) -> Rig {
     let sign = board.sign(Role::Sink, "k1".into());
     sign.set(Phase::Running, None);
     let (handle, stop) = Stop::new();
-    tokio::spawn(admin.serve(registry, board, stop));
+    let world = Arc::new(splashdam_testkit::FakeWorld::default());
+    let ledger = Bookkeeper::new("a1".into(), world);
+    tokio::spawn(admin.serve(registry, board, ledger, stop));
     Rig { address, sign, _stop: handle }
 }
 

@@ -131,6 +131,7 @@ fn start_on(scripts: Vec<(&'static str, &[Act], Queue)>) -> Group {
             context,
             channel: slot,
             sign: board.sign(Role::Sink, name.into()),
+            tally: SinkTally::default(),
         }
     });
     let members: Vec<_> = members.collect();

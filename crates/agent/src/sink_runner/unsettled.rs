@@ -25,12 +25,15 @@ struct Commit {
     /// How it went, once known.
     went: Option<Result<(), ChannelError>>,
     bytes: usize,
+    taken: usize,
     delivered: usize,
 }
 
 /// A commit that is through.
 pub(super) struct Settled {
     pub(super) done: Result<(), ChannelError>,
+    /// Events that were taken.
+    pub(super) taken: usize,
     /// Events that count as delivered.
     pub(super) delivered: usize,
 }
@@ -38,7 +41,7 @@ pub(super) struct Settled {
 impl Unsettled {
     /// Begins a commit. `delivered` of its events count as delivered.
     pub(super) fn push(&mut self, txn: TakeTxn, delivered: usize) {
-        let bytes = txn.batch().size().bytes;
+        let (bytes, taken) = (txn.batch().size().bytes, txn.batch().len());
         let mut done: BoxFuture<'static, _> = Box::pin(txn.commit());
         // Polled so that it begins now; it is polled again by who waits for it.
         let polled = Pin::new(&mut done).poll(&mut Context::from_waker(Waker::noop()));
@@ -47,7 +50,7 @@ impl Unsettled {
             Poll::Pending => None,
         };
         self.bytes += bytes;
-        self.commits.push_back(Commit { done, went, bytes, delivered });
+        self.commits.push_back(Commit { done, went, bytes, taken, delivered });
     }
 
     /// Whether the next commit has to wait for an earlier one.
@@ -80,6 +83,6 @@ impl Unsettled {
         };
         let Some(oldest) = self.commits.pop_front() else { return Poll::Ready(None) };
         self.bytes -= oldest.bytes;
-        Poll::Ready(Some(Settled { done, delivered: oldest.delivered }))
+        Poll::Ready(Some(Settled { done, taken: oldest.taken, delivered: oldest.delivered }))
     }
 }

@@ -17,6 +17,7 @@ pub mod offline;
 mod record;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,8 +25,8 @@ use bytes::Bytes;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, OpenError,
-    Origin, Put, Refused, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, Lifetime,
+    OpenError, Origin, Place, Put, Refused, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
 use tokio::sync::{Notify, oneshot};
@@ -35,7 +36,7 @@ pub use config::{Compression, Config, OnDamage};
 pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
 use logs::{Logs, Member, OpenLog};
-use record::{Datums, Leased};
+use record::{Datums, leased, numbers};
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
 const EVENT_BYTES: usize = 8;
@@ -48,6 +49,8 @@ pub struct FileChannel {
     config: Config,
     log: Arc<OpenLog>,
     member: Arc<Member>,
+    /// The first of its directories.
+    place: PathBuf,
 }
 
 /// Is called once with whether a commit took effect, on a thread of the log, before the commit
@@ -63,12 +66,13 @@ impl Component for FileChannel {
         config.refuse()?;
         let logs = cx.shared.of::<Logs>();
         let places = config.of_flume(&cx.world.home());
+        let place = places.data_dirs.first().cloned().unwrap_or_default();
         let counters = cx.counters.channel();
         let health = counters.file.get_or_init(FileMetrics::default);
         match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
                 health.unhealthy.set(0);
-                Ok(FileChannel { config, log, member })
+                Ok(FileChannel { config, log, member, place })
             }
             Err(error) => {
                 health.unhealthy.set(1);
@@ -140,8 +144,8 @@ impl FileChannel {
             Ok(Ok(held)) => Ok(Box::new(held)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                let leased = Leased::Made(Batch::default());
-                Ok(Box::new(Held { member: member.clone(), lease: None, leased, told: None }))
+                let batch = Batch::default();
+                Ok(Box::new(Held { member: member.clone(), lease: None, batch, told: None }))
             }
         }
     }
@@ -156,13 +160,26 @@ impl FileChannel {
         };
         member.check_open()?;
         let lease =
-            self.log.log.lease(member.queue, most).map_err(|error| failed(member, &error))?;
+            self.log.log().lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
-        let (leased, bad) = Leased::new(lease.pieces());
+        let (batch, bad) = leased(lease.pieces());
         if bad > 0 {
             self.log.undecodable(member, bad);
         }
-        Ok(Some(Held { member: member.clone(), lease: Some(lease), leased, told: None }))
+        // Where an event is missing, numbers and events do not go together.
+        let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
+            queue,
+            low: self.log.log().low(member.queue),
+            ranges: numbers(lease.pieces()),
+        });
+        let batch = batch.with_place(place);
+        Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None }))
+    }
+
+    /// Leaves the log as it is should it stop: what comes back when it is opened again may be more
+    /// than was stored, or less than was there.
+    pub(super) fn stays_stopped(&self) {
+        self.log.stays_stopped();
     }
 
     /// Told whenever something about the queue may have changed.
@@ -172,7 +189,7 @@ impl FileChannel {
 
     /// The numbers of the events in the queue, and the next one; see [`wal::Log::untaken`].
     pub(super) fn untaken(&self) -> (Vec<Range<u64>>, u64) {
-        self.log.log.untaken(self.member.queue)
+        self.log.log().untaken(self.member.queue)
     }
 
     /// Goes on with this configuration, unless it has to be opened anew for that.
@@ -223,7 +240,7 @@ async fn hold(
             for member in &members {
                 member.check_open().map_err(Some)?;
             }
-            match log.log.reserve(&queues, count) {
+            match log.log().reserve(&queues, count) {
                 Ok(room) => return Ok(room),
                 Err(Refusal::Full(queue)) if queue != waiting.queue => {
                     full = members.iter().find(|member| member.queue == queue);
@@ -333,7 +350,7 @@ impl Put for RoomHeld {
 pub(super) struct Held {
     member: Arc<Member>,
     lease: Option<Lease<Datums>>,
-    leased: Leased,
+    batch: Batch,
     told: Option<Told>,
 }
 
@@ -352,13 +369,13 @@ impl Held {
 
 impl Take for Held {
     fn batch(&self) -> &Batch {
-        self.leased.batch()
+        &self.batch
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let Held { member, lease, leased, told } = *self;
+        let Held { member, lease, batch, told } = *self;
         // Let go of the events first: the log may then free them.
-        drop(leased);
+        drop(batch);
         let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
         let (done, answer) = oneshot::channel();
         lease.commit(Box::new(move |answer| {
@@ -405,13 +422,13 @@ impl Channel for FileChannel {
     }
 
     fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
-        let last = self.log.log.last_of(sender)?;
+        let last = self.log.log().last_of(sender)?;
         let wal::Origin { sender, epoch, sequence, position } = last;
         Some(Origin { sender, epoch, sequence, position: Bytes::from(position) })
     }
 
     fn level(&self) -> Level {
-        let level = self.log.log.level(self.member.queue);
+        let level = self.log.log().level(self.member.queue);
         let size = |count: Count| Size {
             events: usize::try_from(count.events).unwrap_or(usize::MAX),
             bytes: usize::try_from(count.bytes).unwrap_or(usize::MAX),
@@ -432,6 +449,12 @@ impl Channel for FileChannel {
 
     fn reconfigure(&self, section: &Section) -> bool {
         section.read::<Config>().value.is_some_and(|config| self.adopt(&config))
+    }
+
+    fn lifetime(&self) -> Option<Lifetime> {
+        let (untaken, put) = self.untaken();
+        let held: u64 = untaken.iter().map(|numbers| numbers.end - numbers.start).sum();
+        Some(Lifetime { put, taken: put - held, place: self.place.clone() })
     }
 
     fn volatile(&self) -> bool {

@@ -96,6 +96,8 @@ impl Component for Spillable {
             let beside = Context { name, counters: Counters::new(Role::Channel), ..cx.clone() };
             let main = FileChannel::open(file.clone(), cx.clone()).await?;
             let kept = FileChannel::open(kept::config(file), beside).await?;
+            // Its order counts on what was answered: that must not change while it is open.
+            main.stays_stopped();
             order = kept::order(&cx.name, &main, &kept);
             overflow = Some(Overflow { main, kept });
         }

@@ -184,13 +184,12 @@ impl Component for FileRoll {
 impl FileRoll {
     async fn open_on(disk: Arc<dyn Disk>, config: Config, cx: Context) -> Result<Self, OpenError> {
         let serializer = serializers::open(&config.serializer, cx.clone()).await?;
-        let zone = time_zone::local(&*cx.world);
         let writer = Writer {
             component: cx.name.clone(),
             disk,
             world: cx.world.clone(),
             metrics: cx.counters.sink(),
-            names: Names::new(&config, cx.world.now_millis(), zone),
+            names: Names::new(&config, cx.world.now_millis(), || time_zone::local(&*cx.world)),
             directory: config.directory.clone(),
             serializer,
             sync: config.sync,

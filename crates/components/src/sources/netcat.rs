@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
@@ -31,7 +32,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::listen;
 use crate::charset::Charset;
+use crate::tls::plain_listener;
 use connection::Service;
 
 /// How long accepting pauses after it failed, for want of file descriptors for example.
@@ -96,13 +99,7 @@ impl Component for Netcat {
     type Config = Config;
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
-        let Config { bind, port, .. } = &config;
-        let listener = TcpListener::bind((bind.as_str(), *port)).await.map_err(|error| {
-            OpenError::unavailable(format!(
-                "cannot listen on {bind}:{port}: {error}; {}",
-                remedy(error.kind())
-            ))
-        })?;
+        let listener = listen(&config.bind, config.port).await?;
         if let Ok(address) = listener.local_addr() {
             info!(component = %cx.title(), %address, "listening for lines");
         }
@@ -127,17 +124,15 @@ impl Component for Netcat {
             ..Facts::default()
         }
     }
-}
 
-fn remedy(kind: std::io::ErrorKind) -> &'static str {
-    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
-    match kind {
-        AddrInUse => "stop what listens there (`ss -ltnp` tells) or choose another port",
-        AddrNotAvailable => "`bind` must be an address of this machine, or 0.0.0.0 for all of them",
-        PermissionDenied => "choose a port above 1023 or allow the agent to bind low ports",
-        _ => "check `bind` and `port`",
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        plain_listener(&config.bind, section, PLAIN).into_iter().collect()
     }
 }
+
+/// Netcat has no TLS, here as in Flume.
+const PLAIN: &str =
+    "listen on 127.0.0.1 if senders are local; others had better use a source that speaks TLS";
 
 impl Source for Netcat {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {

@@ -23,7 +23,6 @@
 
 mod avro_container;
 mod finish;
-mod name_pattern;
 mod progress;
 mod scan;
 mod spooler;
@@ -45,7 +44,7 @@ use tracing::{info, warn};
 use super::gave_up;
 use crate::charset::{Charset, OnMalformed};
 use crate::deserializers::{BATCH_BYTES, Choice};
-use name_pattern::NamePattern;
+use crate::name_pattern::NamePattern;
 use progress::SYNC_EVERY;
 use spooler::{Spooler, Step};
 

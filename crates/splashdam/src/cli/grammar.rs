@@ -54,8 +54,9 @@ pub(super) fn grammar(program: &'static str) -> Command {
                     .help("Directory to write the pages of all commands to"),
             ),
         )
-        .subcommand(later("avro-client", "Send a file to an Avro source (not in this version)"))
+        .subcommand(super::avro_client::grammar())
         .subcommand(super::log::log_grammar())
+        .subcommand(super::reconcile::reconcile_grammar())
         .subcommand(super::log::tool_grammar())
 }
 
@@ -148,17 +149,6 @@ const PROPERTIES: &str = "\
 what ${sys:key} in the configuration stands for. -X, -J, -agentlib, -javaagent, -C and
 --plugins-path are accepted and left aside.";
 
-/// A command that Flume has; whatever follows is for later.
-fn later(name: &'static str, about: &'static str) -> Command {
-    Command::new(name).about(about).disable_help_flag(true).arg(
-        Arg::new("arguments")
-            .num_args(0..)
-            .trailing_var_arg(true)
-            .allow_hyphen_values(true)
-            .hide(true),
-    )
-}
-
 pub(super) fn name() -> Arg {
     option("name", "NAME").short('n').help("The agent's name in the configuration")
 }
@@ -216,7 +206,9 @@ pub(super) fn takes_value(argument: &OsStr) -> bool {
 
 fn find(wanted: impl Fn(&Arg) -> bool) -> Option<Arg> {
     let log = super::log::log_grammar();
-    [agent(), check(), graph(), super::log::tool_grammar()]
+    let (client, reconcile) =
+        (super::avro_client::grammar(), super::reconcile::reconcile_grammar());
+    [agent(), check(), graph(), client, super::log::tool_grammar(), reconcile]
         .iter()
         .chain(log.get_subcommands())
         .flat_map(Command::get_arguments)

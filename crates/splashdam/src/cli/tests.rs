@@ -93,7 +93,6 @@ fn what_cannot_be_done_is_refused_with_a_status() {
         ("splashdam agent -n a1 -f x -D", USAGE, "-D"),
         ("splashdam check", USAGE, "no configuration is named"),
         ("splashdam graph -f x --format png", USAGE, "png"),
-        ("splashdam avro-client -H h -p 1 -h", FAILED, "not in this version"),
         ("splashdam tool FCINTEGRITYTOOL", FAILED, "--dataDirs"),
         ("splashdam tool FCINTEGRITYTOOL -l d -e a.B$Builder", FAILED, "a.B$Builder"),
         ("splashdam tool sharpen -l d", FAILED, "sharpen"),
@@ -173,4 +172,40 @@ fn check_and_graph_need_no_name() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(parsed("splashdam man pages"), Command::Man(dir) if dir == *"pages"));
+}
+
+#[test]
+fn avro_client_takes_what_flume_takes() {
+    use avro_client::{Input, Target};
+    let check = |line: &str, target: Target, input: Input, headers: Option<&str>| {
+        let Command::AvroClient(args) = parsed(line) else { panic!("{line}") };
+        assert_eq!((args.target, args.input), (target, input), "{line}");
+        assert_eq!(args.headers, headers.map(PathBuf::from), "{line}");
+    };
+    let to = |port| Target::Address("h".into(), port);
+    check("splashdam avro-client -H h -p 1", to(1), Input::Standard, None);
+    check("splashdam avro-client --host h --port 2 -F f", to(2), Input::File("f".into()), None);
+    check(
+        "flume-ng avro-client --conf c -host h -port 3 --dirname d -R r",
+        to(3),
+        Input::Directory("d".into()),
+        Some("r"),
+    );
+    check(
+        "flume-ng avro-client -P p --headerFile r",
+        Target::Properties("p".into()),
+        Input::Standard,
+        Some("r"),
+    );
+    for (line, says) in [
+        ("splashdam avro-client", "either --rpcProps or both"),
+        ("splashdam avro-client -H h", "either --rpcProps or both"),
+        ("splashdam avro-client -P p -H h", "leave --host"),
+        ("splashdam avro-client -H h -p 1 -F f --dirname d", "not both"),
+        ("splashdam avro-client -H h -p 70000", "70000"),
+    ] {
+        let Command::Refuse(text, USAGE) = parsed(line) else { panic!("{line}") };
+        assert!(text.contains(says), "{line}: {text}");
+    }
+    assert!(matches!(parsed("splashdam avro-client -h"), Command::Print(_)));
 }

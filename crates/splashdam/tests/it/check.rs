@@ -214,7 +214,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         (
             "source",
             "sources.r1",
-            "avro thrift jms netcatudp syslogtcp syslogudp multiport_syslogtcp http \
+            "jms netcatudp syslogtcp syslogudp multiport_syslogtcp http \
              .source.kafka.KafkaSource .source.scribe.ScribeSource .source.twitter.TwitterSource \
              .source.avroLegacy.AvroLegacySource .source.thriftLegacy.ThriftLegacySource",
         ),
@@ -222,7 +222,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         (
             "sink",
             "sinks.k1",
-            "hdfs avro thrift irc http hive morphline_solr elasticsearch \
+            "hdfs irc http hive morphline_solr elasticsearch \
              .sink.kafka.KafkaSink .sink.kudu.KuduSink .sink.kite.DatasetSink",
         ),
     ];

@@ -3,5 +3,6 @@
 mod agent;
 mod check;
 mod durable;
+mod ledger;
 mod log_tools;
 mod waiting;

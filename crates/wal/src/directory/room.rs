@@ -81,13 +81,14 @@ impl Directory {
             self.registry.drop_one(number);
             self.table.remove(&number);
             let length = self.lengths.remove(&number);
-            match (held, length) {
-                (Some(held), Some(length))
-                    if self.retired.is_none() && length == self.options.segment_bytes =>
-                {
-                    self.retired = Some((segment::name(number), held.file.clone()));
-                }
-                _ => self.discard(&segment::name(number)),
+            let name = segment::name(number);
+            let again = held.is_some()
+                && self.retired.is_none()
+                && length == Some(self.options.segment_bytes);
+            // With a descriptor of its own, as it may be closed under its present name.
+            match again.then(|| self.storage.open(&name)) {
+                Some(Ok(file)) => self.retired = Some((name, file)),
+                _ => self.discard(&name),
             }
         }
         self.sync_names();
@@ -108,7 +109,12 @@ impl Directory {
     pub fn prepare_ahead(&mut self, least: u64) {
         let room = FIRST_FRAME + (64 << 10) + least;
         let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
-        if (ready && self.reserve_covers(least)) || self.failed() {
+        if self.failed() {
+            return;
+        }
+        if ready && self.reserve_covers(least) {
+            // It was not for a larger frame; others must not wait for that.
+            self.note_full(false);
             return;
         }
         match self.prepare_both(room, least) {

@@ -9,7 +9,7 @@ use crate::record::checksum;
 use crate::recovery::count_put;
 use crate::seal::{Cipher, MOST_ALIAS, Part, Sealed};
 use crate::segment::{self, FIRST_FRAME, SegmentHeader};
-use crate::storage::{Asked, DiskError, write_all_at};
+use crate::storage::{Asked, DiskError, StorageFile, write_all_at};
 
 /// A frame as it will be stored.
 struct Built<'a> {

@@ -92,8 +92,16 @@ fn cursors_come_back() {
         origins: vec![LastOf { origin: origin(3), seen: 8 }],
         watermarks: vec![90, 4],
         segments: vec![entry.clone(), SegmentEntry { queues: vec![], ..entry }],
+        voids: vec![],
     };
     check(&cursor, &cursor.encode(), CursorMeta::decode);
+    let void = Void { directory: 1, segment: 4, above: 90 };
+    let with = CursorMeta { voids: vec![void, Void { directory: 0, ..void }], ..cursor.clone() };
+    let (bytes, least) = (with.encode(), cursor.encode().len());
+    assert_eq!(CursorMeta::decode(&bytes), Some(with));
+    for cut in least + 1..bytes.len() {
+        assert_eq!(CursorMeta::decode(&bytes[..cut]), None, "cut at {cut}");
+    }
     check(&CursorMeta::default(), &CursorMeta::default().encode(), CursorMeta::decode);
 }
 

@@ -222,3 +222,47 @@ fn many_sources_and_sinks_lose_and_repeat_nothing() {
     assert_eq!(taken.len(), 800);
     log.close();
 }
+
+/// Files under `place` that this process has open.
+fn descriptors(place: &std::path::Path) -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").expect("descriptors");
+    let links = all.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok());
+    links.filter(|link| link.starts_with(place) && link.extension().is_some()).count()
+}
+
+#[test]
+fn a_long_backlog_holds_few_descriptors() {
+    let place = tempfile::tempdir().expect("a directory");
+    let options = || Options {
+        segment_bytes: 64 << 10,
+        group_bytes: 16 << 10,
+        reserve_bytes: 64 << 10,
+        window_bytes: 4 << 10,
+        open_segments: 3,
+        ..Options::default()
+    };
+    // Locks, the current segment, the next one, the reserve, a retired one, and one being opened.
+    let most = 3 + 7;
+    let log = open(&[place.path()], options()).expect("a log");
+    let mut want = Vec::new();
+    for batch in 0..200 {
+        let words: Vec<_> = (0..9).map(|n| format!("{batch}-{n}-{}", "x".repeat(2000))).collect();
+        want.extend(words.clone());
+        put(&log, &["c1"], words, None);
+        let open = descriptors(place.path());
+        assert!(open <= most, "{open} descriptors after batch {batch}");
+    }
+    let files = || std::fs::read_dir(place.path()).expect("a directory").count();
+    assert!(files() > 50, "{} files are no long backlog", files());
+    let id = log.queue("c1").expect("a queue");
+    let mut got = words(&log.lease(id, Count { events: 1, ..ALL }).expect("open").expect("events"));
+    assert_eq!(got, want[..1]);
+    log.close();
+    drop(log);
+    let log = open(&[place.path()], options()).expect("the log again");
+    assert!(descriptors(place.path()) <= most, "after the start");
+    got = drain(&log, "c1", 50);
+    assert!(descriptors(place.path()) <= most, "after all was read");
+    assert!(got == want, "order or events differ");
+    log.close();
+}

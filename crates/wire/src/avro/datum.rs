@@ -25,6 +25,12 @@ pub fn head_length(event: &Event) -> usize {
     blocks + pairs + number_length(event.body.len())
 }
 
+/// Appends bytes with their length before them.
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_number(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
 /// Appends all that comes before the body. The datum is this and then the body as it lies, so that
 /// nobody needs to copy that one.
 pub fn put_head(event: &Event, out: &mut Vec<u8>) {
@@ -32,8 +38,7 @@ pub fn put_head(event: &Event, out: &mut Vec<u8>) {
     if !headers.is_empty() {
         put_number(headers.len(), out);
         for text in headers.iter().flat_map(|(name, value)| [name, value]) {
-            put_number(text.as_bytes().len(), out);
-            out.extend_from_slice(text.as_bytes());
+            put_bytes(text.as_bytes(), out);
         }
     }
     put_number(0, out);
@@ -49,6 +54,15 @@ pub fn decode(input: &Bytes) -> Result<Event, Malformed> {
         0 => Ok(event),
         _ => Err(reader.malformed("bytes behind the event")),
     }
+}
+
+/// What an array of events may hold: each costs memory beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Events.
+    pub events: usize,
+    /// Headers of all of them.
+    pub headers: usize,
 }
 
 /// Reads Avro's values from a buffer, one after the other.
@@ -78,6 +92,62 @@ impl<'a> Reader<'a> {
     pub fn event(&mut self) -> Result<Event, Malformed> {
         let headers = self.headers()?;
         Ok(Event { headers, body: self.bytes()? })
+    }
+
+    /// Events as an array has them, at most `most`. Each takes two bytes at least.
+    pub fn events(&mut self, most: Most) -> Result<Vec<Event>, Malformed> {
+        let (mut events, mut headers) = (Vec::new(), 0);
+        loop {
+            let at = self.at;
+            let count = self.count()?;
+            if count == 0 {
+                return Ok(events);
+            }
+            if count > most.events - events.len() {
+                return Err(Malformed { at, what: "more events than a call may have" });
+            }
+            events.reserve_exact(count);
+            for _ in 0..count {
+                let event = self.event()?;
+                headers += event.headers.len();
+                if headers > most.headers {
+                    return Err(self.malformed("more headers than a call may have"));
+                }
+                events.push(event);
+            }
+        }
+    }
+
+    /// A map of bytes: each entry is shown once, in order.
+    pub fn entries(&mut self, mut show: impl FnMut(Bytes, Bytes)) -> Result<(), Malformed> {
+        loop {
+            match self.count()? {
+                0 => return Ok(()),
+                count => {
+                    for _ in 0..count {
+                        show(self.bytes()?, self.bytes()?);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As many bytes, without a length before them.
+    pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let Some(bytes) = self.input[self.at..].first_chunk::<N>() else {
+            return Err(self.malformed("it ends within a value of a fixed length"));
+        };
+        self.at += N;
+        Ok(*bytes)
+    }
+
+    /// Which of a union's two branches, or another small choice below `choices`.
+    pub fn choice(&mut self, choices: i64) -> Result<i64, Malformed> {
+        let at = self.at;
+        match self.number()? {
+            choice if (0..choices).contains(&choice) => Ok(choice),
+            _ => Err(Malformed { at, what: "a choice that does not exist" }),
+        }
     }
 
     /// A map of texts.
@@ -146,7 +216,7 @@ impl<'a> Reader<'a> {
         Err(Malformed { at: start, what: "a number of more than 64 bits" })
     }
 
-    /// How many entries the next block of a map has. Each takes two bytes at least.
+    /// How many entries the next block of a map or array has. Each takes two bytes at least.
     fn count(&mut self) -> Result<usize, Malformed> {
         let at = self.at;
         let mut count = self.number()?;
@@ -160,19 +230,20 @@ impl<'a> Reader<'a> {
         }
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > self.left() / 2 {
-            return Err(Malformed { at, what: "more headers than there are bytes" });
+            return Err(Malformed { at, what: "more entries than there are bytes" });
         }
         Ok(count)
     }
 }
 
 /// Bytes of a number that is not negative.
-fn number_length(value: usize) -> usize {
+pub(crate) fn number_length(value: usize) -> usize {
     let bits = usize::BITS - value.leading_zeros() + 1;
     bits.div_ceil(7) as usize
 }
 
-fn put_number(value: usize, out: &mut Vec<u8>) {
+/// Appends a number that is not negative.
+pub(crate) fn put_number(value: usize, out: &mut Vec<u8>) {
     // Lengths of what is in memory: doubling them does not overflow.
     let mut rest = (value as u64) << 1;
     while rest >= 0x80 {

@@ -79,6 +79,15 @@ impl FlumeChannel {
         }))
     }
 
+    /// Whether there is a checkpoint, good or not, where the channel has its own.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn has_checkpoint(&self) -> Result<bool, Error> {
+        let mut places = [&self.checkpoint_dir].into_iter().chain(&self.backup_dir);
+        places.try_fold(false, |found, place| Ok(found || checkpoint::looks_like_one(place)?))
+    }
+
     /// How many logs there are.
     pub fn logs(&self) -> usize {
         self.files.len()

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use splashdam_core::metrics::{ChannelMetrics, FileMetrics};
-use splashdam_core::{Context, Trouble};
+use splashdam_core::{Context, OpenError, Trouble};
 use splashdam_wal::Notice;
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::flume::Origin;
@@ -19,6 +20,8 @@ pub(super) struct Health {
     title: String,
     channels: Mutex<BTreeMap<Arc<str>, Arc<ChannelMetrics>>>,
     untidy: Mutex<Trouble>,
+    /// Told when the log has stopped, as all of its directories failed.
+    pub(super) stopped: Notify,
 }
 
 impl Health {
@@ -27,6 +30,7 @@ impl Health {
             title: cx.title(),
             channels: Mutex::default(),
             untidy: Mutex::new(Trouble::new()),
+            stopped: Notify::new(),
         };
         // So that what is found while the log opens is counted.
         health.insert(&cx.name, cx.counters.channel());
@@ -43,6 +47,20 @@ impl Health {
     fn insert(&self, name: &Arc<str>, counters: Arc<ChannelMetrics>) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.insert(name.clone(), counters);
+    }
+
+    /// The log was opened again.
+    pub(super) fn healed(&self) {
+        info!(component = %self.title, "the log is open again");
+        self.each(|file| {
+            file.unhealthy.set(0);
+            file.disk_full.set(0);
+        });
+    }
+
+    /// The log could not be opened again yet.
+    pub(super) fn not_healed(&self, error: &OpenError, wait: Duration) {
+        warn!(component = %self.title, %error, again_in = ?wait, "the log has stopped and cannot be opened again yet");
     }
 
     pub(super) fn leave(&self, name: &str) {
@@ -89,8 +107,12 @@ impl Health {
                 self.each(|file| file.failed_files.add(1));
             }
             Notice::DirectoryFailed { place, why } => {
-                error!(%component, %place, %why, "the directory fails again and again and takes nothing more until the channel is opened again; look at its disk");
+                error!(%component, %place, %why, "the directory fails again and again and takes nothing more until the log is opened again; look at its disk");
                 self.each(|file| file.unhealthy.set(1));
+            }
+            Notice::Stopped { why } => {
+                error!(%component, %why, "the log has stopped: no directory is left that takes anything");
+                self.stopped.notify_one();
             }
             Notice::DiskFull { place } => {
                 warn!(%component, %place, "no room on the disk: puts wait, takes go on; make room or lower minimumRequiredSpace");

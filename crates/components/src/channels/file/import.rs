@@ -196,6 +196,19 @@ fn told(tell: Tell<'_>, step: Step<'_>) -> Result<(), ImportError> {
 }
 
 impl FlumePlaces {
+    /// Whether something is to be imported into the log in `storages` and no checkpoint of it is
+    /// where this channel looks: another channel of the log may know better what is queued.
+    pub(super) fn lack_checkpoint(
+        &self,
+        storages: &[Arc<dyn Storage>],
+    ) -> Result<bool, ImportError> {
+        if !matches!(Before::look(storages)?, Before::Nothing) {
+            return Ok(false);
+        }
+        let Some(found) = self.find()? else { return Ok(false) };
+        Ok(!found.has_checkpoint()?)
+    }
+
     fn find(&self) -> Result<Option<FlumeChannel>, flume::Error> {
         FlumeChannel::find(&self.checkpoint_dir, self.backup_dir.as_deref(), &self.data_dirs)
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use sha1::{Digest, Sha1};
 use splashdam_core::{ChannelError, Context, JointId, OpenError};
 use splashdam_wal::storage::{Disk, Storage};
 use splashdam_wal::{self as wal, Log, QueueId, QueueOptions};
@@ -19,8 +20,13 @@ use super::health::Health;
 use super::import::{FlumePlaces, Import, Step};
 use super::record::Datums;
 
+mod again;
+
 /// How long after a log was opened its queues must have found their channels.
 const FIND_CHANNELS: Duration = Duration::from_secs(10);
+
+/// How long a channel without Flume's checkpoint lets others come first that may have it.
+const GIVES_WAY: Duration = Duration::from_millis(300);
 
 /// Where a log of these directories is, while it is open. Locked while it opens and closes.
 type Place = Arc<tokio::sync::Mutex<Weak<OpenLog>>>;
@@ -36,6 +42,9 @@ pub(super) struct Logs {
 pub(super) struct Member {
     pub(super) name: Arc<str>,
     pub(super) queue: QueueId,
+    /// What names the queue to peers that events are sent to; none where a crash of the machine may
+    /// give the number of an event that has been sent to another.
+    pub(super) identity: Option<[u8; 16]>,
     limits: Mutex<Limits>,
     pub(super) closed: AtomicBool,
     /// Told whenever something about the queue may have changed.
@@ -45,8 +54,12 @@ pub(super) struct Member {
 /// A log and the channels that use it.
 pub(super) struct OpenLog {
     pub(super) id: JointId,
-    pub(super) log: Log<Datums>,
+    /// Another one after it was opened again.
+    log: RwLock<Log<Datums>>,
+    directories: Vec<PathBuf>,
     settings: Settings,
+    /// Whether it stays as it is when it has stopped.
+    stays_stopped: AtomicBool,
     members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
     /// One for each queue that had a channel; a log takes one listener for a queue.
     signals: Mutex<BTreeMap<QueueId, Arc<Notify>>>,
@@ -96,6 +109,15 @@ impl Logs {
         }
         let place = self.place(names)?;
         let mut held = place.clone().lock_owned().await;
+        if held.strong_count() == 0 {
+            let (looked, there) = (storages.clone(), places.clone());
+            let lack = move || there.lack_checkpoint(&looked).map_err(OpenError::unavailable);
+            if blocking(lack).await? {
+                drop(held);
+                tokio::time::sleep(GIVES_WAY).await;
+                held = place.clone().lock_owned().await;
+            }
+        }
         let open = match held.upgrade() {
             Some(open) => open,
             None => {
@@ -107,9 +129,9 @@ impl Logs {
                 open
             }
         };
-        if let Some(why) = open.log.stopped() {
+        if let Some(why) = open.log().stopped() {
             return Err(OpenError::unavailable(format!(
-                "the log has stopped ({why}) and is opened again once the other channels let it go"
+                "the log has stopped ({why}) and is not open again yet"
             )));
         }
         if open.settings != settings {
@@ -121,8 +143,12 @@ impl Logs {
         let name = cx.name.clone();
         let joined = open.clone();
         let counters = cx.counters.channel();
+        let identity = open.settings.sync == wal::Syncs::Each;
+        let identity = identity.then(|| identity_of(open.log().identity(), cx));
         let joining = move || {
-            joined.join(name, limits, counters).map(|member| Joined(Some((joined, member))))
+            joined
+                .join(name, identity, limits, counters)
+                .map(|member| Joined(Some((joined, member))))
         };
         let member = blocking(joining).await?.stays();
         // Held until the channel has joined, so that the log is not closed before.
@@ -168,6 +194,7 @@ async fn open(
     place: Place,
 ) -> Result<Arc<OpenLog>, OpenError> {
     let (notices, wanted) = (health.clone(), settings.clone());
+    let directories = disks.places.data_dirs.clone();
     let queue = QueueOptions { name: cx.name.to_string(), capacity: limits.capacity };
     // Gone when nobody waits for the channel to open any more, as at a stop.
     let wanted_still = Arc::new(());
@@ -197,8 +224,10 @@ async fn open(
         // Made here, so that it is closed again when nobody waits for it any more.
         Ok(Arc::new(OpenLog {
             id,
-            log,
+            log: RwLock::new(log),
+            directories,
             settings: wanted,
+            stays_stopped: AtomicBool::new(false),
             members: Mutex::default(),
             signals: Mutex::default(),
             health,
@@ -207,7 +236,8 @@ async fn open(
         }))
     });
     let open = log.await.inspect(|_| drop(wanted_still))?;
-    if open.log.queues().len() > 1 {
+    tokio::spawn(again::watch(Arc::downgrade(&open), open.health.clone()));
+    if open.log().queues().len() > 1 {
         let (open, title) = (Arc::downgrade(&open), cx.title());
         tokio::spawn(async move {
             tokio::time::sleep(FIND_CHANNELS).await;
@@ -220,28 +250,36 @@ async fn open(
 }
 
 impl OpenLog {
+    /// The log as it is open now.
+    pub(super) fn log(&self) -> Log<Datums> {
+        self.log.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn join(
         &self,
         name: Arc<str>,
+        identity: Option<[u8; 16]>,
         limits: Limits,
         counters: Arc<splashdam_core::metrics::ChannelMetrics>,
     ) -> Result<Arc<Member>, OpenError> {
         if locked(&self.members).contains_key(&name) {
             return Err(OpenError::unavailable(format!("channel {name} is still being closed")));
         }
-        let queue = self.log.add_queue(&name, limits.capacity).map_err(unavailable)?;
+        let log = self.log();
+        let queue = log.add_queue(&name, limits.capacity).map_err(unavailable)?;
         let changed = match locked(&self.signals).entry(queue) {
             std::collections::btree_map::Entry::Occupied(known) => known.get().clone(),
             std::collections::btree_map::Entry::Vacant(place) => {
                 let changed = Arc::new(Notify::new());
                 let told = changed.clone();
-                self.log.listen(queue, Box::new(move || told.notify_waiters()));
+                log.listen(queue, Box::new(move || told.notify_waiters()));
                 place.insert(changed).clone()
             }
         };
         let member = Arc::new(Member {
             name: name.clone(),
             queue,
+            identity,
             limits: Mutex::new(limits),
             closed: AtomicBool::new(false),
             changed,
@@ -258,7 +296,7 @@ impl OpenLog {
 
     pub(super) fn set_limits(&self, member: &Member, limits: Limits) {
         *locked(&member.limits) = limits;
-        self.log.set_capacity(member.queue, limits.capacity);
+        self.log().set_capacity(member.queue, limits.capacity);
     }
 
     /// A stored event that is none.
@@ -285,7 +323,7 @@ impl OpenLog {
             *held = Weak::new();
             let closed = spawn_blocking(move || {
                 self.closed.store(true, Ordering::Release);
-                self.log.close();
+                self.log().close();
                 drop(held);
             });
             // It does not panic; were it so, its threads would have said why.
@@ -295,8 +333,9 @@ impl OpenLog {
 
     /// A queue that no channel names holds its events, and with them their segments.
     fn name_the_forgotten(&self, title: &str) {
-        for name in self.log.queues() {
-            let held = self.log.queue(&name).map(|queue| self.log.level(queue).queued.events);
+        let log = self.log();
+        for name in log.queues() {
+            let held = log.queue(&name).map(|queue| log.level(queue).queued.events);
             if self.member(&name).is_some() || self.closed.load(Ordering::Acquire) {
                 continue;
             }
@@ -333,13 +372,28 @@ impl Drop for Joined {
 
 impl Drop for OpenLog {
     fn drop(&mut self) {
+        // Whoever waits to open it again has nothing to wait for.
+        self.health.stopped.notify_one();
         if !self.closed.load(Ordering::Acquire) {
-            let log = self.log.clone();
+            let log = self.log();
             // Whoever drops may not block. If there is no thread, the process's end closes it.
             let _closing =
                 std::thread::Builder::new().name("wal-close".into()).spawn(move || log.close());
         }
     }
+}
+
+/// The identity of a channel's queue: the log's own, and who has it. Copies of a log's directories
+/// on other hosts, and channels that share a log, are different queues.
+fn identity_of(log: [u8; 16], cx: &Context) -> [u8; 16] {
+    let host = cx.world.host_name().unwrap_or_default();
+    let mut sum = Sha1::new();
+    for part in [&log[..], host.as_bytes(), cx.agent.as_bytes(), cx.name.as_bytes()] {
+        sum.update((part.len() as u64).to_be_bytes());
+        sum.update(part);
+    }
+    let sum: [u8; 20] = sum.finalize().into();
+    std::array::from_fn(|byte| sum[byte])
 }
 
 /// Runs what blocks aside.

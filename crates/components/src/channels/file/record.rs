@@ -1,5 +1,6 @@
 //! Batches as the log stores them: one Avro datum for each event.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,49 +60,45 @@ impl AsRef<[u8]> for Run {
     }
 }
 
-/// The events of a lease: a batch as it was put, if that is what was leased, or one made of clones
-/// and of slices of what was read.
-pub(super) enum Leased {
-    Whole(Arc<Datums>),
-    Made(Batch),
-}
-
-impl Leased {
-    /// Also says how many stored events are none, though their checksums are right: a mistake of
-    /// whoever wrote them, which must not keep the rest from the sink.
-    pub(super) fn new(pieces: &[Piece<Datums>]) -> (Leased, usize) {
-        if let [Piece { chunk: Chunk::Live(record), events, .. }] = pieces
-            && events.len() == record.events()
-        {
-            return (Leased::Whole(record.clone()), 0);
-        }
-        let mut events: Vec<Event> =
-            Vec::with_capacity(pieces.iter().map(|p| p.events.len()).sum());
-        let mut bad = 0;
-        for piece in pieces {
-            match &piece.chunk {
-                Chunk::Live(record) => {
-                    events.extend_from_slice(&record.batch.events()[piece.events.clone()]);
-                }
-                Chunk::Stored(bytes, offsets) => {
-                    let bytes = Bytes::from_owner(Run(bytes.clone()));
-                    for event in piece.events.clone() {
-                        let datum = offsets[event] as usize..offsets[event + 1] as usize;
-                        match datum::decode(&bytes.slice(datum)) {
-                            Ok(event) => events.push(event),
-                            Err(_) => bad += 1,
-                        }
+/// The events of a lease: the batch as it was put, if that is what was leased, or one made of clones
+/// and of slices of what was read. Also says how many stored events are none, though their checksums
+/// are right: a mistake of whoever wrote them, which must not keep the rest from the sink.
+pub(super) fn leased(pieces: &[Piece<Datums>]) -> (Batch, usize) {
+    if let [Piece { chunk: Chunk::Live(record), events, .. }] = pieces
+        && events.len() == record.events()
+    {
+        return (record.batch.clone().with_origin(None), 0);
+    }
+    let mut events: Vec<Event> = Vec::with_capacity(pieces.iter().map(|p| p.events.len()).sum());
+    let mut bad = 0;
+    for piece in pieces {
+        match &piece.chunk {
+            Chunk::Live(record) => {
+                events.extend_from_slice(&record.batch.events()[piece.events.clone()]);
+            }
+            Chunk::Stored(bytes, offsets) => {
+                let bytes = Bytes::from_owner(Run(bytes.clone()));
+                for event in piece.events.clone() {
+                    let datum = offsets[event] as usize..offsets[event + 1] as usize;
+                    match datum::decode(&bytes.slice(datum)) {
+                        Ok(event) => events.push(event),
+                        Err(_) => bad += 1,
                     }
                 }
             }
         }
-        (Leased::Made(Batch::from(events)), bad)
     }
+    (Batch::from(events), bad)
+}
 
-    pub(super) fn batch(&self) -> &Batch {
-        match self {
-            Leased::Whole(record) => &record.batch,
-            Leased::Made(batch) => batch,
+/// The numbers of the pieces' events, in order.
+pub(super) fn numbers(pieces: &[Piece<Datums>]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for numbers in pieces.iter().map(Piece::numbers) {
+        match ranges.last_mut() {
+            Some(last) if last.end == numbers.start => last.end = numbers.end,
+            _ => ranges.push(numbers),
         }
     }
+    ranges
 }

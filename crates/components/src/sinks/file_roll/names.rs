@@ -23,10 +23,11 @@ enum Scheme {
 }
 
 impl Names {
-    pub(super) fn new(config: &Config, now_millis: i64, zone: TimeZone) -> Self {
+    /// `zone` is asked for only where names show local time: the system's list of zones is long.
+    pub(super) fn new(config: &Config, now_millis: i64, zone: impl FnOnce() -> TimeZone) -> Self {
         let scheme = match config.path_manager {
             PathManager::Default => Scheme::Started(now_millis),
-            PathManager::RollTime => Scheme::Rolled { zone, last: String::new() },
+            PathManager::RollTime => Scheme::Rolled { zone: zone(), last: String::new() },
         };
         let extension = match config.extension.as_str() {
             "" => String::new(),
@@ -69,7 +70,7 @@ mod tests {
         let check = |keys: &str, millis: &[i64], want: &[&str]| {
             let keys = format!("sink.directory = /x\n{keys}");
             let config = Section::parse(&keys).read::<Config>().into_result().unwrap();
-            let zone = TimeZone::get("Europe/Berlin").unwrap();
+            let zone = || TimeZone::get("Europe/Berlin").unwrap();
             let mut names = Names::new(&config, 1_700_000_000_123, zone);
             let got: Vec<_> = millis.iter().map(|now| names.next(*now)).collect();
             assert_eq!(got, want);

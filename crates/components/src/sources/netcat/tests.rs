@@ -202,3 +202,16 @@ fn keys_are_checked() {
     check("bind = localhost\nport = 1\nencoding = UTF-32");
     check("bind = localhost\nport = 1\nmaxConnections = 0");
 }
+
+#[test]
+fn a_listener_off_loopback_is_warned_of() {
+    let check = |bind: &str, want: &[&str]| {
+        let keys = Section::parse(&format!("bind = {bind}\nport = 1"));
+        let found = splashdam_core::Entry::source::<Netcat>().look(&keys).findings;
+        assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), want, "{bind}");
+    };
+    check("127.0.0.1", &[]);
+    check("localhost", &[]);
+    check("0.0.0.0", &["plain-listener"]);
+    check("mill.example.org", &["plain-listener"]);
+}

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 use splashdam_core::Random;
 
-use super::{Config, ConsumeOrder, NamePattern};
+use super::{Config, ConsumeOrder};
+use crate::name_pattern::NamePattern;
 
 /// Candidates that are remembered of one listing; the rest is listed again later.
 const MOST_CANDIDATES: usize = 1000;
@@ -119,7 +120,7 @@ impl Rules {
             // Something that vanishes while it is listed is not there.
             let Ok(kind) = entry.file_type() else { continue };
             // A file is left alone when a pattern cannot tell.
-            if name.starts_with('.') || self.ignore.matches(&name, true) {
+            if name.starts_with('.') || self.ignore.matches(name.as_bytes(), true) {
                 continue;
             }
             if kind.is_dir() {
@@ -130,7 +131,7 @@ impl Rules {
                 }
                 continue;
             }
-            if name.ends_with(&*self.suffix) || !self.include.matches(&name, false) {
+            if name.ends_with(&*self.suffix) || !self.include.matches(name.as_bytes(), false) {
                 continue;
             }
             // Follows links, to see what they point to; where they may not be, it is only told.

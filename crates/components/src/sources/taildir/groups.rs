@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use splashdam_config::Section;
 use splashdam_core::Headers;
 
-use crate::java_regex::JavaRegex;
+use crate::name_pattern::NamePattern;
 
 /// `filegroups` and the keys below it, in the order of the list.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct FileGroups(pub(super) Vec<Group>);
 pub(super) struct Group {
     pub(super) name: String,
     pub(super) directory: PathBuf,
-    pattern: JavaRegex,
+    pattern: NamePattern,
     pub(super) headers: Headers,
 }
 
@@ -48,7 +48,7 @@ impl Group {
         Ok(Group {
             name: name.to_owned(),
             directory,
-            pattern: JavaRegex::new(pattern).map_err(|error| error.to_string())?,
+            pattern: NamePattern::new(pattern).map_err(|error| error.to_string())?,
             headers: Headers::default(),
         })
     }
@@ -135,9 +135,7 @@ pub(super) fn list(
 /// The last group that a name in a directory matches.
 pub(super) fn matching(directory: &Path, groups: &[Group], name: &OsStr) -> Option<usize> {
     // A pattern that gives up on a name does not match it.
-    let matches = |g: &Group| {
-        g.directory == directory && g.pattern.is_full_match(name.as_bytes()).unwrap_or(false)
-    };
+    let matches = |g: &Group| g.directory == directory && g.pattern.matches(name.as_bytes(), false);
     groups.iter().rposition(matches)
 }
 

@@ -1,5 +1,5 @@
 /* Preloaded into an agent: when the file that FAIL_A_SYNC names appears, it is removed and the next fdatasync of a
- * segment fails with EIO. As a kernel would, it loses what was written since the last good sync of that file: its
+ * segment fails with EIO; while a directory has that name, the second fdatasync of each file and all later ones do. As a kernel would, it loses what was written since the last good sync of that file: its
  * bytes are put back to what they were then. Every later sync is told to be good. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -51,7 +51,7 @@ int fdatasync(int fd) {
     unsigned at = place_of(about.st_ino);
     int result;
     /* Only a file with a good sync before has something to go back to. */
-    if (kept[at].bytes && kept[at].length == (size_t)about.st_size && unlink(trigger) == 0) {
+    if (kept[at].bytes && kept[at].length == (size_t)about.st_size && (unlink(trigger) == 0 || errno == EISDIR)) {
         if (pwrite(fd, kept[at].bytes, kept[at].length, 0) != (ssize_t)kept[at].length) abort();
         real(fd);
         errno = EIO;

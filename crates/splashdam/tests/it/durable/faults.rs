@@ -101,3 +101,38 @@ fn failed_syncs_lose_nothing_acknowledged_after_a_kill() {
     check(false, true);
     check(true, true);
 }
+
+/// Every sync fails for a while, until the log stops: it opens again by itself when the disk is well,
+/// and the same process goes on.
+#[test]
+fn a_log_that_stopped_opens_again_by_itself() {
+    let site = Site::new("$/data", "");
+    site.drain();
+    let Some(library) = library(&site) else { return };
+    let trigger = site.path("fail-a-sync");
+    let environment = [("LD_PRELOAD", &*library), ("FAIL_A_SYNC", &*trigger)];
+    let process = site.start_under(&[], &environment);
+    let mut load = Load::new(4, 0);
+    let told = |text: &'static str, times: usize| {
+        let log = || process.log();
+        until(|| log().matches(text).count() >= times, || format!("{text:?}:\n{}", log()));
+    };
+    const STOPS: usize = 2;
+    load.during(&process.netcat(), || {
+        for stop in 1..=STOPS {
+            sleep(Duration::from_millis(200));
+            fs::create_dir(&trigger).unwrap();
+            told("the log has stopped: no directory is left", stop);
+            fs::remove_dir(&trigger).unwrap();
+            told("the log is open again", stop);
+            assert_eq!(process.metric("splashdam_channel_file_unhealthy"), 0);
+            let before = process.taken();
+            until(|| process.taken() > before, || format!("takes again:\n{}", process.log()));
+        }
+    });
+    assert!(load.refused() > 0, "the lines of a failed sync are refused");
+    let syncs = usize::try_from(process.metric("splashdam_channel_file_failed_files_total"));
+    process.drain_and_stop();
+    let cut = Cut { kills: 0, syncs: syncs.unwrap() };
+    println!("stopped {STOPS} times: {}", load.check(&site.path("out"), cut));
+}

@@ -55,13 +55,13 @@ fn what_is_wrong_is_refused_at_its_place() {
     check(b"\x00\x01x", 1, "a negative length");
     check(b"\x00\x02xy", 3, "bytes behind the event");
     check(b"\x02\x02\xff\x00\x00\x00", 2, "text is not UTF-8");
-    check(b"\x06\x00\x00\x00\x00", 0, "more headers than there are bytes");
+    check(b"\x06\x00\x00\x00\x00", 0, "more entries than there are bytes");
     check(b"\x01\x7e\x02a\x02b\x00\x02z", 1, "a block's size is beyond the end");
     check(b"\x01\x01\x02a\x02b\x00\x02z", 1, "a block's size is beyond the end");
     check(
         b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00",
         0,
-        "more headers than there are bytes",
+        "more entries than there are bytes",
     );
     check(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00", 0, "a number of more than 64 bits");
     check(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00", 0, "a number of more than 64 bits");

@@ -130,6 +130,51 @@ async fn what_flume_left_comes_once_and_in_order() {
     }
 }
 
+/// Channels of one agent share `dataDirs`: what a Flume left there belongs to the one that has its checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_checkpoint_gives_way() {
+    for has_sibling in [true, false] {
+        let rig = rig(2, "");
+        rig.flume(50);
+        let checkpoint = rig.dir.path().join("c/checkpoint");
+        if !checkpoint.exists() {
+            // The start of one, which is as good as damaged: what was queued is then in the logs.
+            fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
+            fs::write(&checkpoint, 3u64.to_be_bytes()).unwrap();
+        }
+        let shared = Shared::default();
+        let open = |name: &str, keys: String| {
+            let cx = Context {
+                name: name.into(),
+                shared: shared.clone(),
+                counters: Counters::new(Role::Channel),
+                ..context(Role::Channel)
+            };
+            FileChannel::open(read(&keys), cx)
+        };
+        let elsewhere = rig.keys.replace("/c\n", "/elsewhere\n");
+        let later = async {
+            // Behind the other one's look.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            match has_sibling {
+                true => Some(open("c1", rig.keys.clone()).await.unwrap()),
+                false => None,
+            }
+        };
+        let (new, own) = tokio::join!(open("new", elsewhere), later);
+        let new = new.unwrap();
+        match &own {
+            Some(own) => {
+                assert_eq!(drain(own).await, numbers(50));
+                assert_eq!(drain(&new).await, [""; 0]);
+                own.close().await.unwrap();
+            }
+            None => assert_eq!(drain(&new).await.len(), 50),
+        }
+        new.close().await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_cut_off_anywhere_comes_once() {
     // Each step in turn, and a second cut at some step of the second try.

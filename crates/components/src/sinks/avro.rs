@@ -1,0 +1,277 @@
+//! Sink `avro`: batches to a Flume's Avro source, or to our own.
+//!
+//! Flume's class: `org.apache.flume.sink.AvroSink`. A batch is one `appendBatch`, delivered once the
+//! answer is `OK`. Whatever else happens, the connection is closed and the batch goes back; an answer
+//! that was lost makes the peer have the batch twice.
+//!
+//! Not so where the peer is our own source whose channels keep origins, and this sink drains a file
+//! channel that syncs each commit: then each call says which events of which queue it carries
+//! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
+//! under way at once. Which of both it is, is said in the log when it becomes known.
+
+mod connection;
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use splashdam_config::{Diagnostic, Lenient, Section};
+use splashdam_core::metrics::SinkMetrics;
+use splashdam_core::{
+    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Place, Sink, Size,
+};
+use splashdam_wire::avro::claim::Claim;
+use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::tls::{ClientTls, Connector};
+use connection::{Connection, Settings};
+
+/// Calls under way at once, where the peer stores each event once.
+const CALLS: usize = 8;
+/// Bytes of events in them.
+const CALLS_BYTES: usize = 8 * 1024 * 1024;
+/// Shorter timeouts are not believed, as in Flume.
+const LEAST_TIMEOUT: i64 = 1000;
+const TIMEOUT: i64 = 20_000;
+const BATCH_SIZE: u32 = 100;
+const LEVEL: u32 = 6;
+
+/// Keys of the Avro sink.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// The peer's host name or address.
+    pub hostname: String,
+    /// The peer's TCP port.
+    pub port: u16,
+    /// Events in one call, and so in one transaction of the peer; less than 1 means the default.
+    #[serde(rename = "batch-size", default = "batch_size")]
+    pub batch_size: Lenient<i64>,
+    /// Milliseconds for connecting, and for handing a call over; less than 1000 means the default.
+    #[serde(rename = "connect-timeout", default = "milliseconds")]
+    pub connect_timeout: Lenient<i64>,
+    /// Milliseconds for the answer to a call; less than 1000 means the default.
+    #[serde(rename = "request-timeout", default = "milliseconds")]
+    pub request_timeout: Lenient<i64>,
+    /// Seconds after which the connection is closed and made anew before the next batch, so that a
+    /// load balancer can choose another host; 0 means never.
+    #[serde(rename = "reset-connection-interval", default = "never")]
+    pub reset_connection_interval: Lenient<i64>,
+    /// `deflate` to compress what is sent; the peer must do so too.
+    #[serde(rename = "compression-type", default)]
+    pub compression_type: String,
+    /// How hard to compress, 1 to 9; 0 is taken for 1.
+    #[serde(rename = "compression-level", default = "level")]
+    pub compression_level: Lenient<u32>,
+    /// With `ssl` and `deflate` together: whether what is compressed is encrypted, as up to Flume 1.9, and not what
+    /// is encrypted compressed, as from 1.10 on. Our own source understands both. Not a key of Flume.
+    #[serde(rename = "deflate-inside-tls", default)]
+    pub deflate_inside_tls: bool,
+    /// Encryption.
+    #[serde(rename = ".tls", default)]
+    pub tls: ClientTls,
+    /// Read and not used, as in Flume 1.11.
+    #[serde(rename = "maxIoWorkers", default)]
+    pub max_io_workers: Lenient<i64>,
+}
+
+fn batch_size() -> Lenient<i64> {
+    Lenient(Some(BATCH_SIZE.into()))
+}
+
+fn milliseconds() -> Lenient<i64> {
+    Lenient(Some(TIMEOUT))
+}
+
+fn never() -> Lenient<i64> {
+    Lenient(Some(0))
+}
+
+fn level() -> Lenient<u32> {
+    Lenient(Some(LEVEL))
+}
+
+impl Config {
+    fn batch_events(&self) -> NonZeroU32 {
+        let written = self.batch_size.0.and_then(|size| u32::try_from(size).ok());
+        written.and_then(NonZeroU32::new).unwrap_or(const { NonZeroU32::new(BATCH_SIZE).unwrap() })
+    }
+
+    fn settings(&self, connector: Option<Connector>) -> Settings {
+        let timeout = |written: Lenient<i64>| {
+            let written = written.0.filter(|millis| *millis >= LEAST_TIMEOUT).unwrap_or(TIMEOUT);
+            Duration::from_millis(written.unsigned_abs())
+        };
+        Settings {
+            host: self.hostname.clone(),
+            port: self.port,
+            connect_timeout: timeout(self.connect_timeout),
+            request_timeout: timeout(self.request_timeout),
+            deflate: self
+                .compression_type
+                .eq_ignore_ascii_case("deflate")
+                .then(|| self.compression_level.0.filter(|level| *level <= 9).unwrap_or(LEVEL)),
+            connector,
+            deflate_inside_tls: self.deflate_inside_tls,
+        }
+    }
+
+    fn reset_after(&self) -> Option<Duration> {
+        let seconds = self.reset_connection_interval.0.and_then(|s| u64::try_from(s).ok());
+        seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    }
+}
+
+/// The sink.
+pub struct Avro {
+    title: String,
+    settings: Settings,
+    batch_events: usize,
+    reset_after: Option<Duration>,
+    metrics: Arc<SinkMetrics>,
+    /// What the peer said its protocol's hash is.
+    peer_hash: Hash,
+    connection: Option<(Connection, Instant)>,
+    /// Whether several calls may be under way: as the last batch and the peer are.
+    ahead: bool,
+    guarantee: Option<bool>,
+}
+
+impl Component for Avro {
+    const TYPE: &'static str = "avro";
+    const ALIASES: &'static [&'static str] = &["org.apache.flume.sink.AvroSink"];
+    type Config = Config;
+
+    async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
+        let connector = config.tls.connector(&cx).await?;
+        Ok(Avro {
+            title: cx.title(),
+            settings: config.settings(connector),
+            batch_events: config.batch_events().get() as usize,
+            reset_after: config.reset_after(),
+            metrics: cx.counters.sink(),
+            peer_hash: FLUME_HASH,
+            connection: None,
+            ahead: false,
+            guarantee: None,
+        })
+    }
+
+    fn facts(config: &Config) -> Facts {
+        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours whose channels keep origins stores it once if this sink drains a file channel and the same peer gets it";
+        Facts {
+            batch_events: Some(config.batch_events().get() as usize),
+            place: Some(format!("sends to {}:{}", config.hostname, config.port)),
+            process_crash: Some(crash),
+            machine_crash: Some(crash),
+            ..Facts::default()
+        }
+    }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        config.tls.findings(section)
+    }
+}
+
+impl Avro {
+    /// The connection, made now if there is none. It is out of the sink while it is used, so that a
+    /// delivery that is given up leaves none behind that is half through.
+    async fn connected(&mut self) -> Result<(Connection, Instant), DeliverError> {
+        let old = |made: &Instant| self.reset_after.is_some_and(|after| made.elapsed() >= after);
+        if let Some((connection, made)) = self.connection.take() {
+            if !old(&made) && connection.is_usable() {
+                return Ok((connection, made));
+            }
+            self.metrics.connections_closed.add(1);
+            connection.close().await;
+        }
+        match Connection::open(&self.settings).await {
+            Ok(connection) => {
+                self.metrics.connections_created.add(1);
+                Ok((connection, Instant::now()))
+            }
+            Err(error) => {
+                self.metrics.connections_failed.add(1);
+                Err(DeliverError::fail_over(error.to_string()))
+            }
+        }
+    }
+
+    fn learn(&mut self, stores_once: bool) {
+        if self.guarantee.replace(stores_once) == Some(stores_once) {
+            return;
+        }
+        let peer = format!("{}:{}", self.settings.host, self.settings.port);
+        if stores_once {
+            info!(component = %self.title, peer, "the peer stores each event once, also what has to be sent again");
+        } else {
+            info!(component = %self.title, peer, "delivery is at least once: what has to be sent again may be there twice");
+        }
+    }
+}
+
+impl Sink for Avro {
+    fn limit(&self) -> Size {
+        match self.ahead {
+            true => Size { events: self.batch_events.saturating_mul(CALLS), bytes: CALLS_BYTES },
+            false => Size::events(self.batch_events),
+        }
+    }
+
+    async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+        let (mut connection, made) = self.connected().await?;
+        let claims = batch.place().map(|place| claims(place, self.batch_events, batch.len()));
+        let sent = connection
+            .send(batch.events(), self.batch_events, claims.as_deref(), &mut self.peer_hash)
+            .await;
+        if let Err(error) = sent {
+            self.metrics.connections_closed.add(1);
+            let Settings { host, port, .. } = &self.settings;
+            return Err(DeliverError::fail_over(format!("{host}:{port}: {error}")));
+        }
+        let peer = connection.peer();
+        let stores_once = claims.is_some() && peer.stores_once;
+        self.ahead = stores_once && peer.in_order;
+        self.learn(stores_once);
+        self.connection = Some((connection, made));
+        Ok(Delivered::all(batch))
+    }
+
+    async fn close(self) -> Result<(), DeliverError> {
+        if let Some((connection, _)) = self.connection {
+            self.metrics.connections_closed.add(1);
+            connection.close().await;
+        }
+        Ok(())
+    }
+}
+
+/// What each call says of where its events come from.
+fn claims(place: &Place, batch_events: usize, events: usize) -> Vec<Claim> {
+    let mut claims = Vec::with_capacity(events.div_ceil(batch_events));
+    let mut ranges = place.ranges.iter().cloned();
+    let mut rest: Option<Range<u64>> = ranges.next();
+    let mut left = events;
+    while left > 0 {
+        let mut wanted = left.min(batch_events) as u64;
+        left -= left.min(batch_events);
+        let mut own = Vec::new();
+        while let Some(range) = rest.take().filter(|_| wanted > 0) {
+            let end = range.end.min(range.start + wanted);
+            wanted -= end - range.start;
+            own.push(range.start..end);
+            rest = if end < range.end { Some(end..range.end) } else { ranges.next() };
+            if wanted == 0 {
+                break;
+            }
+        }
+        claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests;

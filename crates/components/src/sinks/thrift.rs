@@ -1,0 +1,264 @@
+//! Sink `thrift`: batches to the Thrift source of another agent, Flume's or ours.
+//!
+//! Flume's class: `org.apache.flume.sink.ThriftSink`. A batch goes out as one call, or as several
+//! where it makes more than the 16,384,000 bytes of a frame. What differs from Flume:
+//!
+//! - `connect-timeout` counts; Flume's Thrift client has no such limit.
+//! - The connection is made with the first batch, and is kept when the other agent answers that its
+//!   channel is full.
+//! - `reset-connection-interval` may also be written as Flume's guide has it,
+//!   `connection-reset-interval`.
+//! - `trust-all-certs` counts; Flume's Thrift client does not look at it.
+//! - Of the keys of Flume's RPC client those of the Thrift client are known, but for `hosts`.
+//! - Kerberos is refused: it is not built in.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use splashdam_client::thrift::Connection;
+use splashdam_client::{Address, CallError};
+use splashdam_config::{Diagnostic, Lenient, Section};
+use splashdam_core::metrics::SinkMetrics;
+use splashdam_core::{
+    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, World,
+};
+use splashdam_wire::thrift::{MOST_FRAME_BYTES, Protocol};
+use tracing::info;
+
+use crate::dialer::Dialer;
+use crate::tls::ClientTls;
+
+const BATCH_EVENTS: NonZeroU32 = NonZeroU32::new(100).unwrap();
+const TIMEOUT_MILLIS: u32 = 20_000;
+/// Shorter timeouts are not believed, as in Flume.
+const LEAST_TIMEOUT_MILLIS: u32 = 1000;
+/// What is said of `kerberos = true`.
+const NO_KERBEROS: &str = "Kerberos is not built in, for Thrift neither";
+
+/// Keys of the thrift sink.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    /// Host name or address of the other agent.
+    pub hostname: String,
+    /// The port of its source.
+    pub port: u16,
+    /// Events per transaction, and per call. What is not a positive number means 100, as in Flume.
+    #[serde(default = "batch_size")]
+    pub batch_size: Lenient<NonZeroU32>,
+    /// Milliseconds to wait for a connection. Less than 1000 means 20000, as in Flume.
+    #[serde(default = "default_timeout")]
+    pub connect_timeout: Lenient<u32>,
+    /// Milliseconds to wait for the answer to a call. Less than 1000 means 20000, as in Flume.
+    #[serde(default = "default_timeout")]
+    pub request_timeout: Lenient<u32>,
+    /// Seconds after which the next batch goes out on a new connection, so that a balancer in
+    /// between may choose anew; 0 means never.
+    #[serde(default, alias = "connection-reset-interval")]
+    pub reset_connection_interval: Lenient<u32>,
+    /// Accepted as in Flume. One connection is in use, as one batch is under way at a time; several
+    /// sinks in a group use several.
+    #[serde(default, rename = "maxConnections")]
+    pub max_connections: Lenient<u32>,
+    /// `compact` or `binary`, in small letters. Anything else means compact, as in Flume.
+    #[serde(default = "protocol")]
+    pub protocol: String,
+    /// Whether to prove who we are by Kerberos, which is refused here.
+    #[serde(default)]
+    pub kerberos: bool,
+    /// Accepted as in Flume, for Kerberos.
+    pub client_principal: Option<String>,
+    /// Accepted as in Flume, for Kerberos.
+    pub client_keytab: Option<String>,
+    /// Accepted as in Flume, for Kerberos.
+    pub server_principal: Option<String>,
+    /// TLS.
+    #[serde(rename = ".tls", default)]
+    pub tls: ClientTls,
+}
+
+fn batch_size() -> Lenient<NonZeroU32> {
+    Lenient(Some(BATCH_EVENTS))
+}
+
+fn default_timeout() -> Lenient<u32> {
+    Lenient(Some(TIMEOUT_MILLIS))
+}
+
+fn protocol() -> String {
+    "compact".to_owned()
+}
+
+/// A timeout as it counts.
+fn timeout(millis: Lenient<u32>) -> Duration {
+    let millis = millis.0.filter(|millis| *millis >= LEAST_TIMEOUT_MILLIS);
+    Duration::from_millis(millis.unwrap_or(TIMEOUT_MILLIS).into())
+}
+
+impl Config {
+    fn batch_events(&self) -> usize {
+        usize::try_from(self.batch_size.unwrap_or(BATCH_EVENTS).get()).unwrap_or(usize::MAX)
+    }
+
+    fn protocol(&self) -> Protocol {
+        if self.protocol == "binary" { Protocol::Binary } else { Protocol::Compact }
+    }
+}
+
+/// The sink.
+pub struct Thrift {
+    name: Arc<str>,
+    world: Arc<dyn World>,
+    metrics: Arc<SinkMetrics>,
+    dialer: Dialer,
+    address: Address,
+    protocol: Protocol,
+    batch_events: usize,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    /// How long a connection is used, if that has an end.
+    reset_after: Option<Duration>,
+    open: Option<Open>,
+}
+
+struct Open {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Component for Thrift {
+    const TYPE: &'static str = "thrift";
+    const ALIASES: &'static [&'static str] = &["org.apache.flume.sink.ThriftSink"];
+    type Config = Config;
+
+    async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
+        if config.kerberos {
+            return Err(OpenError::config(NO_KERBEROS));
+        }
+        let dialer = Dialer::new(&config.tls, None, &cx).await?;
+        let reset = config.reset_connection_interval.unwrap_or(0);
+        Ok(Thrift {
+            name: cx.name.clone(),
+            metrics: cx.counters.sink(),
+            world: cx.world,
+            dialer,
+            protocol: config.protocol(),
+            batch_events: config.batch_events(),
+            connect_timeout: timeout(config.connect_timeout),
+            request_timeout: timeout(config.request_timeout),
+            reset_after: (reset > 0).then(|| Duration::from_secs(reset.into())),
+            address: Address { host: config.hostname, port: config.port },
+            open: None,
+        })
+    }
+
+    fn facts(config: &Config) -> Facts {
+        let crash = "a batch whose answer did not come is sent again, so that its events may be \
+                     there twice";
+        let address = Address { host: config.hostname.clone(), port: config.port };
+        Facts {
+            batch_events: Some(config.batch_events()),
+            place: Some(format!("sends to {address}")),
+            process_crash: Some(crash),
+            machine_crash: Some(crash),
+            ..Facts::default()
+        }
+    }
+
+    fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
+        let mut findings = config.tls.findings(section);
+        if config.kerberos {
+            let finding = Diagnostic::error("kerberos-not-built", NO_KERBEROS);
+            let finding = finding.at(section.value_span("kerberos"));
+            findings.push(finding.label("this sink cannot start").help("write `false`"));
+        }
+        if !["compact", "binary"].contains(&config.protocol.as_str()) {
+            let message = format!("`{}` means the compact protocol", config.protocol);
+            let finding = Diagnostic::warning("value-replaced", message);
+            let finding = finding.at(section.value_span("protocol"));
+            findings.push(finding.help("write `compact` or `binary`, in small letters"));
+        }
+        let timeouts = [
+            ("connect-timeout", config.connect_timeout),
+            ("request-timeout", config.request_timeout),
+        ];
+        for (key, millis) in timeouts {
+            if let Some(millis @ ..LEAST_TIMEOUT_MILLIS) = millis.0 {
+                let message = format!("`{key}` cannot be {millis} ms");
+                let finding = Diagnostic::warning("value-replaced", message);
+                let finding = finding.at(section.value_span(key));
+                let finding = finding.label(format!("{TIMEOUT_MILLIS} is used instead"));
+                findings.push(finding.help("write milliseconds, 1000 or more"));
+            }
+        }
+        findings
+    }
+}
+
+impl Sink for Thrift {
+    fn limit(&self) -> Size {
+        Size { events: self.batch_events, bytes: MOST_FRAME_BYTES }
+    }
+
+    async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+        let limit = self.request_timeout;
+        let connection = self.connection().await.map_err(DeliverError::fail_over)?;
+        if let Err(error) = connection.append_batch(batch.events(), limit).await {
+            if !error.keeps_connection() {
+                self.disconnect();
+            }
+            return Err(DeliverError::fail_over(error));
+        }
+        Ok(Delivered::all(batch))
+    }
+
+    async fn close(mut self) -> Result<(), DeliverError> {
+        self.disconnect();
+        Ok(())
+    }
+}
+
+impl Thrift {
+    /// The connection, made anew where there is none, or where it has served its time.
+    async fn connection(&mut self) -> Result<&mut Connection, CallError> {
+        let now = self.world.instant();
+        let serves = |open: &Open| {
+            let age = now.saturating_duration_since(open.since);
+            open.connection.is_usable() && self.reset_after.is_none_or(|most| age < most)
+        };
+        if !self.open.as_ref().is_some_and(serves) {
+            self.disconnect();
+        }
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        Ok(&mut self.open.insert(open).connection)
+    }
+
+    async fn connect(&mut self) -> Result<Open, CallError> {
+        let (address, limit) = (self.address.clone(), self.connect_timeout);
+        match Connection::open(&self.dialer, address, self.protocol, limit).await {
+            Ok(connection) => {
+                self.metrics.connections_created.add(1);
+                info!(component = %self.name, address = %self.address, "connected");
+                Ok(Open { connection, since: self.world.instant() })
+            }
+            Err(error) => {
+                self.metrics.connections_failed.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        if self.open.take().is_some() {
+            self.metrics.connections_closed.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

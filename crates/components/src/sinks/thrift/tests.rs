@@ -1,0 +1,250 @@
+use std::net::SocketAddr;
+
+use splashdam_core::{Event, Role, Then, find};
+use splashdam_testkit::{Collector, context, contract, events};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::sources;
+
+struct Bench {
+    running: contract::Running,
+    address: SocketAddr,
+    collector: Collector,
+}
+
+/// A source of ours on a port of its own.
+async fn source() -> Bench {
+    source_with("").await
+}
+
+async fn source_with(more: &str) -> Bench {
+    let keys = format!("bind = 127.0.0.1\nport = 0\n{more}");
+    let cx = context(Role::Source);
+    let source = contract::open_source::<sources::thrift::Thrift>(&keys, cx).await;
+    let (address, collector) = (source.local_addr().unwrap(), Collector::new());
+    Bench { running: contract::run_source(source, &collector), address, collector }
+}
+
+fn keys(address: SocketAddr, more: &str) -> String {
+    format!("hostname = {}\nport = {}\n{more}", address.ip(), address.port())
+}
+
+async fn sink(address: SocketAddr, more: &str) -> Thrift {
+    contract::open_sink::<Thrift>(&keys(address, more), context(Role::Sink)).await
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let bench = source().await;
+    for more in ["", "protocol = binary", "batch-size = 1", "protocol = Binary\nbatch-size = 1000"]
+    {
+        contract::sink::<Thrift>(&keys(bench.address, more)).await;
+    }
+    bench.running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn batches_arrive_whole_and_in_order() {
+    let bench = source().await;
+    let mut sink = sink(bench.address, "").await;
+    let mut event = Event::new(&b"\0\xff"[..]);
+    event.headers.insert("a", "b");
+    sink.deliver(&Batch::from(vec![event.clone()])).await.unwrap();
+    sink.deliver(&events(0, 100)).await.unwrap();
+    assert_eq!(bench.collector.batches().len(), 2);
+    assert_eq!(bench.collector.events()[0], event);
+    assert_eq!(bench.collector.bodies()[1..], bodies(100));
+    let metrics = sink.metrics.clone();
+    sink.close().await.unwrap();
+    let counts = [
+        metrics.connections_created.value(),
+        metrics.connections_closed.value(),
+        metrics.connections_failed.value(),
+    ];
+    assert_eq!(counts, [1, 1, 0]);
+    bench.running.stop().await.unwrap();
+}
+
+fn bodies(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_the_connection_and_a_break_does_not() {
+    let bench = source().await;
+    let mut sink = sink(bench.address, "").await;
+    bench.collector.refuse(1);
+    let error = sink.deliver(&events(0, 1)).await.unwrap_err();
+    assert_eq!(error.then, Then::FailOver);
+    assert!(error.to_string().contains("FAILED"), "{error}");
+    sink.deliver(&events(0, 1)).await.unwrap();
+    assert_eq!(sink.metrics.connections_created.value(), 1);
+
+    bench.running.stop().await.unwrap();
+    let error = sink.deliver(&events(1, 1)).await.unwrap_err();
+    assert_eq!(error.then, Then::FailOver);
+    assert_eq!(sink.metrics.connections_closed.value(), 1);
+    sink.deliver(&events(1, 1)).await.unwrap_err();
+    assert_eq!(sink.metrics.connections_failed.value(), 1);
+    assert_eq!(bench.collector.bodies(), ["0"]);
+}
+
+#[tokio::test]
+async fn it_connects_again_when_the_source_is_back() {
+    let bench = source().await;
+    let mut sink = sink(bench.address, "").await;
+    sink.deliver(&events(0, 1)).await.unwrap();
+    let (port, collector) = (bench.address.port(), bench.collector);
+    bench.running.stop().await.unwrap();
+    let keys = format!("bind = 127.0.0.1\nport = {port}");
+    let cx = context(Role::Source);
+    let again = contract::open_source::<sources::thrift::Thrift>(&keys, cx).await;
+    let running = contract::run_source(again, &collector);
+    // The old connection is found broken, the next one works.
+    sink.deliver(&events(1, 1)).await.unwrap_err();
+    sink.deliver(&events(1, 1)).await.unwrap();
+    assert_eq!(collector.bodies(), ["0", "1"]);
+    running.stop().await.unwrap();
+}
+
+/// A server that takes connections and says `answer` on each.
+async fn server(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(answer).await.unwrap();
+            open.push(stream);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn answers_that_are_none_end_the_connection() {
+    let check = async |answer: &'static [u8], want: &str| {
+        let mut sink = sink(server(answer).await, "request-timeout = 1000").await;
+        let error = sink.deliver(&events(0, 1)).await.unwrap_err();
+        assert!(error.to_string().contains(want), "{want}: {error}");
+        assert_eq!(sink.metrics.connections_closed.value(), 1, "{want}");
+    };
+    check(b"", "did not answer within 1s").await;
+    check(b"HTTP/1.1 400 Bad Request\r\n", "something else than an answer").await;
+    check(b"\0\0\0\x02\x82\x41", "something else than an answer").await;
+    check(b"\0\0\0\x13\x82\x41\x09\x0bappendBatch\x05\0\0\0", "an answer to another call").await;
+    check(b"\0\0\0\x0c\x82\x61\x01\x01x\x18\x02hm\x15\x0c\0", "answered with an error: hm").await;
+    // As much as a frame may be, of which nothing comes.
+    check(b"\0\xfa\0\0", "did not answer").await;
+}
+
+#[tokio::test]
+async fn connections_are_made_anew_after_their_time() {
+    let bench = source().await;
+    let mut sink = sink(bench.address, "reset-connection-interval = 60").await;
+    sink.deliver(&events(0, 1)).await.unwrap();
+    sink.deliver(&events(1, 1)).await.unwrap();
+    assert_eq!(sink.metrics.connections_created.value(), 1);
+    let minute = Duration::from_secs(60);
+    sink.open.as_mut().unwrap().since -= minute;
+    sink.deliver(&events(2, 1)).await.unwrap();
+    assert_eq!(sink.metrics.connections_created.value(), 2);
+    assert_eq!(sink.metrics.connections_closed.value(), 1);
+    assert_eq!(bench.collector.bodies(), ["0", "1", "2"]);
+    bench.running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_no_frame_holds_is_named() {
+    let bench = source().await;
+    let mut sink = sink(bench.address, "").await;
+    let batch = Batch::from(vec![Event::new(vec![0; MOST_FRAME_BYTES])]);
+    let error = sink.deliver(&batch).await.unwrap_err();
+    assert!(error.to_string().contains("an event of 16384000 bytes"), "{error}");
+    sink.deliver(&events(0, 1)).await.unwrap();
+    assert_eq!(sink.metrics.connections_created.value(), 1);
+    bench.running.stop().await.unwrap();
+}
+
+/// A delivery that the end of the grace time drops leaves a connection that nothing is sent on.
+#[tokio::test]
+async fn a_dropped_delivery_spoils_its_connection() {
+    let mut sink = sink(server(b"").await, "").await;
+    let limit = Duration::from_millis(50);
+    tokio::time::timeout(limit, sink.deliver(&events(0, 1))).await.unwrap_err();
+    tokio::time::timeout(limit, sink.deliver(&events(0, 1))).await.unwrap_err();
+    assert_eq!(sink.metrics.connections_created.value(), 2);
+}
+
+#[tokio::test]
+async fn both_speak_tls_or_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["mill", "stranger"] {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(path(name), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    }
+    let server = format!("ssl = true\nkeystore = {}\nkeystore-password = x", path("mill"));
+    let client = |trusted: &str| format!("ssl = true\ntruststore = {}", path(trusted));
+
+    let bench = source_with(&server).await;
+    let mut good = sink(bench.address, &client("mill.pem")).await;
+    good.deliver(&events(0, 100)).await.unwrap();
+    let large: Batch = (0..3).map(|_| Event::new(vec![b'x'; 5_000_000])).collect();
+    good.deliver(&large).await.unwrap();
+    assert_eq!(bench.collector.events().len(), 103);
+    assert_eq!(bench.collector.events()[100..], *large.events());
+
+    let check = async |address: SocketAddr, more: String, want: &str| {
+        let mut sink = sink(address, &format!("{more}\nrequest-timeout = 1000")).await;
+        let error = sink.deliver(&events(0, 1)).await.unwrap_err();
+        assert!(error.to_string().contains(want), "{want}: {error}");
+    };
+    check(bench.address, client("stranger.pem"), "the server's certificate is refused").await;
+    check(bench.address, String::new(), "TLS instead of a frame").await;
+    assert_eq!(bench.running.outlet.metrics().read_failures.value(), 2);
+    good.deliver(&events(103, 1)).await.unwrap();
+    bench.running.stop().await.unwrap();
+
+    let plain = source().await;
+    check(plain.address, client("mill.pem"), "the TLS handshake").await;
+    plain.running.stop().await.unwrap();
+}
+
+#[test]
+fn keys_are_checked() {
+    let must = "hostname = mill\nport = 4141";
+    let check = |keys: &str, want: &[&str]| {
+        let keys = format!("type = thrift\n{keys}");
+        let looked = find(crate::SINKS, "thrift").unwrap().look(&Section::parse(&keys));
+        let found: Vec<_> = looked.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(found, want, "{keys}");
+    };
+    check(must, &[]);
+    check("", &["missing-key", "missing-key"]);
+    check(&format!("{must}\nmaxConnections = 5\nreset-connection-interval = 5"), &[]);
+    check(&format!("{must}\nconnection-reset-interval = 5"), &[]);
+    check(&format!("{must}\nprotocol = BINARY"), &["value-replaced"]);
+    check(&format!("{must}\nrequest-timeout = 999"), &["value-replaced"]);
+    check(&format!("{must}\nbatch-size = 0"), &["bad-value"]);
+    check(&format!("{must}\nkerberos = true\nclient-principal = a@B"), &["kerberos-not-built"]);
+}
+
+#[test]
+fn values_count_as_in_flume() {
+    let check = |keys: &str, want: (usize, u64, u64, Protocol)| {
+        let keys = format!("hostname = mill\nport = 4141\n{keys}");
+        let config = Section::parse(&keys).read::<Config>().value.unwrap();
+        let timeouts = [config.connect_timeout, config.request_timeout];
+        let [connect, request] = timeouts.map(|millis| timeout(millis).as_secs());
+        assert_eq!((config.batch_events(), connect, request, config.protocol()), want, "{keys}");
+    };
+    check("", (100, 20, 20, Protocol::Compact));
+    check("batch-size = 7\nprotocol = binary", (7, 20, 20, Protocol::Binary));
+    check("batch-size = 0\nprotocol = Binary", (100, 20, 20, Protocol::Compact));
+    check("batch-size = x\nconnect-timeout = 2000", (100, 2, 20, Protocol::Compact));
+    check("request-timeout = 999\nconnect-timeout = -5", (100, 20, 20, Protocol::Compact));
+}

@@ -1,0 +1,368 @@
+//! One connection of the Avro source: packs in, calls put, answers out.
+//!
+//! Calls that arrive while others are being stored are read and put behind them, as far as memory
+//! allows, so that one sync serves many. Answers go out as the puts settle, in the order of the
+//! calls; once one is refused, what was sent behind it is refused too.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use splashdam_core::pipeline::{Put, Settled};
+use splashdam_core::{
+    Batch, BoxFuture, Context, Malformed, Outlet, Pipeline, Size, Stop, Trouble, World,
+};
+use splashdam_wire::avro::claim::Claim;
+use splashdam_wire::avro::datum::{Most, Reader};
+use splashdam_wire::avro::handshake::{self, Hash, Match, Peer};
+use splashdam_wire::avro::pack::{Limits, Pack, Packs};
+use splashdam_wire::avro::rpc::{Answer, Call, Incoming, put_answer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::Config;
+use super::senders::Senders;
+
+/// What a connection has under way while the channels make it durable.
+const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
+/// The most that one call carries; bytes are limited by a key.
+const MOST: Most = Most { events: 1 << 18, headers: 1 << 20 };
+/// The most buffers of a pack; Java's are of 8 KiB.
+const MOST_BUFFERS: usize = 1 << 17;
+/// Protocols of clients that are remembered.
+const MOST_PROTOCOLS: usize = 256;
+/// A message that has begun must be here after this time …
+const MESSAGE_TIME: Duration = Duration::from_secs(30);
+/// … and the time that its bytes take at this rate.
+const BYTES_PER_SECOND: u64 = 16 * 1024;
+/// How long a client may leave its answers unread.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// What all connections together may hold of messages that are not complete, besides this much each.
+const MOST_BEGUN_BYTES: usize = 256 * 1024 * 1024;
+const BEGUN_BYTES: usize = 64 * 1024;
+
+/// What all connections share.
+pub(super) struct Service {
+    pub(super) out: Outlet,
+    pub(super) senders: Senders,
+    name: Arc<str>,
+    world: Arc<dyn World>,
+    stop: Stop,
+    limits: Limits,
+    idle: Option<Duration>,
+    protocols: Mutex<HashSet<Hash>>,
+    begun_bytes: AtomicUsize,
+    trouble: Mutex<Trouble>,
+    foreign: Mutex<Trouble>,
+}
+
+/// A connection.
+struct Connection<'a, S> {
+    service: &'a Service,
+    stream: S,
+    packs: Packs,
+    established: bool,
+    /// What came without an origin.
+    pipeline: Pipeline<Asked>,
+    /// The pipeline is broken until it is empty.
+    refused: bool,
+    /// What came with one.
+    claimed: FuturesOrdered<BoxFuture<'a, (Asked, Size, bool)>>,
+    claimed_size: Size,
+    answers: Vec<u8>,
+    /// Nothing more is read.
+    over: bool,
+    /// When the message that has begun must be here.
+    began: Option<Instant>,
+    /// What of `Service::begun_bytes` is this one's.
+    begun_bytes: usize,
+}
+
+/// A call that is to be answered.
+struct Asked {
+    serial: i32,
+    /// What goes before the answer to a connection's first call.
+    greeting: Option<handshake::Response>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}; is the client an Avro client, with the same compression-type and ssl?")]
+    Malformed(#[from] Malformed),
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Service {
+    pub(super) fn new(config: &Config, cx: &Context, out: Outlet, stop: Stop) -> Self {
+        Service {
+            senders: Senders::new(out.clone(), cx.name.clone()),
+            out,
+            name: cx.name.clone(),
+            world: cx.world.clone(),
+            stop,
+            limits: Limits {
+                message_bytes: config.max_message_bytes.get() as usize,
+                buffers: MOST_BUFFERS,
+            },
+            idle: (config.idle_timeout > 0)
+                .then(|| Duration::from_secs(config.idle_timeout.into())),
+            protocols: Mutex::default(),
+            begun_bytes: AtomicUsize::new(0),
+            trouble: Mutex::new(Trouble::new()),
+            foreign: Mutex::new(Trouble::new()),
+        }
+    }
+
+    /// Serves a client until it closes, sends what is no call, or a stop is asked for.
+    pub(super) async fn serve<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let mut connection = Connection {
+            service: self,
+            stream,
+            packs: Packs::new(self.limits),
+            established: false,
+            pipeline: Pipeline::new(self.out.clone(), AHEAD),
+            refused: false,
+            claimed: FuturesOrdered::new(),
+            claimed_size: Size::ZERO,
+            answers: Vec::new(),
+            over: false,
+            began: None,
+            begun_bytes: 0,
+        };
+        let ended = connection.converse().await;
+        self.begun_bytes.fetch_sub(connection.begun_bytes, Relaxed);
+        match ended {
+            Ok(()) => {}
+            Err(Ended::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                debug!(component = %self.name, %error, "a client is gone");
+            }
+            Err(error) => {
+                self.out.metrics().read_failures.add(1);
+                self.complain(&error.to_string());
+            }
+        }
+    }
+
+    /// Says, once in a while, what is wrong with clients.
+    pub(super) fn complain(&self, error: &str) {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = foreign.happened(self.world.instant(), error) {
+            warn!(component = %self.name, error, unsaid, "a connection was closed");
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        Peer { in_order: true, stores_once: self.out.keeps_origins() }
+    }
+
+    fn greet(&self, hello: &handshake::Request) -> Result<handshake::Response, String> {
+        let mut protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
+        let (response, new) = hello.answer(self.peer(), |hash| protocols.contains(hash))?;
+        if let Some(hash) = new.filter(|_| protocols.len() < MOST_PROTOCOLS) {
+            protocols.insert(hash);
+        }
+        Ok(response)
+    }
+
+    fn note(&self, refused: Option<&splashdam_core::PutError>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            None if !trouble.is_on() => {}
+            None => {
+                if let Some(lasted) = trouble.ended(self.world.instant()) {
+                    info!(component = %self.name, ?lasted, "channels take batches again");
+                }
+            }
+            Some(error) => {
+                if trouble.happened(self.world.instant(), &error.to_string()).is_some() {
+                    warn!(component = %self.name, %error, "channels refuse a batch; its client is told so and keeps it");
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
+    async fn converse(&mut self) -> Result<(), Ended> {
+        loop {
+            self.take_calls().await?;
+            while let Some(settled) = self.pipeline.settled() {
+                self.settled(settled);
+            }
+            self.answer().await?;
+            let (waits, claims) = (!self.pipeline.is_empty(), !self.claimed.is_empty());
+            if self.over && !waits && !claims {
+                // The peer may be gone already.
+                timeout(ANSWER_TIME, self.stream.shutdown()).await.ok();
+                return Ok(());
+            }
+            let reads = !self.over && !self.is_full();
+            let deadline = if reads { self.deadline() } else { self.began.take().and(None) };
+            let Connection { service, stream, packs, pipeline, claimed, .. } = self;
+            tokio::select! {
+                biased;
+                Some(settled) = pipeline.settle(), if waits => self.settled(settled),
+                Some((asked, size, stored)) = claimed.next(), if claims => {
+                    self.claimed_size = self.claimed_size - size;
+                    self.reply(&asked, if stored { &Answer::Ok } else { &Answer::Failed });
+                }
+                () = service.stop.wait(), if !self.over => self.over = true,
+                read = stream.read_buf(packs.room()), if reads => self.over |= read? == 0,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Err(Ended::Refused(match self.began {
+                        Some(_) => "a client sent part of a message and then too little or nothing".into(),
+                        None => "a client was silent for longer than idleTimeout".into(),
+                    }));
+                }
+            }
+        }
+    }
+
+    /// When a client that is read must have sent something, or all of what it began.
+    fn deadline(&mut self) -> Option<Instant> {
+        let begun = self.packs.begun();
+        if begun == 0 {
+            self.began = None;
+            return self.service.idle.map(|idle| Instant::now() + idle);
+        }
+        let began = *self.began.get_or_insert_with(Instant::now);
+        Some(began + MESSAGE_TIME + Duration::from_secs(begun as u64 / BYTES_PER_SECOND))
+    }
+
+    fn is_full(&self) -> bool {
+        let next = Size { events: 1, bytes: 1 };
+        self.pipeline.is_full(next)
+            || (!self.claimed.is_empty() && !(self.claimed_size + next).fits(AHEAD))
+    }
+
+    /// Puts what has arrived.
+    async fn take_calls(&mut self) -> Result<(), Ended> {
+        while !self.over && !self.is_full() {
+            // A busy client must not keep a worker to itself.
+            consume_budget().await;
+            let Some(pack) = self.packs.next_pack()? else { break };
+            self.began = None;
+            self.call(pack)?;
+        }
+        self.count_begun()
+    }
+
+    /// Holds what is not complete against what all may have of that.
+    fn count_begun(&mut self) -> Result<(), Ended> {
+        let begun = self.packs.begun().saturating_sub(BEGUN_BYTES);
+        let total = &self.service.begun_bytes;
+        let before = std::mem::replace(&mut self.begun_bytes, begun);
+        total.fetch_sub(before, Relaxed);
+        if total.fetch_add(begun, Relaxed) + begun > MOST_BEGUN_BYTES && begun > before {
+            return Err(Ended::Refused(format!(
+                "clients have begun messages of more than {MOST_BEGUN_BYTES} bytes in all; lower their batch sizes or maxConnections"
+            )));
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, Pack { serial, message }: Pack) -> Result<(), Ended> {
+        let mut input = Reader::new(&message);
+        let mut greeting = None;
+        if !self.established {
+            let hello = handshake::Request::read(&mut input)?;
+            let response = self.service.greet(&hello).map_err(Ended::Refused)?;
+            if response.matched == Match::None {
+                put_answer(serial, Some(&response), None, &mut self.answers);
+                return Ok(());
+            }
+            self.established = true;
+            greeting = Some(response);
+        }
+        let incoming = match Incoming::read(&mut input, MOST) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                self.service.out.metrics().read_failures.add(1);
+                let answer = Answer::Error(format!("java.io.IOException: {error}"));
+                put_answer(serial, greeting.as_ref(), Some(&answer), &mut self.answers);
+                return Ok(());
+            }
+        };
+        let asked = Asked { serial, greeting };
+        match incoming.call {
+            Call::AppendBatch(events) => self.batch(Batch::from(events), incoming.claim, asked),
+            Call::Append(event) => self.pipeline.append(event, asked),
+            Call::Ping => put_answer(serial, asked.greeting.as_ref(), None, &mut self.answers),
+            Call::Unknown(name) => {
+                // As Java says it.
+                let text =
+                    format!("org.apache.avro.AvroRuntimeException: No such remote message: {name}");
+                self.reply(&asked, &Answer::Error(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: Batch, claim: Option<Claim>, asked: Asked) {
+        let service = self.service;
+        match claim.filter(|_| service.out.keeps_origins()) {
+            None => self.pipeline.put(batch, asked),
+            Some(claim) => {
+                let size = batch.size();
+                self.claimed_size += size;
+                self.claimed.push_back(Box::pin(async move {
+                    (asked, size, service.senders.put(batch, claim).await)
+                }));
+            }
+        }
+    }
+
+    fn settled(&mut self, settled: Settled<Asked>) {
+        let answer = match &settled.went {
+            Put::Stored => {
+                self.service.note(None);
+                Answer::Ok
+            }
+            Put::Refused(error) => {
+                self.service.note(Some(error));
+                Answer::Failed
+            }
+            Put::Behind(_) => Answer::Failed,
+        };
+        self.refused |= answer == Answer::Failed;
+        self.reply(&settled.token, &answer);
+        if self.refused && self.pipeline.is_empty() {
+            self.refused = false;
+            self.pipeline.resume();
+        }
+    }
+
+    fn reply(&mut self, asked: &Asked, answer: &Answer) {
+        put_answer(asked.serial, asked.greeting.as_ref(), Some(answer), &mut self.answers);
+    }
+
+    /// Sends the answers there are.
+    async fn answer(&mut self) -> Result<(), Ended> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        let Connection { stream, answers, .. } = self;
+        let send = async {
+            stream.write_all(answers).await?;
+            stream.flush().await
+        };
+        match timeout(ANSWER_TIME, send).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(Ended::Refused("a client does not read its answers".into())),
+        }
+        self.answers.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! One Thrift connection: a frame, its call into the channels, its answer, and again.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use splashdam_core::{ChannelError, Context, Malformed, Outlet, PutError, Stop, Trouble, World};
+use splashdam_wire::thrift::rpc::{self, Call, Request, Status};
+use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Frame, frame_length};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use crate::tls::{Acceptor, HandshakeError};
+
+/// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
+pub(super) const FRAMES_BYTES: u64 = 268_435_456;
+/// The semaphore counts in these, as it counts in 32 bits.
+const UNIT_BYTES: usize = 1024;
+/// What a frame may have without asking for room: who claims to send a lot has to send this first,
+/// and most calls are no longer.
+pub(super) const FREE_BYTES: usize = 64 * 1024;
+/// What a frame has to arrive in: this …
+const FRAME_TIME: Duration = Duration::from_secs(30);
+/// … and a second for each of these.
+const FRAME_BYTES_A_SECOND: usize = 128 * 1024;
+/// A client has this long to take an answer.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// What all connections share.
+pub(super) struct Service {
+    pub(super) out: Outlet,
+    name: Arc<str>,
+    world: Arc<dyn World>,
+    stop: Stop,
+    acceptor: Option<Acceptor>,
+    /// Calls that may go on at one time, if that is limited.
+    calls: Option<Semaphore>,
+    frames: Semaphore,
+    refusals: Mutex<Trouble>,
+    /// What clients send that is no call, each kind by itself, so that many at once are a few lines.
+    nonsense: Mutex<HashMap<&'static str, Trouble>>,
+    handshakes: Mutex<Trouble>,
+}
+
+/// Why a connection ended, other than by its client.
+#[derive(Debug)]
+enum Lost {
+    Io(io::Error),
+    Malformed(Malformed),
+    /// A frame took too long to arrive, or an answer to leave.
+    Slow(&'static str),
+}
+
+impl From<io::Error> for Lost {
+    fn from(error: io::Error) -> Self {
+        Lost::Io(error)
+    }
+}
+
+impl From<Malformed> for Lost {
+    fn from(malformed: Malformed) -> Self {
+        Lost::Malformed(malformed)
+    }
+}
+
+/// Counts a connection as open while it lives.
+struct Counted<'a>(&'a Outlet);
+
+impl<'a> Counted<'a> {
+    fn new(out: &'a Outlet) -> Self {
+        out.metrics().open_connections.add(1);
+        Counted(out)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.metrics().open_connections.add(-1);
+    }
+}
+
+impl Service {
+    pub(super) fn new(
+        calls: Option<NonZeroUsize>,
+        acceptor: Option<Acceptor>,
+        cx: &Context,
+        out: Outlet,
+        stop: Stop,
+    ) -> Self {
+        let units = usize::try_from(FRAMES_BYTES).unwrap_or(usize::MAX) / UNIT_BYTES;
+        Service {
+            out,
+            name: cx.name.clone(),
+            world: cx.world.clone(),
+            stop,
+            acceptor,
+            calls: calls.map(|calls| Semaphore::new(calls.get().min(Semaphore::MAX_PERMITS))),
+            frames: Semaphore::new(units),
+            refusals: Mutex::new(Trouble::new()),
+            nonsense: Mutex::new(HashMap::new()),
+            handshakes: Mutex::new(Trouble::new()),
+        }
+    }
+
+    /// Serves a client behind a handshake, where there has to be one.
+    pub(super) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let _open = Counted::new(&self.out);
+        let Some(acceptor) = &self.acceptor else { return self.serve(stream, peer).await };
+        match self.stop.or(acceptor.accept(stream)).await {
+            None => {}
+            Some(Ok(stream)) => self.serve(stream, peer).await,
+            Some(Err(error)) => self.unwelcome(peer, &error),
+        }
+    }
+
+    fn unwelcome(&self, peer: SocketAddr, error: &HandshakeError) {
+        self.out.metrics().read_failures.add(1);
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = handshakes.happened(self.world.instant(), "") {
+            warn!(component = %self.name, %peer, %error, more, "a client was turned away");
+        }
+    }
+
+    /// Serves a client until it closes, sends what is no frame, or a stop is asked for.
+    pub(super) async fn serve<S>(&self, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let (what, hint) = match self.converse(stream).await {
+            Ok(()) => return,
+            Err(Lost::Io(error)) => {
+                debug!(component = %self.name, %peer, %error, "a client is gone");
+                return;
+            }
+            Err(Lost::Slow(what)) => (what, "if clients are that slow, let them send less at once"),
+            Err(Lost::Malformed(malformed)) => {
+                (malformed.what, "only clients of Flume's Thrift service belong on this port")
+            }
+        };
+        self.out.metrics().read_failures.add(1);
+        let mut nonsense = self.nonsense.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = nonsense.entry(what).or_default().happened(self.world.instant(), what) {
+            warn!(component = %self.name, %peer, what, more, "a connection was closed; {hint}");
+        }
+    }
+
+    async fn converse<S>(&self, mut stream: S) -> Result<(), Lost>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        loop {
+            let Some(received) = self.stop.or(self.receive(&mut stream)).await else {
+                return Ok(());
+            };
+            let Some((frame, room)) = received? else { return Ok(()) };
+            let call = rpc::read_call(&frame)?;
+            drop(frame);
+            let answer = self.carry_out(call).await;
+            drop(room);
+            self.send(&mut stream, answer).await?;
+            if self.stop.requested() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next frame, and the room that it takes, if it is large; `None` at the end of the stream.
+    /// Silence before a frame may last for ever; a frame that has begun has to arrive.
+    async fn receive(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Option<(Bytes, Option<SemaphorePermit<'_>>)>, Lost> {
+        // No buffer before something comes: most clients are idle most of the time.
+        let mut head = [0; FRAME_HEAD_BYTES];
+        let began = stream.read(&mut head).await?;
+        if began == 0 {
+            return Ok(None);
+        }
+        let rest = stream.read_exact(&mut head[began..]);
+        timeout(FRAME_TIME, rest).await.map_err(slow)??;
+        let length = frame_length(head)?;
+        // Memory that nothing came into yet costs nothing.
+        let mut frame = BytesMut::with_capacity(length);
+        let free = length.min(FREE_BYTES);
+        timeout(FRAME_TIME, fill(stream, &mut frame, free)).await.map_err(slow)??;
+        if free == length {
+            return Ok(Some((frame.freeze(), None)));
+        }
+        let units = u32::try_from(length.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        let room = self.frames.acquire_many(units).await.map_err(io::Error::other)?;
+        let seconds = u64::try_from(length / FRAME_BYTES_A_SECOND).unwrap_or(u64::MAX);
+        let time = FRAME_TIME + Duration::from_secs(seconds);
+        timeout(time, fill(stream, &mut frame, length)).await.map_err(slow)??;
+        Ok(Some((frame.freeze(), Some(room))))
+    }
+
+    /// Does what a call asks for, and puts the answer down.
+    async fn carry_out(&self, Call { caller, request }: Call) -> Frame {
+        let _turn = match &self.calls {
+            Some(calls) => calls.acquire().await.ok(),
+            None => None,
+        };
+        let put = match request {
+            Ok(Request::Append(event)) => self.out.append(event).await,
+            Ok(Request::AppendBatch(batch)) => self.out.put(batch).await,
+            Err(exception) => {
+                self.out.metrics().read_failures.add(1);
+                debug!(component = %self.name, %exception, "a call that cannot be carried out");
+                return caller.answer(&Err(exception));
+            }
+        };
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = match &put {
+            Ok(()) => {
+                if let Some(lasted) = refusals.ended(self.world.instant()) {
+                    info!(component = %self.name, ?lasted, "channels take calls again");
+                }
+                Status::Ok
+            }
+            Err(error) => {
+                if refusals.happened(self.world.instant(), kind(error)).is_some() {
+                    warn!(component = %self.name, %error, "channels refuse calls; clients are answered FAILED and send them again");
+                }
+                Status::Failed
+            }
+        };
+        caller.answer(&Ok(status))
+    }
+
+    /// Sends an answer. A stop leaves a client behind that does not take it, but not before a write
+    /// was tried: what was put should be answered.
+    async fn send(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        mut answer: Frame,
+    ) -> Result<(), Lost> {
+        let write = async {
+            stream.write_all_buf(&mut answer).await?;
+            stream.flush().await
+        };
+        tokio::select! {
+            biased;
+            written = timeout(ANSWER_TIME, write) => match written {
+                Ok(written) => Ok(written?),
+                Err(_) => Err(Lost::Slow("a client did not take its answer in time")),
+            },
+            () = self.stop.wait() => Ok(()),
+        }
+    }
+}
+
+/// What tells one trouble from another, whatever the number of events.
+fn kind(error: &PutError) -> &'static str {
+    match error.failures.first() {
+        Some(ChannelError::Full { .. }) => "full",
+        Some(ChannelError::TooLarge { .. }) => "too large",
+        Some(ChannelError::Closed { .. }) => "closed",
+        Some(ChannelError::Failed { .. }) | None => "failed",
+    }
+}
+
+fn slow(_: Elapsed) -> Lost {
+    Lost::Slow("a frame did not arrive in time")
+}
+
+/// Reads into a frame's buffer, which the events become slices of, until it holds `length` bytes.
+async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    frame: &mut BytesMut,
+    length: usize,
+) -> io::Result<()> {
+    while frame.len() < length {
+        let left = length - frame.len();
+        if stream.read_buf(&mut (&mut *frame).limit(left)).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! What `check` says of settings for TLS before anything is opened.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use splashdam_config::{Diagnostic, Section};
+
+use super::names::Names;
+use super::{ClientTls, ServerTls};
+
+/// Others may read.
+const WORLD_READS: u32 = 0o004;
+
+impl ServerTls {
+    /// Findings for a source that listens on `bind`, whose keys lie in `section`.
+    pub fn findings(&self, bind: &str, section: &Section) -> Vec<Diagnostic> {
+        if !self.ssl {
+            let help = "set `ssl` and `keystore`, or listen on 127.0.0.1 if senders are local";
+            return plain_listener(bind, section, help).into_iter().collect();
+        }
+        let mut findings = of_names(&own(self), section);
+        findings.extend(of_secret(self.keystore.as_deref(), "keystore", section));
+        findings.extend(of_secret(self.private_key.as_deref(), "private-key", section));
+        findings
+    }
+}
+
+impl ClientTls {
+    /// Findings for a sink whose keys lie in `section`.
+    pub fn findings(&self, section: &Section) -> Vec<Diagnostic> {
+        if !self.ssl {
+            return Vec::new();
+        }
+        let mut findings = of_names(&own_of_client(self), section);
+        findings.extend(of_secret(self.keystore.as_deref(), "keystore", section));
+        findings.extend(of_secret(self.private_key.as_deref(), "private-key", section));
+        if self.trust_all_certs {
+            let message = "`trust-all-certs` takes whoever answers for the server";
+            let finding = Diagnostic::warning("trust-all-certs", message);
+            findings.push(
+                finding
+                    .at(section.key_span("trust-all-certs"))
+                    .help("set `truststore` to a file with the server's certificate instead"),
+            );
+        }
+        findings
+    }
+}
+
+/// A warning for a listener that anybody on the network can read along with and write to, when `bind` is not this
+/// machine's loopback. `help` says what to do about it.
+pub fn plain_listener(bind: &str, section: &Section, help: &str) -> Option<Diagnostic> {
+    let loopback = bind.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if loopback || bind.eq_ignore_ascii_case("localhost") {
+        return None;
+    }
+    let message = format!("listens on {bind} without encryption");
+    let place = section.value_span("bind").or_else(|| section.value_span("host"));
+    let finding = Diagnostic::warning("plain-listener", message).at(place.or(section.span()));
+    Some(finding.help(help))
+}
+
+fn own(tls: &ServerTls) -> Names {
+    Names {
+        include_protocols: tls.include_protocols.to_vec(),
+        exclude_protocols: tls.exclude_protocols.to_vec(),
+        include_suites: tls.include_cipher_suites.to_vec(),
+        exclude_suites: tls.exclude_cipher_suites.to_vec(),
+    }
+}
+
+fn own_of_client(tls: &ClientTls) -> Names {
+    Names {
+        include_protocols: tls.include_protocols.to_vec(),
+        exclude_protocols: tls.exclude_protocols.to_vec(),
+        include_suites: tls.include_cipher_suites.to_vec(),
+        exclude_suites: tls.exclude_cipher_suites.to_vec(),
+    }
+}
+
+fn of_names(names: &Names, section: &Section) -> Vec<Diagnostic> {
+    let clause = |(key, clause): (&str, String)| {
+        Diagnostic::warning("not-spoken", clause)
+            .at(section.value_span(key))
+            .help("TLS 1.2 and 1.3 are spoken, with suites of ECDHE and AES-GCM or ChaCha20")
+    };
+    let mut findings: Vec<_> = names.not_spoken().into_iter().map(clause).collect();
+    if let Err(message) = names.allowed() {
+        let keys = ["include-protocols", "exclude-protocols", "include-cipher-suites"];
+        let place = keys.iter().find_map(|key| section.value_span(key));
+        findings.push(Diagnostic::error("not-spoken", message).at(place.or(section.span())));
+    }
+    findings
+}
+
+/// A file that is a secret and that everybody may read.
+fn of_secret(path: Option<&Path>, key: &str, section: &Section) -> Option<Diagnostic> {
+    let path = path?;
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & WORLD_READS != 0).then(|| {
+        let message = format!("every user of this machine can read the key in {}", path.display());
+        Diagnostic::warning("readable-secret", message)
+            .at(section.value_span(key))
+            .help(format!("`chmod o-r {}`", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use splashdam_config::Section;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_judged_at_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = |name: &str, mode| {
+            let path = dir.path().join(name);
+            fs::write(&path, "x").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        store("open", 0o644);
+        store("shut", 0o640);
+        let check = |bind: &str, keys: &str, want: &[&str]| {
+            let keys = keys.replace("DIR", &dir.path().display().to_string());
+            let section = Section::parse(&keys);
+            let tls: ServerTls = section.read().value.unwrap();
+            let findings = tls.findings(bind, &section);
+            let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, want, "{keys}");
+            assert!(findings.iter().all(|finding| finding.span.is_some() || keys.is_empty()));
+            assert!(findings.iter().all(|f| f.is_error() || f.help.is_some()));
+        };
+        check("127.0.0.1", "", &[]);
+        check("localhost", "", &[]);
+        check("::1", "", &[]);
+        check("0.0.0.0", "bind = 0.0.0.0", &["plain-listener"]);
+        check("192.0.2.1", "", &["plain-listener"]);
+        check("0.0.0.0", "ssl = true\nkeystore = DIR/shut", &[]);
+        check("0.0.0.0", "ssl = true\nkeystore = DIR/none", &[]);
+        check("0.0.0.0", "ssl = true\nkeystore = DIR/open", &["readable-secret"]);
+        check("0.0.0.0", "ssl = true\nprivate-key = DIR/open", &["readable-secret"]);
+        check("0.0.0.0", "ssl = true\ninclude-protocols = TLSv1.1 TLSv1.2", &["not-spoken"]);
+        let both = ["not-spoken", "not-spoken"];
+        check("0.0.0.0", "ssl = true\ninclude-protocols = TLSv1", &both);
+        check("0.0.0.0", "ssl = true\nexclude-protocols = TLSv1", &[]);
+    }
+
+    #[test]
+    fn clients_that_trust_all_are_warned() {
+        let check = |keys: &str, want: &[&str]| {
+            let section = Section::parse(keys);
+            let tls: ClientTls = section.read().value.unwrap();
+            let codes: Vec<_> = tls.findings(&section).iter().map(|f| f.code).collect();
+            assert_eq!(codes, want, "{keys}");
+        };
+        check("trust-all-certs = true", &[]);
+        check("ssl = true", &[]);
+        check("ssl = true\ntrust-all-certs = true", &["trust-all-certs"]);
+        let old = "TLS_RSA_WITH_AES_128_CBC_SHA";
+        let good = "TLS_AES_128_GCM_SHA256";
+        check(&format!("ssl = true\ninclude-cipher-suites = {old} {good}"), &["not-spoken"]);
+    }
+}

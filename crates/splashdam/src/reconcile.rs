@@ -1,0 +1,107 @@
+//! `splashdam reconcile`: what got lost, or came twice, between two agents.
+
+use std::io::{self, Write};
+
+use splashdam_agent::ledger::fetch;
+use splashdam_agent::reconcile::{Found, Late, Reconciled, reconcile};
+use splashdam_config::diagnostic::escaped;
+
+use crate::cli::reconcile::ReconcileArgs;
+use crate::cli::{FAILED, ReportFormat};
+use crate::log::refused;
+
+/// Runs `splashdam reconcile`: answers the exit status.
+pub(crate) fn run(args: &ReconcileArgs) -> io::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let fetched = runtime.block_on(async {
+        // The sender before and after: what it counts in between is in flight.
+        Ok((fetch(&args.sender).await?, fetch(&args.receiver).await?, fetch(&args.sender).await?))
+    });
+    let (before, receiver, after) = match fetched {
+        Ok(reports) => reports,
+        Err::<_, splashdam_agent::ledger::FetchError>(error) => return refused(&error.to_string()),
+    };
+    let found = match reconcile(&before, &receiver, &after, &args.way) {
+        Ok(found) => found,
+        Err(error) => return refused(&error.to_string()),
+    };
+    let told = match args.format {
+        ReportFormat::Json => serde_json::to_string_pretty(&found)? + "\n",
+        ReportFormat::Text => escaped(&text(&found), true).into_owned(),
+    };
+    io::stdout().lock().write_all(told.as_bytes())?;
+    Ok(if found.is_balanced() { 0 } else { FAILED })
+}
+
+fn text(found: &Reconciled) -> String {
+    let Reconciled { path, sent, received, in_flight, held, .. } = found;
+    let mut told = format!("{path}, since {}", time(found.from));
+    if found.is_partial {
+        told += " (one side does not count what was before)";
+    }
+    told += &format!(
+        "\n  sent {sent}, received {received}, in flight {in_flight}, held by the sender {held}\n"
+    );
+    tell(&mut told, "missing", path, &found.missing);
+    tell(&mut told, "double", path, &found.double);
+    for Late { from, until, events } in &found.late {
+        let (from, until) = (time(*from), time(*until));
+        told += &match events {
+            0.. => format!(
+                "  from {from} to {until} at least {events} were not there: late, or lost while others came twice\n"
+            ),
+            _ => format!(
+                "  from {from} to {until} at least {} were too many: early by the clocks, or double while others were lost\n",
+                -events
+            ),
+        };
+    }
+    if found.is_balanced() {
+        told += "  nothing is missing, nothing came twice\n";
+    }
+    told
+}
+
+fn tell(told: &mut String, word: &str, path: &str, found: &[Found]) {
+    let sum: u64 = found.iter().map(|found| found.events).sum();
+    if sum > 0 {
+        *told += &format!("  {word}: {sum}\n");
+    }
+    for Found { minute, events } in found {
+        *told += &format!("    {}  {events}  {path}\n", time(*minute));
+    }
+}
+
+/// A minute since 1970 as people write it.
+fn time(minute: i64) -> String {
+    let at = jiff::Timestamp::from_second(minute.saturating_mul(60));
+    at.map_or_else(|_| minute.to_string(), |at| at.strftime("%Y-%m-%dT%H:%MZ").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_told_with_minute_and_path() {
+        let found = Reconciled {
+            path: "k1 → r1".into(),
+            from: 29_000_000,
+            sent: 1000,
+            received: 900,
+            held: 7,
+            missing: vec![Found { minute: 29_000_003, events: 100 }],
+            late: vec![Late { from: 29_000_000, until: 29_000_002, events: 5 }],
+            ..Reconciled::default()
+        };
+        let want = "k1 → r1, since 2025-02-19T21:20Z
+  sent 1000, received 900, in flight 0, held by the sender 7
+  missing: 100
+    2025-02-19T21:23Z  100  k1 → r1
+  from 2025-02-19T21:20Z to 2025-02-19T21:22Z at least 5 were not there: late, or lost while others came twice
+";
+        assert_eq!(text(&found), want);
+        let balanced = Reconciled { is_partial: true, ..Reconciled::default() };
+        assert!(text(&balanced).ends_with("nothing came twice\n"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Flume's RPC client for Java, as programs use it: `java/RpcClientDriver.java`.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::peers::Peers;
+
+/// A client that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Sends `count` events, numbered from 0, with a client of these properties, `key=value` each. Its log goes to `dir`.
+pub fn send(peers: &Peers, dir: &Path, properties: &[String], count: u32) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/RpcClientDriver.java");
+    let said = dir.join("client.log");
+    let mut child = Command::new(&peers.java)
+        .args(&peers.java_options)
+        .arg("-cp")
+        .arg(peers.flume_jars.join("*"))
+        .arg(source)
+        .args(properties)
+        .arg("--")
+        .arg(count.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&said)?)
+        .spawn()
+        .context("starting java")?;
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if began.elapsed() > LIMIT {
+            child.kill()?;
+            child.wait()?;
+            bail!("the client took longer than {LIMIT:?}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    ensure!(status.success(), "the client failed: {}", fs::read_to_string(said)?);
+    Ok(())
+}
