@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::agent::free_port;
 use crate::jars;
@@ -43,10 +44,12 @@ pub struct HBasePeer {
 /// A running cluster of one. Dropping it kills it.
 #[derive(Debug)]
 pub struct HBase {
+    peer: HBasePeer,
     child: Child,
     driver: Option<Driver>,
     zookeeper_port: u16,
     master_port: u16,
+    server_port: u16,
     dir: PathBuf,
 }
 
@@ -85,19 +88,23 @@ impl HBasePeer {
         let site = site(dir, zookeeper_port, master_port, server_port);
         fs::create_dir_all(dir.join("conf"))?;
         fs::write(dir.join("conf/hbase-site.xml"), site)?;
-        let child = self
-            .command(dir, "1g")
+        let child = self.spawn(dir)?;
+        let (peer, dir) = (self.clone(), dir.to_owned());
+        let mut hbase =
+            HBase { peer, child, driver: None, zookeeper_port, master_port, server_port, dir };
+        hbase.wait_for_port()?;
+        hbase.driver = Some(self.drive(&hbase.dir)?);
+        Ok(hbase)
+    }
+
+    fn spawn(&self, dir: &Path) -> Result<Child> {
+        self.command(dir, "1g")
             .args(["org.apache.hadoop.hbase.master.HMaster", "start"])
             .stdin(Stdio::null())
             .stdout(File::create(dir.join("hbase.out"))?)
             .stderr(File::create(dir.join("hbase.err"))?)
             .spawn()
-            .context("starting HBase")?;
-        let dir = dir.to_owned();
-        let mut hbase = HBase { child, driver: None, zookeeper_port, master_port, dir };
-        hbase.wait_for_port(server_port)?;
-        hbase.driver = Some(self.drive(&hbase.dir)?);
-        Ok(hbase)
+            .context("starting HBase")
     }
 
     fn command(&self, dir: &Path, heap: &str) -> Command {
@@ -177,9 +184,22 @@ impl HBase {
         self.drive(&format!("scan {table}"))?.iter().map(|line| cell(line)).collect()
     }
 
-    fn wait_for_port(&mut self, port: u16) -> Result<()> {
+    /// Stops the whole cluster, ZooKeeper included, in order, and starts it again on the same data and ports. In order,
+    /// since what HBase logs on a local file system need not outlive a kill.
+    pub fn restart(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while self.child.try_wait()?.is_none() {
+            ensure!(began.elapsed() < START_LIMIT, "HBase did not stop within {START_LIMIT:?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.child = self.peer.spawn(&self.dir)?;
+        self.wait_for_port()
+    }
+
+    fn wait_for_port(&mut self) -> Result<()> {
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.server_port)).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!(
                     "HBase ended with {status}: {}",

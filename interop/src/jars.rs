@@ -44,9 +44,24 @@ const HBASE: &[(&str, &str, &str)] = &[
     ("org.slf4j", "slf4j-reload4j", "1.7.36"),
 ];
 
+/// What Flume's HBase sink needs beside it: Flume brings no client of HBase.
+const FLUME_HBASE_CLIENT: &str = "2.4.11";
+
+/// The folder with Flume's jars, its HBase sink and a client for that.
+pub(crate) fn flume_with_hbase() -> Result<PathBuf, Missing> {
+    let mut more = String::new();
+    let version = |version: &str| format!("<version>{version}</version>");
+    let sink = "flume-ng-hbase2-sink";
+    depend(&mut more, "org.apache.flume.flume-ng-sinks", sink, &version(VERSION));
+    for artifact in ["hbase-client", "hbase-common"] {
+        depend(&mut more, "org.apache.hbase", artifact, &version(FLUME_HBASE_CLIENT));
+    }
+    fetched(&format!("flume-{VERSION}-hbase"), &pom(&more))
+}
+
 /// The folder with Flume's jars.
 pub(crate) fn flume() -> Result<PathBuf, Missing> {
-    fetched(&format!("flume-{VERSION}"), &pom())
+    fetched(&format!("flume-{VERSION}"), &pom(""))
 }
 
 /// The folder with HBase's jars, server and client.
@@ -113,7 +128,7 @@ fn resolve(home: &Path, lib: &Path, pom: &str) -> Result<(), Missing> {
 }
 
 /// Our own POM. Its version is Flume's because the parent names Flume's modules by `project.version`.
-fn pom() -> String {
+fn pom(more: &str) -> String {
     let mut wanted = String::new();
     for (group, artifact) in FLUME {
         depend(&mut wanted, group, artifact, &format!("<version>{VERSION}</version>"));
@@ -135,7 +150,7 @@ fn pom() -> String {
   <version>{VERSION}</version>
   <packaging>pom</packaging>
   <dependencies>
-{wanted}  </dependencies>
+{wanted}{more}  </dependencies>
 </project>
 "#
     )

@@ -48,6 +48,13 @@ impl Peers {
         let flume_jars = jars::flume()?;
         Ok(Peers { java, flume_jars, java_options: Vec::new() })
     }
+
+    /// The same with Flume's sink for HBase 2 and the client that it needs.
+    pub fn with_hbase() -> Result<Peers, Missing> {
+        let java = java()?;
+        let flume_jars = jars::flume_with_hbase()?;
+        Ok(Peers { java, flume_jars, java_options: Vec::new() })
+    }
 }
 
 impl Make {

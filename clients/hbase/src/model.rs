@@ -9,6 +9,8 @@ use crate::error::Error;
 
 /// The longest row key that HBase takes.
 pub const ROW_LIMIT_BYTES: usize = 32_767;
+/// No cell is longer, whatever a configuration says: its length is one of Java's integers.
+const CELL_LIMIT_BYTES: usize = 0x7fff_ffff;
 /// The longest family name, whose length is one byte on the wire.
 pub const FAMILY_LIMIT_BYTES: usize = 255;
 
@@ -319,6 +321,7 @@ impl Mutation {
 
     /// Refuses what no server would take, before anything is sent.
     pub(crate) fn check(&self, cell_limit_bytes: usize) -> Result<(), Error> {
+        let cell_limit_bytes = cell_limit_bytes.min(CELL_LIMIT_BYTES);
         check_row(&self.row)?;
         if self.cells.is_empty() && self.kind != MutationKind::Delete {
             return Err(Error::invalid("a put or increment without columns"));

@@ -1,5 +1,7 @@
 //! Our client of HBase, and the sinks on it, against a real HBase; looked at with HBase's own client.
 
+mod beside_flume;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -170,6 +172,41 @@ async fn regions_split_merge_and_move_under_load() -> Result<()> {
     let scanned = client.scan(&table, Scan::all()).collect().await?;
     assert_eq!(scanned.len(), ROWS + 1);
     assert!(hbase.drive("regions load")?.len() >= 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_of_everything_is_waited_for() -> Result<()> {
+    const BATCHES: usize = 60;
+    let Some((mut hbase, _dir, _turn)) = cluster() else { return Ok(()) };
+    hbase.drive(&format!("create again f {}", hex(b"5")))?;
+    let (client, table) = (client(&hbase)?, TableName::parse("again")?);
+    let (under_way, seen) = tokio::sync::oneshot::channel();
+    let writer = tokio::spawn({
+        let (client, table) = (client.clone(), table.clone());
+        async move {
+            let mut under_way = Some(under_way);
+            for batch in 0..BATCHES {
+                let put = |n: usize| Mutation::put(format!("{n}-{batch:06}")).set("f", "q", "v");
+                let puts: Vec<Mutation> = (0..10).map(put).collect();
+                client.batch(&table, &puts).await.all().map_err(|(_, error)| error.clone())?;
+                if batch == BATCHES / 3 {
+                    under_way.take().map(|under_way| under_way.send(()));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok::<_, Error>(())
+        }
+    });
+    seen.await?;
+    let mut hbase = tokio::task::spawn_blocking(move || -> Result<HBase> {
+        hbase.restart()?;
+        Ok(hbase)
+    })
+    .await??;
+    writer.await??;
+    assert_eq!(client.scan(&table, Scan::all()).collect().await?.len(), 10 * BATCHES);
+    assert_eq!(hbase.cells("again")?.len(), 10 * BATCHES);
     Ok(())
 }
 

@@ -27,13 +27,13 @@ pub(super) fn read(xml: &str) -> Result<Config, Error> {
     ] {
         site.millis(key, duration)?;
     }
-    site.number("hbase.client.keyvalue.maxsize", &mut config.cell_limit_bytes)?;
+    // Java's client takes 0 or less for no limit; a frame has one.
+    let mut cell_limit = i32::try_from(config.cell_limit_bytes).unwrap_or(i32::MAX);
+    site.number("hbase.client.keyvalue.maxsize", &mut cell_limit)?;
+    let cell_limit = if cell_limit > 0 { cell_limit } else { i32::MAX };
+    config.cell_limit_bytes = usize::try_from(cell_limit).unwrap_or(config.cell_limit_bytes);
     site.number("hbase.client.write.buffer", &mut config.request_bytes)?;
     site.number("hbase.client.scanner.max.result.size", &mut config.scan_result_bytes)?;
-    // Java's client takes 0 or less for no limit.
-    if config.cell_limit_bytes == 0 {
-        config.cell_limit_bytes = Config::default().cell_limit_bytes;
-    }
     Ok(config)
 }
 
@@ -153,6 +153,11 @@ mod tests {
         );
         let pause = Duration::from_millis(7);
         check(&[("hbase.client.pause", "7")], Config { pause, ..Config::default() });
+        let cell_limit_bytes = i32::MAX.unsigned_abs() as usize;
+        check(
+            &[("hbase.client.keyvalue.maxsize", "-1")],
+            Config { cell_limit_bytes, ..Config::default() },
+        );
         check(&[("hbase.client.retries.number", "3")], Config { retries: 3, ..Config::default() });
         let authentication = Authentication::Kerberos;
         check(
