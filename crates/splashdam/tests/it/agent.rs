@@ -93,6 +93,7 @@ impl Drop for Agent {
 /// All lines of all files in `dir`, in the order of the files' names.
 fn lines(dir: &Path) -> Vec<String> {
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
     files.sort_by_key(|path| {
         path.to_string_lossy().rsplit('-').next().map(|n| n.parse::<u64>().ok())
     });
@@ -326,7 +327,10 @@ fn monitoring_goes_on_through_a_change() {
 
 fn newest(dir: &Path) -> PathBuf {
     let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    files.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok()).unwrap()
+    files
+        .filter(|path| path.is_file())
+        .max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok())
+        .unwrap()
 }
 
 #[test]

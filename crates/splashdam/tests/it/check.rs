@@ -71,15 +71,35 @@ fn each_broken_example_has_a_finding_in_json_at_a_place() {
 #[test]
 fn examples_pass() {
     for name in files(&examples()) {
-        // Without a name the only agent of a file is meant.
-        let output = splashdam(&examples(), &["check", "-f", &name]);
-        assert!(output.status.success(), "{name}:\n{}", told(&output));
-        for format in ["text", "dot", "mermaid"] {
-            let output = splashdam(&examples(), &["graph", "-f", &name, "--format", format]);
+        let agents = agents(&examples().join(&name));
+        for agent in &agents {
+            // Without a name the only agent of a file is meant.
+            let of = if agents.len() > 1 { vec!["-n", agent] } else { Vec::new() };
+            let run =
+                |command: &[&str]| splashdam(&examples(), &[command, &["-f", &name], &of].concat());
+            let output = run(&["check"]);
             assert!(output.status.success(), "{name}:\n{}", told(&output));
-            assert!(output.stdout.len() > 10, "{name}");
+            for format in ["text", "dot", "mermaid"] {
+                let output = run(&["graph", "--format", format]);
+                assert!(output.status.success(), "{name}:\n{}", told(&output));
+                assert!(output.stdout.len() > 10, "{name}");
+            }
         }
     }
+}
+
+/// Whose sources a file lists.
+fn agents(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).expect("it can be read");
+    let found: Vec<_> = text
+        .lines()
+        .filter_map(|line| {
+            line.split_once(".sources ")?.1.trim_start().strip_prefix('=').and(line.split_once('.'))
+        })
+        .map(|(agent, _)| agent.to_owned())
+        .collect();
+    assert!(!found.is_empty(), "{}", file.display());
+    found
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn an_agent_delivers_what_a_flume_left() {
         let entries = fs::read_dir(rig.path("out")).expect("a directory");
         let mut paths: Vec<PathBuf> =
             entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.retain(|path| path.is_file());
         paths.sort();
         let texts = paths.iter().map(|path| fs::read_to_string(path).expect("text"));
         texts.collect::<String>().lines().map(str::to_owned).collect()
