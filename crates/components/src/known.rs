@@ -23,6 +23,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// All numbers below this are settled.
+    pub(crate) fn low(&self) -> u64 {
+        self.low
+    }
+
     /// What of a claim is not known: ranges of indexes into its events.
     pub(crate) fn fresh(&self, claim: &Claim) -> Vec<Range<usize>> {
         let mut fresh: Vec<Range<usize>> = Vec::new();

@@ -42,6 +42,12 @@ pub trait Channel: Send + Sync + 'static {
         None
     }
 
+    /// Waits until nothing of this sender is on its way any more, not even what nobody waits for:
+    /// what [`Channel::last_of`] then says stays true until the sender puts again.
+    fn settled(&self, _sender: [u8; 16]) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// What is in it now.
     fn level(&self) -> Level;
 

@@ -114,6 +114,15 @@ impl Outlet {
         lowest
     }
 
+    /// Waits until none of this sender's batches is on its way into a channel any more. Who begins
+    /// anew, perhaps after a life that was cut off, waits before asking [`Outlet::last_of`].
+    /// Cancel-safe.
+    pub async fn settled(&self, sender: [u8; 16]) {
+        for channel in self.required().iter() {
+            self.0.channels[channel].channel.settled(sender).await;
+        }
+    }
+
     /// The channels that may be required: all where the selector decides for each event.
     fn required(&self) -> ChannelSet {
         let all = ChannelSet::first(self.0.channels.len());

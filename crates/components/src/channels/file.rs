@@ -15,6 +15,7 @@ mod keys;
 mod logs;
 pub mod offline;
 mod record;
+mod under_way;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, leased, numbers};
+use under_way::UnderWay;
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
 const EVENT_BYTES: usize = 8;
@@ -261,7 +263,7 @@ async fn hold(
             return Err(ChannelError::Full { channel, events: size.events, waited: keep_alive });
         }
     };
-    Ok(Box::new(RoomHeld { room, members, told: None }))
+    Ok(Box::new(RoomHeld { room, members, under_way: log.under_way.clone(), told: None }))
 }
 
 /// What the log's refusal means to the outlet and to the runner of sinks.
@@ -279,6 +281,7 @@ fn failed(member: &Member, error: &CommitError) -> ChannelError {
 pub(super) struct RoomHeld {
     room: Room<Datums>,
     members: Vec<Arc<Member>>,
+    under_way: Arc<UnderWay>,
     told: Option<Told>,
 }
 
@@ -292,7 +295,7 @@ impl RoomHeld {
 
 impl Put for RoomHeld {
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
-        let RoomHeld { mut room, members, told } = *self;
+        let RoomHeld { mut room, members, under_way, told } = *self;
         if batch.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
@@ -309,7 +312,9 @@ impl Put for RoomHeld {
         let record = Arc::new(Datums::new(batch));
         room.widen(record.bytes());
         let (done, answer) = oneshot::channel();
+        let on_its_way = origin.as_ref().map(|origin| under_way.begin(origin.sender));
         let done = move |answer: Result<_, _>| {
+            drop(on_its_way);
             if let Some(told) = told {
                 told(answer.is_ok());
             }
@@ -425,6 +430,10 @@ impl Channel for FileChannel {
         let last = self.log.log().last_of(sender)?;
         let wal::Origin { sender, epoch, sequence, position } = last;
         Some(Origin { sender, epoch, sequence, position: Bytes::from(position) })
+    }
+
+    fn settled(&self, sender: [u8; 16]) -> BoxFuture<'_, ()> {
+        Box::pin(self.log.under_way.settled(sender))
     }
 
     fn level(&self) -> Level {

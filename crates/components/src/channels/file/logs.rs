@@ -19,6 +19,7 @@ use super::config::{Limits, Settings};
 use super::health::Health;
 use super::import::{FlumePlaces, Import, Step};
 use super::record::Datums;
+use super::under_way::UnderWay;
 
 mod again;
 
@@ -60,6 +61,7 @@ pub(super) struct OpenLog {
     settings: Settings,
     /// Whether it stays as it is when it has stopped.
     stays_stopped: AtomicBool,
+    pub(super) under_way: Arc<UnderWay>,
     members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
     /// One for each queue that had a channel; a log takes one listener for a queue.
     signals: Mutex<BTreeMap<QueueId, Arc<Notify>>>,
@@ -228,6 +230,7 @@ async fn open(
             directories,
             settings: wanted,
             stays_stopped: AtomicBool::new(false),
+            under_way: Arc::default(),
             members: Mutex::default(),
             signals: Mutex::default(),
             health,

@@ -7,6 +7,9 @@
 //! that one. It is not synced and holds only while the machine runs on, as the files' last bytes do:
 //! who finds the note of another boot begins anew, and writes what may be missing again.
 //!
+//! A queue never hands out less than it did: one whose lowest number went back is an older copy of
+//! the channel's directory, which gives numbers again, and the note is of no use for it.
+//!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `SDROLL` and version 1 |
@@ -68,13 +71,17 @@ impl Note {
 
     /// Which events of a batch from `place` the files do not have, as indexes.
     pub(super) fn fresh(&self, place: &Place) -> Vec<Range<usize>> {
-        let known = if place.queue == self.queue { &self.known } else { &Known::default() };
+        let known = if self.is_of(place) { &self.known } else { &Known::default() };
         known.fresh(&claim(place))
+    }
+
+    fn is_of(&self, place: &Place) -> bool {
+        place.queue == self.queue && place.low >= self.known.low()
     }
 
     /// The files have the events of `place` now. Where that cannot be noted they may come again.
     pub(super) fn add(&mut self, place: &Place, component: &str) {
-        if place.queue != self.queue {
+        if !self.is_of(place) {
             (self.queue, self.known) = (place.queue, Known::default());
         }
         self.known.add(&claim(place));
@@ -166,7 +173,8 @@ mod tests {
         // A shorter note leaves nothing of the longer one behind.
         open(BOOT).add(&place(1, 60, &[60..61]), "k1");
         check(BOOT, &place(1, 60, &[60..62]), &[1..2]);
-        // Another queue begins anew.
+        // An older copy of the queue begins anew, and so does another one.
+        check(BOOT, &place(1, 59, &[60..62]), &[0..2]);
         open(BOOT).add(&place(2, 0, &[0..3]), "k1");
         check(BOOT, &place(2, 0, &[0..4]), &[3..4]);
         check(BOOT, &place(1, 60, &[60..62]), &[0..2]);

@@ -154,10 +154,7 @@ impl Desk {
     fn new(out: Outlet, key: [u8; 16]) -> Self {
         let pipeline = Pipeline::new(out.clone(), UNDER_WAY);
         let known = Known::default();
-        let mut desk =
-            Desk { out, key, known, epoch: 0, sequence: 0, pipeline, broken: false, held: None };
-        desk.recall();
-        desk
+        Desk { out, key, known, epoch: 0, sequence: 0, pipeline, broken: false, held: None }
     }
 
     /// Goes by what the channel knows, in a new epoch.
@@ -171,6 +168,9 @@ impl Desk {
     }
 
     async fn work(mut self, mut deliveries: mpsc::Receiver<Delivery>) {
+        // What an earlier task left behind that was cut off must be known first.
+        self.out.settled(self.key).await;
+        self.recall();
         let mut open = true;
         loop {
             let idle = self.pipeline.is_empty();

@@ -49,6 +49,7 @@ pub(super) async fn begin(
     }
     let (mut stored, mut later) = (Mark::default(), Vec::new());
     let sender = positions.sender();
+    out.settled(sender).await;
     if let Some(last) = out.last_of(sender) {
         stored = Mark { epoch: last.epoch, sequence: last.sequence };
         if stored > positions.mark() {
