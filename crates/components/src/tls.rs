@@ -45,6 +45,7 @@ pub use client::Connector;
 pub use findings::plain_listener;
 pub use key_store::{Listed, list};
 pub use server::Acceptor;
+pub(crate) use server::HANDSHAKE;
 pub use stream::{HandshakeError, Stream};
 
 /// A password, which is never shown.

@@ -26,7 +26,7 @@ use super::x509::Parts;
 use super::{ClientAuthentication, ServerTls};
 
 /// How long a handshake may take, as in Netty.
-pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// When the end of a certificate is near enough to be mentioned, in seconds.
 const SOON: i64 = 14 * 24 * 60 * 60;

@@ -18,7 +18,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use crate::tls::{Acceptor, HandshakeError};
+use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
 /// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
 pub(super) const FRAMES_BYTES: u64 = 268_435_456;
@@ -114,6 +114,13 @@ impl Service {
     pub(super) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _open = Counted::new(&self.out);
         let Some(acceptor) = &self.acceptor else { return self.serve(stream, peer).await };
+        // Who connects and goes without a word, as load balancers do to see who is there, is no
+        // client that failed.
+        if let None | Some(Ok(Ok(0))) =
+            self.stop.or(timeout(HANDSHAKE, stream.peek(&mut [0]))).await
+        {
+            return;
+        }
         match self.stop.or(acceptor.accept(stream)).await {
             None => {}
             Some(Ok(stream)) => self.serve(stream, peer).await,
