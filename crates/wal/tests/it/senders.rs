@@ -16,7 +16,7 @@ fn sender(n: usize) -> [u8; 16] {
 /// Puts a batch of each sender, with the longest position there may be; gives the answers' errors.
 fn put_all(log: &Log<Words>, senders: std::ops::Range<usize>) -> Vec<CommitError> {
     let id = log.queue("c1").expect("a queue");
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(senders.len());
     for n in senders {
         let position = vec![b'p'; MOST_POSITION];
         let origin = Origin { sender: sender(n), epoch: 1, sequence: 1, position };

@@ -132,7 +132,6 @@ mod tests {
     use splashdam_testkit::events;
     use tempfile::tempdir;
 
-    use super::*;
     use crate::channels::file::tests::{drain, numbers, open, put};
 
     #[tokio::test(flavor = "multi_thread")]
