@@ -290,13 +290,14 @@ impl Directory {
     /// Ends the current segment and makes ready the next one, with room for `least` bytes of
     /// frames. Its header and the cursor it opens with are written with the first frames.
     pub fn roll(&mut self, mut cursor: CursorMeta, least: u64) -> Result<SegmentHeader, DiskError> {
+        cursor.segments = self.table.values().cloned().collect();
+        let meta = cursor.encode();
+        self.check_meta(&meta)?;
         // All of a segment is synced before the next one's cursor speaks of it.
         if !sabotaged!(self.options, NoSyncBeforeRoll) {
             self.sync()?;
         }
         self.end_current();
-        cursor.segments = self.table.values().cloned().collect();
-        let meta = cursor.encode();
         let least = FIRST_FRAME + most_frame_bytes(meta.len(), 0) + least;
         let spare = match self.spare.take() {
             Some(spare) if spare.length >= least => spare,
@@ -388,6 +389,7 @@ impl Directory {
     ) -> Result<Vec<Header>, DiskError> {
         let bytes: u64 =
             frames.iter().map(|frame| most_frame_bytes(frame.meta.len(), frame.body_bytes)).sum();
+        frames.iter().try_for_each(|frame| self.check_meta(frame.meta))?;
         if !synced && self.unsynced + bytes > self.options.group_bytes {
             // A start must be able to write again all that is not synced.
             self.sync()?;

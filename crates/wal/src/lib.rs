@@ -31,6 +31,7 @@ mod error;
 mod log;
 mod open;
 mod options;
+mod senders;
 mod threads;
 
 pub use committer::Committer;

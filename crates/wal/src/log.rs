@@ -2,7 +2,7 @@
 //! need the disk come later, through the callback that was handed in.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ use crate::member::Member;
 use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Place, Queue};
 use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record, Void};
+use crate::senders::Senders;
 use crate::storage::Storage;
 use crate::threads::{AtomicBool, AtomicU64, Condvar, JoinHandle, Mutex, MutexGuard};
 
@@ -155,7 +156,7 @@ pub(crate) struct Shared<R: Record> {
     /// have left included.
     pub(crate) places: (Vec<usize>, usize),
     pub(crate) registries: Vec<(String, Arc<Registry>)>,
-    pub(crate) senders: Mutex<HashMap<[u8; 16], LastOf>>,
+    pub(crate) senders: Mutex<Senders>,
     /// Shared with the log that is opened in the place of this one, should it stop.
     pub(crate) held_up: Arc<Mutex<HeldUp>>,
     /// By its place, what a directory that failed may hold and must not count.
@@ -191,8 +192,7 @@ impl<R: Record> Shared<R> {
     /// The state as a cursor says it, without the segments.
     pub(crate) fn cursor(&self) -> CursorMeta {
         let queues = self.slots.iter().map(|(id, slot)| (id, slot.lock().cursor())).collect();
-        let mut origins: Vec<_> = locked(&self.senders).values().cloned().collect();
-        origins.sort_unstable_by_key(|last| last.origin.sender);
+        let origins = locked(&self.senders).in_order();
         let voids = locked(&self.voids).values().copied().collect();
         let (watermarks, segments) = (self.watermarks(), Vec::new());
         CursorMeta { queues, origins, watermarks, segments, voids }
@@ -261,20 +261,9 @@ impl<R: Record> Shared<R> {
         locked(&self.held_up).remove(origin);
     }
 
-    /// Remembers a sender's last batch, and forgets somebody if there are too many.
+    /// Remembers a sender's last batch, and forgets others if there are too many.
     pub(crate) fn remember(&self, last: LastOf) {
-        let mut senders = locked(&self.senders);
-        let known = senders.get(&last.origin.sender);
-        if known.is_some_and(|known| known.origin.order() > last.origin.order()) {
-            return;
-        }
-        senders.insert(last.origin.sender, last);
-        if senders.len() > self.options.most_senders {
-            let oldest = senders.values().min_by_key(|last| (last.seen, last.origin.sender));
-            if let Some(oldest) = oldest.map(|last| last.origin.sender) {
-                senders.remove(&oldest);
-            }
-        }
+        locked(&self.senders).remember(last);
     }
 
     /// The directory that takes what comes next: `wanted` if it works and its disk is not full, or

@@ -162,27 +162,59 @@ fn text(input: &mut Input<'_>) -> Option<String> {
     String::from_utf8(input.take(usize::from(length))?.to_vec()).ok()
 }
 
+/// Reads who each directory is, and writes nothing. Where `known` is a log that was open, each must
+/// be one of its directories, and its queues must have their numbers.
+pub(crate) fn read_all(
+    storages: &[Arc<dyn Storage>],
+    known: Option<&Member>,
+) -> Result<Vec<Option<Member>>, OpenError> {
+    let mut found = Vec::new();
+    for storage in storages {
+        let refuse =
+            |why: &str| Err(OpenError::Membership { place: storage.place(), why: why.into() });
+        let (member, segments) = Member::read(&**storage)?;
+        match (&member, known) {
+            (None, _) if segments => {
+                return refuse(
+                    "it holds segments but no readable member file; restore member-a or member-b",
+                );
+            }
+            (None, Some(_)) => {
+                return refuse("it holds nothing of the log that was open; is its disk mounted?");
+            }
+            (Some(own), Some(known)) if own.log != known.log => {
+                return refuse(
+                    "it belongs to another log than the one that was open; is its disk mounted?",
+                );
+            }
+            _ => found.push(member),
+        }
+    }
+    let newest = found.iter().flatten().max_by_key(|member| member.generation);
+    if let (Some(newest), Some(known), [first, ..]) = (newest, known, storages)
+        && !newest.queues.starts_with(&known.queues)
+    {
+        return Err(OpenError::Membership {
+            place: first.place(),
+            why: "it does not know the queues of the log that was open; it was restored from an older copy, or is its disk not mounted?".into(),
+        });
+    }
+    Ok(found)
+}
+
 /// Finds out that `storages` are all the directories of one log and no others, or makes them one;
 /// gives them back in the log's own order, with what they know. `queues` are added to the known ones.
-/// Directories in `leaving` need not be there and are of the log no more.
+/// Directories in `leaving` need not be there and are of the log no more. A log that is `known` is
+/// opened again, never begun.
 pub fn admit(
     storages: Vec<Arc<dyn Storage>>,
     queues: &[&str],
     leaving: &[String],
     surroundings: &dyn Surroundings,
+    known: Option<&Member>,
 ) -> Result<(Member, Vec<Arc<dyn Storage>>), OpenError> {
-    let mut found = Vec::new();
-    for storage in storages {
-        let (member, segments) = Member::read(&*storage)?;
-        if member.is_none() && segments {
-            return Err(OpenError::Membership {
-                place: storage.place(),
-                why: "it holds segments but no readable member file; restore member-a or member-b"
-                    .into(),
-            });
-        }
-        found.push((storage, member));
-    }
+    let members = read_all(&storages, known)?;
+    let found: Vec<_> = storages.into_iter().zip(members).collect();
     let reference = found
         .iter()
         .filter_map(|(_, member)| member.as_ref())

@@ -9,8 +9,8 @@ use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
 use crate::held_up::HeldUp;
 use crate::homes::Homes;
-use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots};
-use crate::member;
+use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots, locked};
+use crate::member::{self, Member};
 use crate::options::{Notice, OnDamage, Options, sabotaged};
 use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
@@ -19,8 +19,9 @@ use crate::record::{QueueCursor, Record, SegmentEntry};
 use crate::recovery::{self, Recovered, quarantine, recover_all};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
+use crate::senders::Senders;
 use crate::storage::{Asked, Storage};
-use crate::threads::{AtomicBool, Builder, Condvar, Mutex};
+use crate::threads::{AtomicBool, Builder, Condvar, JoinHandle, Mutex};
 
 /// Locked for life, never removed. The second is the name that Flume locks.
 pub(crate) const LOCKS: [&str; 2] = ["splashdam.lock", "in_use.lock"];
@@ -44,18 +45,35 @@ pub struct Opened<R: Record> {
     pub reader: Reader<R>,
 }
 
+/// What a thread of the log does.
+type Run = Box<dyn FnOnce() + Send>;
+
 impl<R: Record> Opened<R> {
-    /// Starts the threads.
+    /// Starts the threads. If one does not start the log is closed, and may be opened again.
     pub fn start(self) -> io::Result<Log<R>> {
+        self.start_with(|name, run| Builder::new().name(name).spawn(run))
+    }
+
+    fn start_with(
+        self,
+        mut spawn: impl FnMut(String, Run) -> io::Result<JoinHandle<()>>,
+    ) -> io::Result<Log<R>> {
         let Opened { log, committers, reader } = self;
-        let mut threads = Vec::new();
+        let mut runs: Vec<(String, Run)> = Vec::new();
         for (index, committer) in committers.into_iter().enumerate() {
-            let thread = Builder::new().name(format!("wal-commit-{index}"));
-            threads.push(thread.spawn(move || committer.run())?);
+            runs.push((format!("wal-commit-{index}"), Box::new(move || committer.run())));
         }
-        let thread = Builder::new().name("wal-read".into());
-        threads.push(thread.spawn(move || reader.run())?);
-        *crate::log::locked(&log.0.threads) = threads;
+        runs.push(("wal-read".into(), Box::new(move || reader.run())));
+        for (name, run) in runs {
+            match spawn(name, run) {
+                Ok(thread) => locked(&log.0.threads).push(thread),
+                Err(error) => {
+                    // Those that run hold the locks of the directories.
+                    log.close();
+                    return Err(error);
+                }
+            }
+        }
         log.0.wake_reader();
         Ok(log)
     }
@@ -69,18 +87,22 @@ impl<R: Record> Log<R> {
         queues: &[QueueOptions],
         options: Options,
     ) -> Result<Opened<R>, OpenError> {
-        Log::open_with(storages, queues, options, Arc::default())
+        Log::open_with(storages, queues, options, Arc::default(), None)
     }
 
     /// Opens in its place a log that stopped and was closed. What its senders put behind a batch that
-    /// failed there waits for that batch here, too.
+    /// failed there waits for that batch here, too. Its queues keep their numbers. Directories that
+    /// are not those of that log are refused as [`OpenError::Membership`], with nothing made in them.
     pub fn open_again(
         &self,
         storages: Vec<Arc<dyn Storage>>,
         queues: &[QueueOptions],
         options: Options,
     ) -> Result<Opened<R>, OpenError> {
-        Log::open_with(storages, queues, options, self.0.held_up.clone())
+        let mut before = locked(&self.0.roster).member.clone();
+        // A queue that could not be told of has no number yet.
+        before.queues.truncate(self.0.slots.len());
+        Log::open_with(storages, queues, options, self.0.held_up.clone(), Some(&before))
     }
 
     fn open_with(
@@ -88,8 +110,13 @@ impl<R: Record> Log<R> {
         queues: &[QueueOptions],
         options: Options,
         held_up: Arc<Mutex<HeldUp>>,
+        before: Option<&Member>,
     ) -> Result<Opened<R>, OpenError> {
         check_options(&storages, queues, &options)?;
+        if before.is_some() {
+            // Without the locks, which are files: a disk that is gone has another directory beneath.
+            member::read_all(&storages, before)?;
+        }
         let mut locks = Vec::new();
         for storage in &storages {
             for name in LOCKS {
@@ -101,8 +128,8 @@ impl<R: Record> Log<R> {
             }
         }
         let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
-        let (member, storages) =
-            member::admit(storages, &names, &options.accept.directories, &*options.surroundings)?;
+        let (leaving, surroundings) = (&options.accept.directories, &*options.surroundings);
+        let (member, storages) = member::admit(storages, &names, leaving, surroundings, before)?;
         let places = member.present();
 
         let together: Vec<_> = storages
@@ -124,6 +151,8 @@ impl<R: Record> Log<R> {
                 Identity { log: member.log, directory: member.directories[places[index]].0 };
             directories.push(Directory::new(storage.clone(), identity, options.clone(), recovered));
         }
+        let (most, most_bytes) = (options.most_senders, options.most_position_bytes);
+        let senders = Senders::of(state.senders.clone(), most, most_bytes);
         let registries: Vec<_> =
             directories.iter().map(|one| (one.place(), one.registry())).collect();
         let count = member
@@ -144,7 +173,7 @@ impl<R: Record> Log<R> {
             roster: Mutex::new(Roster { member, storages: storages.clone() }),
             lines: directories.iter().map(|_| Line::default()).collect(),
             registries,
-            senders: Mutex::new(state.senders.clone()),
+            senders: Mutex::new(senders),
             held_up,
             voids: Mutex::new(state.voids.clone()),
             homes: Homes::default(),
@@ -171,6 +200,8 @@ impl<R: Record> Log<R> {
         let mut committers = Vec::new();
         for (index, (mut directory, recovered)) in directories.into_iter().zip(&all).enumerate() {
             known.join(&recovered.state);
+            // As many as one cursor can say.
+            known.senders = Senders::of(known.senders, most, most_bytes).into_all();
             directory.begin(known.to_cursor(shared.watermarks()), recovered)?;
             directory.clear(&recovered.useless());
             shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
@@ -312,4 +343,51 @@ fn queue<R: Record>(
 
 fn left(taken: &Taken, numbers: std::ops::Range<u64>) -> u64 {
     taken.missing(numbers).iter().map(|range| range.end - range.start).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Parts;
+    use crate::storage::Disk;
+
+    struct Nothing;
+
+    impl Record for Nothing {
+        fn events(&self) -> usize {
+            0
+        }
+
+        fn event_bytes(&self, _: usize) -> usize {
+            0
+        }
+
+        fn encode(&self, _: &mut Parts) {}
+
+        fn part(&self, _: usize) -> &[u8] {
+            &[]
+        }
+    }
+
+    #[test]
+    fn a_thread_that_does_not_start_leaves_no_directory_locked() {
+        let place = tempfile::tempdir().expect("a directory");
+        let open = || {
+            let disk = |name| Disk::open(&place.path().join(name)).expect("a directory");
+            let storages = ["0", "1"].map(|name| Arc::new(disk(name)) as Arc<dyn Storage>);
+            Log::<Nothing>::open(storages.into(), &[], Options::default())
+        };
+        for good in 0..3 {
+            let mut started = 0;
+            let log = open().expect("directories that nobody has").start_with(|name, run| {
+                if started == good {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                started += 1;
+                Builder::new().name(name).spawn(run)
+            });
+            assert!(log.is_err(), "{good} threads started");
+        }
+        open().expect("directories that nobody has").start().expect("threads").close();
+    }
 }

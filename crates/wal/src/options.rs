@@ -178,6 +178,9 @@ pub struct Options {
     pub least_free_bytes: u64,
     /// Most senders remembered; the one unseen for longest is forgotten first.
     pub most_senders: usize,
+    /// Most bytes of all the positions of senders together; forgotten likewise. A cursor has them
+    /// all, and must not be longer than a meta part may be.
+    pub most_position_bytes: usize,
     /// What to do about damage.
     pub on_damage: OnDamage,
     /// When what is written is synced.
@@ -208,6 +211,7 @@ impl Default for Options {
             open_segments: 32,
             least_free_bytes: 0,
             most_senders: 16_384,
+            most_position_bytes: 16 << 20,
             on_damage: OnDamage::Quarantine,
             sync: Syncs::Each,
             compression: Compression::None,

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use super::{Directory, Outgoing};
-use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, SEALED, TAG_BYTES};
+use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind, MOST_META, SEALED, TAG_BYTES};
 use crate::options::sabotaged;
 use crate::record::checksum;
 use crate::recovery::count_put;
@@ -35,6 +35,19 @@ impl Directory {
         let (cipher, check) = Cipher::derive(&key, &header);
         header.sealed = Some(Sealed { alias, check });
         Ok((header, Some(cipher)))
+    }
+
+    /// Refuses what no start could read; nothing is written then, and nothing is wrong with the disk.
+    pub(super) fn check_meta(&self, meta: &[u8]) -> Result<(), DiskError> {
+        let most = MOST_META as usize - TAG_BYTES;
+        if meta.len() <= most {
+            return Ok(());
+        }
+        let why = format!(
+            "the meta part of a frame has {} bytes, at most {most} can be read again; take events out, so that segments go",
+            meta.len()
+        );
+        Err(std::io::Error::other(why)).asked("write in", "", &*self.storage)
     }
 
     /// Writes frames, and before them what the segment opens with, with its header or without.

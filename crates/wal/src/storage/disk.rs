@@ -33,6 +33,11 @@ impl Disk {
             };
             File::open(parent)?.sync_all()?;
         }
+        Disk::find(path)
+    }
+
+    /// Opens `path`, which must be there: where a disk is not mounted nothing is made in its place.
+    pub fn find(path: &Path) -> io::Result<Disk> {
         let path = path.canonicalize()?;
         let directory = File::open(&path)?;
         if !directory.metadata()?.is_dir() {

@@ -1,5 +1,7 @@
 //! The log with its threads, on a real directory.
 
+mod again;
+mod senders;
 mod slow;
 
 use std::sync::mpsc;

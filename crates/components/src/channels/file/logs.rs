@@ -298,7 +298,13 @@ impl OpenLog {
     }
 
     pub(super) fn set_limits(&self, member: &Member, limits: Limits) {
-        *locked(&member.limits) = limits;
+        let mut held = locked(&member.limits);
+        *held = limits;
+        self.apply_limits(member, &held);
+    }
+
+    /// Tells the log as it is open now; called with the lock on them, so that the last ones stay.
+    fn apply_limits(&self, member: &Member, limits: &Limits) {
         self.log().set_capacity(member.queue, limits.capacity);
     }
 

@@ -32,16 +32,16 @@ async fn open_in(shared: &Shared, name: &str, keys: &str) -> Result<Arc<FileChan
     FileChannel::open(read(keys), cx).await.map(Arc::new)
 }
 
-async fn open(dir: &Path, more: &str) -> Arc<FileChannel> {
+pub(super) async fn open(dir: &Path, more: &str) -> Arc<FileChannel> {
     open_in(&Shared::default(), "c1", &keys(dir, more)).await.unwrap()
 }
 
-async fn put(channel: &FileChannel, batch: Batch) -> Result<(), ChannelError> {
+pub(super) async fn put(channel: &FileChannel, batch: Batch) -> Result<(), ChannelError> {
     let put = channel.begin_put(batch.size()).await?;
     put.commit(batch).await.map_err(|refused| refused.error)
 }
 
-async fn drain(channel: &FileChannel) -> Vec<String> {
+pub(super) async fn drain(channel: &FileChannel) -> Vec<String> {
     let mut all = Vec::new();
     while channel.level().queued.events > 0 {
         let taken = channel.begin_take(ALL).await.unwrap();
@@ -51,7 +51,7 @@ async fn drain(channel: &FileChannel) -> Vec<String> {
     all
 }
 
-fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+pub(super) fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
 

@@ -1,16 +1,19 @@
 //! Opens a log again that stopped, as all of its directories failed: what was acknowledged is on the
 //! disks, and the channels, their sources and sinks go on where they were.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use splashdam_core::OpenError;
-use splashdam_wal::QueueOptions;
+use splashdam_wal::storage::{Disk, Storage};
+use splashdam_wal::{Log, QueueOptions};
 use tokio::time::sleep;
 
-use super::{OpenLog, blocking, locked, storages, unavailable};
+use super::{Member, OpenLog, blocking, locked, unavailable};
 use crate::channels::file::health::Health;
+use crate::channels::file::record::Datums;
 
 /// The first wait for a disk to recover, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -56,6 +59,14 @@ impl OpenLog {
     }
 
     fn replace(&self) -> Result<(), OpenError> {
+        let members: Vec<_> = locked(&self.members).values().cloned().collect();
+        let new = self.opened_anew(&members)?;
+        self.take(new, &members);
+        Ok(())
+    }
+
+    /// The log out of its own directories; where they are not there, or others are, nothing is made.
+    fn opened_anew(&self, members: &[Arc<Member>]) -> Result<Log<Datums>, OpenError> {
         let old = self.log();
         // Nothing writes any more, and nobody waits for an answer, before anything is read.
         old.close();
@@ -64,7 +75,6 @@ impl OpenLog {
             .settings
             .options(Arc::new(move |notice| health.notice(&notice)))
             .map_err(OpenError::unavailable)?;
-        let members: Vec<_> = locked(&self.members).values().cloned().collect();
         let queues: Vec<_> = members
             .iter()
             .map(|member| QueueOptions {
@@ -72,18 +82,105 @@ impl OpenLog {
                 capacity: member.limits().capacity,
             })
             .collect();
-        let opened = old.open_again(storages(&self.directories)?, &queues, options);
-        let new = opened.map_err(unavailable)?.start();
-        let new = new.map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))?;
+        let opened = old.open_again(self.found()?, &queues, options).map_err(unavailable)?;
+        if let Some(other) =
+            members.iter().find(|member| opened.log.queue(&member.name) != Some(member.queue))
+        {
+            return Err(OpenError::unavailable(format!(
+                "dataDirs know channel {} by another number than before; restart the agent",
+                other.name
+            )));
+        }
+        opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
+    }
+
+    /// Its directories, as they are.
+    fn found(&self) -> Result<Vec<Arc<dyn Storage>>, OpenError> {
+        let find = |path: &PathBuf| match Disk::find(path) {
+            Ok(disk) => Ok(Arc::new(disk) as Arc<dyn Storage>),
+            Err(error) => Err(OpenError::unavailable(format!(
+                "cannot open directory {}: {error}; is its disk mounted?",
+                path.display()
+            ))),
+        };
+        self.directories.iter().map(find).collect()
+    }
+
+    /// Goes on with `new`.
+    fn take(&self, new: Log<Datums>, members: &[Arc<Member>]) {
         for (queue, changed) in &*locked(&self.signals) {
             let told = changed.clone();
             new.listen(*queue, Box::new(move || told.notify_waiters()));
         }
         *self.log.write().unwrap_or_else(PoisonError::into_inner) = new;
+        // Limits that were set meanwhile went to the log before.
+        for member in members {
+            self.apply_limits(member, &locked(&member.limits));
+        }
         self.health.healed();
         for changed in locked(&self.signals).values() {
             changed.notify_waiters();
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use splashdam_core::Channel;
+    use splashdam_testkit::events;
+    use tempfile::tempdir;
+
+    use crate::channels::file::tests::{drain, numbers, open, put};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_log_whose_disk_is_not_there_is_not_begun_anew() {
+        let place = tempdir().unwrap();
+        let (dir, aside) = (place.path().join("data"), place.path().join("aside"));
+        let channel = open(&dir, "").await;
+        put(&channel, events(0, 6)).await.unwrap();
+        let (log, queue) = (channel.log.clone(), channel.member.queue);
+        let identity = log.log().identity();
+        let refused = |what: &str| {
+            let why = log.replace().expect_err(what).to_string();
+            assert!(why.contains(&*dir.to_string_lossy()), "{what}: {why}");
+            assert!(why.contains("is its disk mounted?"), "{what}: {why}");
+        };
+        log.log().close();
+        fs::rename(&dir, &aside).unwrap();
+        refused("nothing there");
+        assert!(!dir.exists());
+        fs::create_dir(&dir).unwrap();
+        refused("an empty directory");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        let other = open(&dir, "").await;
+        other.close().await.unwrap();
+        let names = || -> Vec<_> {
+            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+        };
+        let before = names();
+        refused("another log");
+        assert_eq!(names(), before);
+        fs::remove_dir_all(&dir).unwrap();
+        fs::rename(&aside, &dir).unwrap();
+        log.replace().unwrap();
+        assert_eq!((log.log().identity(), channel.member.queue), (identity, queue));
+        assert_eq!(drain(&channel).await, numbers(0..6));
+        channel.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn limits_that_change_while_a_log_is_opened_again_count() {
+        let dir = tempdir().unwrap();
+        let channel = open(dir.path(), "").await;
+        let (log, members) = (channel.log.clone(), [channel.member.clone()]);
+        let new = log.opened_anew(&members).unwrap();
+        let mut limits = channel.member.limits();
+        limits.capacity.events = 7;
+        log.set_limits(&channel.member, limits);
+        log.take(new, &members);
+        assert_eq!(log.log().level(channel.member.queue).capacity.events, 7);
+        channel.close().await.unwrap();
     }
 }
