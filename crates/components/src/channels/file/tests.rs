@@ -325,7 +325,7 @@ async fn an_outlet_knows_whether_all_goes_to_one_log() {
     check(&[&a, &other], Box::new(ToAll(2)), false);
     check(&[&a, &b], Box::new(ByParity), false);
     check(&[&a], Box::new(ToAll(0)), false);
-    let alone = outlet(&[a.clone()], Box::new(ToAll(1)));
+    let alone = outlet(std::slice::from_ref(&a), Box::new(ToAll(1)));
     alone.put(events(0, 1).with_origin(origin(1))).await.unwrap();
     let apart = outlet(&[a, other], Box::new(ToAll(2)));
     assert_eq!(apart.last_of([7; 16]), None);

@@ -420,8 +420,8 @@ async fn channels_of_several_logs_all_get_what_comes() {
         let (source, address) = source("").await;
         let running = run_source_into(source, outlet_to(channels[..count].to_vec()));
         let mut client = Client::connect(address).await;
-        let claimed = life * 10..life * 10 + 10;
-        client.call(1, true, Some(&claim(0, &[claimed.clone()])), &numbered(&[claimed])).await;
+        let claimed = &[life * 10..life * 10 + 10];
+        client.call(1, true, Some(&claim(0, claimed)), &numbered(claimed)).await;
         let (_, message) = client.message().await;
         let (greeting, answer) = read_answer(&message, true).unwrap();
         assert_eq!(greeting.unwrap().peer.map(|peer| peer.stores_once), Some(once), "{life}");
@@ -434,7 +434,8 @@ async fn channels_of_several_logs_all_get_what_comes() {
 }
 
 async fn puts(senders: &Senders, numbers: Range<u64>) -> bool {
-    senders.put(numbered(&[numbers.clone()]), claim(0, &[numbers]), Refused::default()).await
+    let numbers = &[numbers];
+    senders.put(numbered(numbers), claim(0, numbers), Refused::default()).await
 }
 
 #[tokio::test]
@@ -476,10 +477,10 @@ async fn nothing_is_stored_behind_what_was_refused() {
     let (source, address) = source("").await;
     let running = run_source_into(source, outlet_to(vec![channel.clone()]));
     let mut client = Client::connect(address).await;
-    let steps = [(0..10, Answer::Ok), (10..25, Answer::Failed), (25..28, Answer::Failed)];
+    let steps = [([0..10], Answer::Ok), ([10..25], Answer::Failed), ([25..28], Answer::Failed)];
     for (serial, (numbers, want)) in (1..).zip(steps) {
-        let claim = claim(0, &[numbers.clone()]);
-        client.call(serial, serial == 1, Some(&claim), &numbered(&[numbers])).await;
+        let claim = claim(0, &numbers);
+        client.call(serial, serial == 1, Some(&claim), &numbered(&numbers)).await;
         assert_eq!(client.answer(serial == 1).await, (serial, want));
     }
     let mut want = stored(&*channel).await;
