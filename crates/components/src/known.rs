@@ -28,6 +28,15 @@ impl Known {
         self.low
     }
 
+    /// Forgets all numbers from `end` on.
+    pub(crate) fn forget_from(&mut self, end: u64) {
+        self.low = self.low.min(end);
+        self.ranges.retain(|known| known.start < end);
+        if let Some(last) = self.ranges.last_mut() {
+            last.end = last.end.min(end);
+        }
+    }
+
     /// What of a claim is not known: ranges of indexes into its events.
     pub(crate) fn fresh(&self, claim: &Claim) -> Vec<Range<usize>> {
         let mut fresh: Vec<Range<usize>> = Vec::new();

@@ -98,6 +98,9 @@ pub struct Place {
     pub queue: [u8; 16],
     /// Every event numbered below is out of the queue for good.
     pub low: u64,
+    /// The number of the first event that was put since the channel was opened: what is numbered
+    /// so or above was handed out in no earlier life.
+    pub began: u64,
     /// The numbers of the events, in their order; none empty.
     pub ranges: Vec<Range<u64>>,
 }

@@ -22,6 +22,9 @@ use crate::cli::{AgentArgs, FAILED};
 use crate::logging;
 use crate::world::Machine;
 
+/// Threads for work that blocks, made as they are needed. Each group with a sink that writes local files keeps
+/// one, and the others find one however many such groups there are.
+const MOST_BLOCKING_THREADS: usize = 8192;
 /// How long the word that the agent is ready may be waited for before it says who is not.
 const READY_LATE: Duration = Duration::from_secs(5);
 /// A second signal sooner than this belongs to the first: `timeout` and some supervisors signal
@@ -45,7 +48,10 @@ pub(crate) fn run(args: AgentArgs) -> Result<ExitCode> {
     if let Some(warning) = &choice.warning {
         warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(MOST_BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
     let done = runtime.block_on(agent(args, choice, machine, begun));
     // What still blocks, such as a read from a dead network disk, is not waited for.
     runtime.shutdown_background();

@@ -53,6 +53,8 @@ pub struct FileChannel {
     member: Arc<Member>,
     /// The first of its directories.
     place: PathBuf,
+    /// The number of the next event when it was opened.
+    began: u64,
 }
 
 /// Is called once with whether a commit took effect, on a thread of the log, before the commit
@@ -74,7 +76,8 @@ impl Component for FileChannel {
         match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
                 health.unhealthy.set(0);
-                Ok(FileChannel { config, log, member, place })
+                let (_, began) = log.log().untaken(member.queue);
+                Ok(FileChannel { config, log, member, place, began })
             }
             Err(error) => {
                 health.unhealthy.set(1);
@@ -172,6 +175,7 @@ impl FileChannel {
         let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
             queue,
             low: self.log.log().low(member.queue),
+            began: self.began,
             ranges: numbers(lease.pieces()),
         });
         let batch = batch.with_place(place);

@@ -7,8 +7,9 @@
 //! that one. It is not synced and holds only while the machine runs on, as the files' last bytes do:
 //! who finds the note of another boot begins anew, and writes what may be missing again.
 //!
-//! A queue never hands out less than it did: one whose lowest number went back is an older copy of
-//! the channel's directory, which gives numbers again, and the note is of no use for it.
+//! An older copy of the channel's directory gives numbers again. So what was noted before the
+//! channel was opened counts only up to the number that it began with, and nothing of it where the
+//! lowest number in the queue went back.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -46,6 +47,8 @@ pub(super) struct Note {
     boot: [u8; BOOT_BYTES],
     queue: [u8; 16],
     known: Known,
+    /// Read, and not compared with its queue yet.
+    read: bool,
     /// Open from the first batch on.
     file: Option<File>,
     /// Bytes of the note that the file has.
@@ -66,11 +69,14 @@ impl Note {
         let small = fs::metadata(&path).is_ok_and(|found| found.len() <= MOST_BYTES);
         let noted = small.then(|| fs::read(&path).ok()).flatten();
         let (queue, known) = noted.and_then(|noted| decode(&noted, boot)).unwrap_or_default();
-        Some(Note { path, boot, queue, known, file: None, length: 0, failed: false })
+        Some(Note { path, boot, queue, known, read: true, file: None, length: 0, failed: false })
     }
 
     /// Which events of a batch from `place` the files do not have, as indexes.
-    pub(super) fn fresh(&self, place: &Place) -> Vec<Range<usize>> {
+    pub(super) fn fresh(&mut self, place: &Place) -> Vec<Range<usize>> {
+        if std::mem::take(&mut self.read) {
+            self.known.forget_from(place.began);
+        }
         let known = if self.is_of(place) { &self.known } else { &Known::default() };
         known.fresh(&claim(place))
     }
@@ -152,7 +158,7 @@ mod tests {
     const BOOT: [u8; BOOT_BYTES] = [b'a'; BOOT_BYTES];
 
     fn place(queue: u8, low: u64, ranges: &[Range<u64>]) -> Place {
-        Place { queue: [queue; 16], low, ranges: ranges.to_vec() }
+        Place { queue: [queue; 16], low, began: 1000, ranges: ranges.to_vec() }
     }
 
     #[test]
@@ -173,7 +179,10 @@ mod tests {
         // A shorter note leaves nothing of the longer one behind.
         open(BOOT).add(&place(1, 60, &[60..61]), "k1");
         check(BOOT, &place(1, 60, &[60..62]), &[1..2]);
-        // An older copy of the queue begins anew, and so does another one.
+        // An older copy of the queue had given only some of the numbers when it was opened.
+        let copy = Place { began: 60, ..place(1, 60, &[60..62]) };
+        check(BOOT, &copy, &[0..2]);
+        // One that shows it begins anew, and so does another one.
         check(BOOT, &place(1, 59, &[60..62]), &[0..2]);
         open(BOOT).add(&place(2, 0, &[0..3]), "k1");
         check(BOOT, &place(2, 0, &[0..4]), &[3..4]);
@@ -203,7 +212,7 @@ mod tests {
         let mut note = Note::of_boot(dir.path(), "k1", BOOT).unwrap();
         note.add(&place(1, 0, &[0..10]), "k1");
         assert!(note.fresh(&place(1, 0, &[0..10])).is_empty());
-        let again = Note::of_boot(dir.path(), "k1", BOOT).unwrap();
+        let mut again = Note::of_boot(dir.path(), "k1", BOOT).unwrap();
         assert_eq!(again.fresh(&place(1, 0, &[0..10])), [0..10]);
     }
 }

@@ -140,7 +140,7 @@ impl Writer {
 
     /// Appends what the files do not have of a batch, all or none. A file must be open.
     pub(super) fn deliver(&mut self, batch: &Batch) -> Result<(), FileError> {
-        let (Some(place), Some(note)) = (batch.place(), &self.note) else {
+        let (Some(place), Some(note)) = (batch.place(), &mut self.note) else {
             return self.write(batch.events());
         };
         let fresh = note.fresh(place);
