@@ -245,7 +245,7 @@ fn each_call_claims_its_own() {
 #[test]
 fn who_would_claim_more_than_is_read_claims_nothing() {
     let ranges = (0..10_000_u64).map(|number| number * 2..number * 2 + 1).collect();
-    let place = Place { queue: [1; 16], low: 0, ranges };
+    let place = Place { queue: [1; 16], began: 0, low: 0, ranges };
     let claimed = |batch_events| claims(&place, batch_events, 10_000).map(|claims| claims.len());
     assert_eq!(claimed(MOST_RANGES), Some(3));
     assert_eq!(claimed(MOST_RANGES + 1), None);
