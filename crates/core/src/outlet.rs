@@ -114,6 +114,27 @@ impl Outlet {
         lowest
     }
 
+    /// The newest epoch of this sender that any required channel has; 0 if none has one. Channels of
+    /// several logs may stand apart, and each takes what is not behind its own: who goes on from
+    /// [`Outlet::last_of`] does so in an epoch greater than this, or the one that is further ahead
+    /// takes new batches for old ones.
+    pub fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        let required = self.required();
+        let epochs = required.iter().filter_map(|channel| {
+            self.0.channels[channel].channel.last_of(sender).map(|last| last.epoch)
+        });
+        epochs.max().unwrap_or(0)
+    }
+
+    /// Whether a batch goes into one log that keeps its origin, whatever is in it. What that log
+    /// has of a sender is then true of all required channels, and it has all of a batch or nothing.
+    pub fn is_one_log(&self) -> bool {
+        let Some(Route { required, .. }) = self.0.selector.uniform() else { return false };
+        let mut joints = required.iter().map(|channel| self.0.channels[channel].channel.joint());
+        let first = joints.next().flatten();
+        self.keeps_origins() && first.is_some() && joints.all(|joint| joint == first)
+    }
+
     /// Waits until none of this sender's batches is on its way into a channel any more. Who begins
     /// anew, perhaps after a life that was cut off, waits before asking [`Outlet::last_of`].
     /// Cancel-safe.

@@ -345,7 +345,7 @@ fn left(taken: &Taken, numbers: std::ops::Range<u64>) -> u64 {
     taken.missing(numbers).iter().map(|range| range.end - range.start).sum()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(explore)))]
 mod tests {
     use super::*;
     use crate::record::Parts;

@@ -4,7 +4,7 @@
 //! answer is `OK`. Whatever else happens, the connection is closed and the batch goes back; an answer
 //! that was lost makes the peer have the batch twice.
 //!
-//! Not so where the peer is our own source whose channels keep origins, and this sink drains a file
+//! Not so where the peer is our own source whose channels share a log, and this sink drains a file
 //! channel that syncs each commit: then each call says which events of which queue it carries
 //! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
 //! under way at once. Which of both it is, is said in the log when it becomes known.
@@ -22,7 +22,7 @@ use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Place, Sink, Size,
 };
-use splashdam_wire::avro::claim::Claim;
+use splashdam_wire::avro::claim::{Claim, MOST_RANGES};
 use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
 use tokio::time::Instant;
 use tracing::info;
@@ -161,7 +161,7 @@ impl Component for Avro {
     }
 
     fn facts(config: &Config) -> Facts {
-        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours whose channels keep origins stores it once if this sink drains a file channel and the same peer gets it";
+        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours whose channels share a log stores it once if this sink drains a file channel and the same peer gets it";
         Facts {
             batch_events: Some(config.batch_events().get() as usize),
             place: Some(format!("sends to {}:{}", config.hostname, config.port)),
@@ -223,7 +223,7 @@ impl Sink for Avro {
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
         let (mut connection, made) = self.connected().await?;
-        let claims = batch.place().map(|place| claims(place, self.batch_events, batch.len()));
+        let claims = batch.place().and_then(|place| claims(place, self.batch_events, batch.len()));
         let sent = connection
             .send(batch.events(), self.batch_events, claims.as_deref(), &mut self.peer_hash)
             .await;
@@ -249,8 +249,9 @@ impl Sink for Avro {
     }
 }
 
-/// What each call says of where its events come from.
-fn claims(place: &Place, batch_events: usize, events: usize) -> Vec<Claim> {
+/// What each call says of where its events come from. `None` where one would have to name more ranges
+/// than a peer reads: the batch is then sent as if nothing were known of it.
+fn claims(place: &Place, batch_events: usize, events: usize) -> Option<Vec<Claim>> {
     let mut claims = Vec::with_capacity(events.div_ceil(batch_events));
     let mut ranges = place.ranges.iter().cloned();
     let mut rest: Option<Range<u64>> = ranges.next();
@@ -270,7 +271,7 @@ fn claims(place: &Place, batch_events: usize, events: usize) -> Vec<Claim> {
         }
         claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
     }
-    claims
+    claims.iter().all(|claim| claim.ranges.len() <= MOST_RANGES).then_some(claims)
 }
 
 #[cfg(test)]

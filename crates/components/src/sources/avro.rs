@@ -6,8 +6,8 @@
 //! they can be; Flume hands them to a pool of threads. Behind a refused one they are refused as well.
 //!
 //! Batches of our own Avro sink that drains a file channel say where they come from. Where all
-//! required channels keep origins, such a batch is stored once, however often it is sent
-//! (`avro/senders.rs`).
+//! batches go to the same file channels and these share a log, such a batch is stored once, however
+//! often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
 //! is read ahead, the time that a message may take, and what all connections hold of incomplete
@@ -131,7 +131,7 @@ impl Component for Avro {
     }
 
     fn facts(config: &Config) -> Facts {
-        let crash = "batches not answered yet are sent again by their clients, and may then be there twice; those of our own Avro sink behind a file channel are stored once where this source's channels keep origins too";
+        let crash = "batches not answered yet are sent again by their clients, and may then be there twice; those of our own Avro sink behind a file channel are stored once where this source's channels are file channels that share a log and all get every event";
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
             acknowledged: Some(

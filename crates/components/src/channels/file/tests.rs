@@ -310,6 +310,29 @@ async fn parts_of_a_batch_on_one_log_are_all_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outlet_knows_whether_all_goes_to_one_log() {
+    let (dirs, shared) = ([tempdir().unwrap(), tempdir().unwrap()], Shared::default());
+    let open = async |name: &str, dir: usize| {
+        open_in(&shared, name, &keys(dirs[dir].path(), "")).await.unwrap()
+    };
+    let (a, b, other) = (open("a", 0).await, open("b", 0).await, open("c", 1).await);
+    let check = |channels: &[&Arc<FileChannel>], selector: Box<dyn Selector>, want: bool| {
+        let channels: Vec<_> = channels.iter().copied().cloned().collect();
+        assert_eq!(outlet(&channels, selector).is_one_log(), want);
+    };
+    check(&[&a], Box::new(ToAll(1)), true);
+    check(&[&a, &b], Box::new(ToAll(2)), true);
+    check(&[&a, &other], Box::new(ToAll(2)), false);
+    check(&[&a, &b], Box::new(ByParity), false);
+    check(&[&a], Box::new(ToAll(0)), false);
+    let alone = outlet(std::slice::from_ref(&a), Box::new(ToAll(1)));
+    alone.put(events(0, 1).with_origin(origin(1))).await.unwrap();
+    let apart = outlet(&[a, other], Box::new(ToAll(2)));
+    assert_eq!(apart.last_of([7; 16]), None);
+    assert_eq!((apart.newest_epoch([7; 16]), apart.newest_epoch([8; 16])), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn directories_that_will_not_do_are_named() {
     let check = async |prepare: fn(&Path), more: &str, want: &str| {
         let dir = tempdir().unwrap();

@@ -230,7 +230,7 @@ async fn batches_that_lie_in_a_queue_say_so_and_go_out_several_at_once() {
 fn each_call_claims_its_own() {
     let place = Place { queue: [1; 16], low: 2, began: 0, ranges: vec![5..10, 20..23, 30..34] };
     let check = |batch_events: usize, want: &[&[Range<u64>]]| {
-        let got = claims(&place, batch_events, 12);
+        let got = claims(&place, batch_events, 12).unwrap();
         let ranges: Vec<_> = got.iter().map(|claim| &claim.ranges[..]).collect();
         assert_eq!(ranges, want, "{batch_events}");
         assert!(got.iter().all(|claim| (claim.sender, claim.low) == ([1; 16], 2)));
@@ -240,6 +240,15 @@ fn each_call_claims_its_own() {
     check(5, &[&[5..10], &[20..23, 30..32], &[32..34]]);
     check(4, &[&[5..9], &[9..10, 20..23], &[30..34]]);
     check(7, &[&[5..10, 20..22], &[22..23, 30..34]]);
+}
+
+#[test]
+fn who_would_claim_more_than_is_read_claims_nothing() {
+    let ranges = (0..10_000_u64).map(|number| number * 2..number * 2 + 1).collect();
+    let place = Place { queue: [1; 16], began: 0, low: 0, ranges };
+    let claimed = |batch_events| claims(&place, batch_events, 10_000).map(|claims| claims.len());
+    assert_eq!(claimed(MOST_RANGES), Some(3));
+    assert_eq!(claimed(MOST_RANGES + 1), None);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Config;
-use super::senders::Senders;
+use super::senders::{Refused, Senders};
 
 /// What a connection has under way while the channels make it durable.
 const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
@@ -76,6 +76,8 @@ struct Connection<'a, S> {
     /// What came with one.
     claimed: FuturesOrdered<BoxFuture<'a, (Asked, Size, bool)>>,
     claimed_size: Size,
+    /// Whether one of these was refused: its client begins anew, over another connection.
+    claimed_refused: Refused,
     answers: Vec<u8>,
     /// Nothing more is read.
     over: bool,
@@ -138,6 +140,7 @@ impl Service {
             refused: false,
             claimed: FuturesOrdered::new(),
             claimed_size: Size::ZERO,
+            claimed_refused: Refused::default(),
             answers: Vec::new(),
             over: false,
             began: None,
@@ -166,7 +169,7 @@ impl Service {
     }
 
     fn peer(&self) -> Peer {
-        Peer { in_order: true, stores_once: self.out.keeps_origins() }
+        Peer { in_order: true, stores_once: self.out.is_one_log() }
     }
 
     fn greet(&self, hello: &handshake::Request) -> Result<handshake::Response, String> {
@@ -317,13 +320,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     fn batch(&mut self, batch: Batch, claim: Option<Claim>, asked: Asked) {
         let service = self.service;
-        match claim.filter(|_| service.out.keeps_origins()) {
+        match claim.filter(|_| service.out.is_one_log()) {
             None => self.pipeline.put(batch, asked),
             Some(claim) => {
                 let size = batch.size();
                 self.claimed_size += size;
+                let refused = self.claimed_refused.clone();
                 self.claimed.push_back(Box::pin(async move {
-                    (asked, size, service.senders.put(batch, claim).await)
+                    (asked, size, service.senders.put(batch, claim, refused).await)
                 }));
             }
         }

@@ -8,9 +8,13 @@
 //! the channel where it stands and goes on in a new epoch.
 //!
 //! A batch is answered `OK` without being put only when the channel has all of its events already.
+//!
+//! That is only so where all required channels lie in one log. Several logs may stand apart, and a
+//! selector may send a batch to some of them: there the caller puts batches plainly.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
@@ -34,7 +38,7 @@ const ENDING: Duration = Duration::from_millis(1);
 /// The most tasks. Batches of further senders are stored without their origin.
 const MOST_SENDERS: usize = 1024;
 
-/// The senders at work.
+/// The senders at work. Their tasks end with it.
 pub(super) struct Senders {
     out: Outlet,
     /// The source's name: what it knows is not what another source of the same channel knows.
@@ -52,8 +56,22 @@ struct Desks {
 struct Delivery {
     batch: Batch,
     claim: Claim,
-    reply: oneshot::Sender<bool>,
+    reply: Reply,
 }
+
+/// Whoever waits for a batch.
+struct Reply {
+    to: oneshot::Sender<bool>,
+    refused: Refused,
+}
+
+/// Whether a batch of a connection was refused. What came behind it over that connection is refused
+/// from then on, or it would be stored before it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refused(Arc<AtomicBool>);
+
+/// A batch's place in the sender's life: epoch and sequence.
+type Order = (u64, u64);
 
 /// One sender's task.
 struct Desk {
@@ -63,7 +81,9 @@ struct Desk {
     known: Known,
     epoch: u64,
     sequence: u64,
-    pipeline: Pipeline<oneshot::Sender<bool>>,
+    /// Where the channel stood when it was last heard of.
+    stands: Option<Order>,
+    pipeline: Pipeline<(Reply, Order)>,
     /// A batch was refused, and what was put behind it is under way.
     broken: bool,
     /// Has events that are under way already: how that ends must be known first.
@@ -73,12 +93,35 @@ struct Desk {
 /// A sender's place among all; gone when its task has ended, however it did.
 struct Entry {
     sender: [u8; 16],
-    desks: Arc<Mutex<Desks>>,
+    /// Who drops the senders drops their tasks with them.
+    desks: Weak<Mutex<Desks>>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        locked(&self.desks).inboxes.remove(&self.sender);
+        if let Some(desks) = self.desks.upgrade() {
+            locked(&desks).inboxes.remove(&self.sender);
+        }
+    }
+}
+
+impl Refused {
+    fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Reply {
+    fn say(self, stored: bool) {
+        if !stored {
+            self.refused.set();
+        }
+        // Whoever asked may be gone.
+        self.to.send(stored).ok();
     }
 }
 
@@ -91,14 +134,17 @@ impl Senders {
         Senders { out, source, desks: Arc::default() }
     }
 
-    /// Stores what of a batch is not stored yet; whether all of it is then. Not cancel-safe in that
-    /// the batch may be stored all the same.
-    pub(super) async fn put(&self, batch: Batch, claim: Claim) -> bool {
-        let (reply, answer) = oneshot::channel();
-        let mut delivery = Delivery { batch, claim, reply };
+    /// Stores what of a batch is not stored yet; whether all of it is then. Nothing is stored behind
+    /// what was refused. Not cancel-safe in that the batch may be stored all the same.
+    pub(super) async fn put(&self, batch: Batch, claim: Claim, refused: Refused) -> bool {
+        let (to, answer) = oneshot::channel();
+        let mut delivery = Delivery { batch, claim, reply: Reply { to, refused } };
         loop {
             let Some(inbox) = self.inbox(delivery.claim.sender) else {
-                return self.out.put(delivery.batch).await.is_ok();
+                let Delivery { batch, reply, .. } = delivery;
+                let stored = !reply.refused.is_set() && self.out.put(batch).await.is_ok();
+                reply.say(stored);
+                return stored;
             };
             match inbox.send(delivery).await {
                 Ok(()) => return answer.await.unwrap_or(false),
@@ -132,7 +178,7 @@ impl Senders {
         }
         let (inbox, deliveries) = mpsc::channel(WAITING);
         let desk = Desk::new(self.out.clone(), self.key(sender));
-        let entry = Entry { sender, desks: self.desks.clone() };
+        let entry = Entry { sender, desks: Arc::downgrade(&self.desks) };
         desks.tasks.spawn(async move {
             let _entry = entry;
             desk.work(deliveries).await;
@@ -153,8 +199,17 @@ impl Senders {
 impl Desk {
     fn new(out: Outlet, key: [u8; 16]) -> Self {
         let pipeline = Pipeline::new(out.clone(), UNDER_WAY);
-        let known = Known::default();
-        Desk { out, key, known, epoch: 0, sequence: 0, pipeline, broken: false, held: None }
+        Desk {
+            out,
+            key,
+            known: Known::default(),
+            epoch: 0,
+            sequence: 0,
+            stands: None,
+            pipeline,
+            broken: false,
+            held: None,
+        }
     }
 
     /// Goes by what the channel knows, in a new epoch.
@@ -162,8 +217,9 @@ impl Desk {
         let last = self.out.last_of(self.key);
         self.known =
             last.as_ref().and_then(|last| Known::decode(&last.position)).unwrap_or_default();
+        self.stands = last.map(|last| last.order());
         // An epoch that failed may not have reached the channel.
-        self.epoch = last.map_or(0, |last| last.epoch).max(self.epoch) + 1;
+        self.epoch = self.out.newest_epoch(self.key).max(self.epoch) + 1;
         self.sequence = 0;
     }
 
@@ -196,6 +252,13 @@ impl Desk {
     }
 
     fn take(&mut self, delivery: Delivery) {
+        if delivery.reply.refused.is_set() {
+            return delivery.reply.say(false);
+        }
+        // A log that stopped may have more when it is opened again than was heard of it.
+        if self.pipeline.is_empty() && self.last_order() != self.stands {
+            self.recall();
+        }
         let fresh = self.known.fresh(&delivery.claim);
         let all = delivery.batch.len();
         let count: usize = fresh.iter().map(ExactSizeIterator::len).sum();
@@ -206,9 +269,7 @@ impl Desk {
         let Delivery { batch, claim, reply } = delivery;
         self.out.metrics().events_repeated.add(all - count);
         if count == 0 {
-            // Whoever asked may be gone.
-            reply.send(true).ok();
-            return;
+            return reply.say(true);
         }
         let batch = match count == all {
             true => batch,
@@ -225,13 +286,21 @@ impl Desk {
             sequence: self.sequence,
             position: self.known.encode(),
         };
-        self.pipeline.put(batch.with_origin(Some(origin)), reply);
+        let order = origin.order();
+        self.pipeline.put(batch.with_origin(Some(origin)), (reply, order));
     }
 
-    fn settled(&mut self, settled: Settled<oneshot::Sender<bool>>) {
-        let stored = matches!(settled.went, Put::Stored);
+    fn last_order(&self) -> Option<Order> {
+        self.out.last_of(self.key).map(|last| last.order())
+    }
+
+    fn settled(&mut self, Settled { token: (reply, order), went }: Settled<(Reply, Order)>) {
+        let stored = matches!(went, Put::Stored);
         self.broken |= !stored;
-        settled.token.send(stored).ok();
+        if stored {
+            self.stands = Some(order);
+        }
+        reply.say(stored);
         if !self.pipeline.is_empty() {
             return;
         }

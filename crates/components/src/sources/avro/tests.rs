@@ -18,6 +18,7 @@ use splashdam_wire::avro::rpc::{Answer, Outgoing, read_answer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::senders::{Refused, Senders};
 use super::*;
 use crate::channels::file::FileChannel;
 
@@ -301,12 +302,25 @@ fn keys() {
 // Batches that say where they come from.
 
 async fn file_channel(dir: &Path) -> Arc<dyn Channel> {
+    file_channel_with(dir, "", context(Role::Channel)).await
+}
+
+async fn file_channel_with(dir: &Path, more: &str, cx: Context) -> Arc<dyn Channel> {
     let keys = format!(
-        "checkpointDir = {0}/checkpoint\ndataDirs = {0}/data\nminimumRequiredSpace = 1048576",
+        "checkpointDir = {0}/checkpoint\ndataDirs = {0}/data\nminimumRequiredSpace = 1048576{more}",
         dir.display()
     );
     let config = Section::parse(&keys).read().into_result().unwrap();
-    Arc::new(FileChannel::open(config, context(Role::Channel)).await.unwrap())
+    Arc::new(FileChannel::open(config, cx).await.unwrap())
+}
+
+/// Two channels of one agent, each with a log of its own.
+async fn two_logs(dir: &Path) -> [Arc<dyn Channel>; 2] {
+    let cx = context(Role::Channel);
+    [
+        file_channel_with(&dir.join("c1"), "", cx.clone()).await,
+        file_channel_with(&dir.join("c2"), "", cx).await,
+    ]
 }
 
 fn claim(low: u64, ranges: &[Range<u64>]) -> Claim {
@@ -395,4 +409,106 @@ async fn what_is_settled_is_not_stored_whoever_has_it() {
     let want = numbered(&[100..101, 90..100]).into_events();
     assert_eq!(stored(&*channel).await, splashdam_testkit::fakes::bodies(&want));
     channel.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn channels_of_several_logs_all_get_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let channels = two_logs(dir.path()).await;
+    // The first has had this sender for some time when the second is added.
+    for (life, count, once) in [(0, 1, true), (1, 1, true), (2, 2, false), (3, 2, false)] {
+        let (source, address) = source("").await;
+        let running = run_source_into(source, outlet_to(channels[..count].to_vec()));
+        let mut client = Client::connect(address).await;
+        let claimed = &[life * 10..life * 10 + 10];
+        client.call(1, true, Some(&claim(0, claimed)), &numbered(claimed)).await;
+        let (_, message) = client.message().await;
+        let (greeting, answer) = read_answer(&message, true).unwrap();
+        assert_eq!(greeting.unwrap().peer.map(|peer| peer.stores_once), Some(once), "{life}");
+        assert_eq!(answer, Some(Answer::Ok));
+        running.stop().await.unwrap();
+    }
+    let bodies = |range| splashdam_testkit::fakes::bodies(numbered(&[range]).events());
+    assert_eq!(stored(&*channels[0]).await, bodies(0..40));
+    assert_eq!(stored(&*channels[1]).await, bodies(20..40));
+}
+
+async fn puts(senders: &Senders, numbers: Range<u64>) -> bool {
+    let numbers = &[numbers];
+    senders.put(numbered(numbers), claim(0, numbers), Refused::default()).await
+}
+
+#[tokio::test]
+async fn a_sender_goes_on_in_an_epoch_that_no_channel_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let channels = two_logs(dir.path()).await;
+    for (count, numbers) in [(1, 0..10), (1, 10..20), (2, 20..30), (2, 30..40)] {
+        let senders = Senders::new(outlet_to(channels[..count].to_vec()), "r1".into());
+        assert!(puts(&senders, numbers).await);
+        senders.end().await;
+    }
+    assert_eq!(channels[0].level().queued.events, 40);
+    assert_eq!(channels[1].level().queued.events, 20);
+}
+
+#[tokio::test]
+async fn what_a_log_has_when_it_is_opened_again_is_heard_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = file_channel(dir.path()).await;
+    let outlet = outlet_to(vec![channel.clone()]);
+    let senders = Senders::new(outlet.clone(), "r1".into());
+    assert!(puts(&senders, 0..10).await);
+    // As if a put that failed had been on disk all the same.
+    let other = Senders::new(outlet.clone(), "r1".into());
+    assert!(puts(&other, 10..20).await);
+    other.end().await;
+    assert!(puts(&senders, 10..20).await);
+    assert!(puts(&senders, 20..30).await);
+    assert_eq!(outlet.metrics().events_repeated.value(), 10);
+    let want = numbered(&[0..30]).into_events();
+    assert_eq!(stored(&*channel).await, splashdam_testkit::fakes::bodies(&want));
+}
+
+#[tokio::test]
+async fn nothing_is_stored_behind_what_was_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "\ncapacity = 20\ntransactionCapacity = 20\nkeep-alive = 0";
+    let channel = file_channel_with(dir.path(), more, context(Role::Channel)).await;
+    let (source, address) = source("").await;
+    let running = run_source_into(source, outlet_to(vec![channel.clone()]));
+    let mut client = Client::connect(address).await;
+    let steps = [([0..10], Answer::Ok), ([10..25], Answer::Failed), ([25..28], Answer::Failed)];
+    for (serial, (numbers, want)) in (1..).zip(steps) {
+        let claim = claim(0, &numbers);
+        client.call(serial, serial == 1, Some(&claim), &numbered(&numbers)).await;
+        assert_eq!(client.answer(serial == 1).await, (serial, want));
+    }
+    let mut want = stored(&*channel).await;
+    assert_eq!(want.len(), 10);
+    // Another connection begins anew.
+    let mut client = Client::connect(address).await;
+    client.call(1, true, Some(&claim(0, &[10..25])), &numbered(&[10..25])).await;
+    assert_eq!(client.answer(true).await, (1, Answer::Ok));
+    client.call(2, false, Some(&claim(0, &[25..28])), &numbered(&[25..28])).await;
+    assert_eq!(client.answer(false).await, (2, Answer::Ok));
+    running.stop().await.unwrap();
+    want.extend(stored(&*channel).await);
+    assert_eq!(want, splashdam_testkit::fakes::bodies(numbered(&[0..28]).events()));
+    channel.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_source_that_is_cut_off_leaves_nobody_at_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = file_channel(dir.path()).await;
+    let held = Arc::downgrade(&channel);
+    let senders = Senders::new(outlet_to(vec![channel]), "r1".into());
+    assert!(puts(&senders, 0..10).await);
+    drop(senders);
+    let gone = async {
+        while held.strong_count() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, gone).await.expect("its task ends");
 }

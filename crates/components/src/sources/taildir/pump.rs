@@ -64,7 +64,9 @@ pub(super) async fn begin(
             }
         }
     }
-    let life = positions.begin(stored, &later, now);
+    // Of several logs one may be further ahead than what all have.
+    let newest = Mark { epoch: out.newest_epoch(sender), sequence: 0 };
+    let life = positions.begin(stored.max(newest), &later, now);
     saved.go_on(later);
     let written = {
         let positions = positions.clone();

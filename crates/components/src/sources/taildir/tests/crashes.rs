@@ -1,7 +1,7 @@
 //! Crashes in a row.
 
 use splashdam_core::{Channel, Size};
-use splashdam_testkit::fakes::outlet_to;
+use splashdam_testkit::fakes::{FakeWorld, context_in, outlet_to};
 
 use super::*;
 use crate::channels::file::FileChannel;
@@ -130,4 +130,50 @@ async fn a_stop_ends_though_channels_refuse_and_much_is_waiting() {
     sleep(Duration::from_millis(300)).await;
     let stopped = tokio::time::timeout(Duration::from_secs(5), rig.stop()).await;
     assert!(stopped.is_ok(), "the source hangs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_further_ahead_than_others_gets_what_comes() {
+    let rig = Rig::new("");
+    let file = rig.dir.path().join("p.json");
+    let cx = context(Role::Channel);
+    let channel = async |name: &str| {
+        let keys =
+            format!("dataDirs = {0}/{name}\ncheckpointDir = {0}/{name}", rig.dir.path().display());
+        let config = Section::parse(&keys).read().into_result().unwrap();
+        Arc::new(FileChannel::open(config, cx.clone()).await.unwrap()) as Arc<dyn Channel>
+    };
+    let channels = [channel("c1").await, channel("c2").await];
+    let mut older = Vec::new();
+    // The clock was wrong for a while, and the position file is set back to what it was
+    // before.
+    let lives = [(0, 2, 0, [0, 0]), (1_000_000, 1, 10, [10, 0]), (0, 2, 15, [25, 15])];
+    for (life, (millis, count, lines_then, want)) in lives.into_iter().enumerate() {
+        rig.append("a", &lines(if life == 2 { 10 } else { 0 }, lines_then));
+        let world = FakeWorld::default();
+        world.set_millis(1_700_000_000_000 + millis);
+        let config = Section::parse(&rig.keys).read().into_result().unwrap();
+        let source =
+            Taildir::open(config, context_in(Role::Source, Arc::new(world))).await.unwrap();
+        let (handle, stop) = Stop::new();
+        let task = tokio::spawn(source.run(outlet_to(channels[..count].to_vec()), stop));
+        let queued = || [0, 1].map(|channel: usize| channels[channel].level().queued.events);
+        for _ in 0..100 {
+            if queued() == want && file.exists() {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        handle.stop();
+        task.await.unwrap().unwrap();
+        assert_eq!(queued(), want, "{life}");
+        if life == 0 {
+            let beside = fs::read_dir(rig.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            let files = beside.filter(|path| path.is_file());
+            older.extend(files.map(|path| (path.clone(), fs::read(path).unwrap())));
+        }
+        for (path, bytes) in &older {
+            fs::write(path, bytes).unwrap();
+        }
+    }
 }
