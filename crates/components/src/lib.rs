@@ -3,6 +3,7 @@
 //! What an agent can do is what the lists say: no macro, no link-time magic. Types are matched in
 //! any case, by alias or by Flume's class name.
 
+mod accepting;
 pub mod channels;
 pub mod charset;
 pub mod config_filters;

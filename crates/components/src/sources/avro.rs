@@ -23,23 +23,19 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
-use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
-};
+use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tokio::time::timeout;
+use tracing::info;
 
 use super::listen;
+use crate::accepting::serve_all;
 use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
 use crate::tls::{Acceptor, HandshakeError, ServerTls};
 use crate::zlib_stream::ZlibStream;
 use connection::Service;
 
-/// How long accepting pauses after it failed, for want of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a client that encrypts may take to say something.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// What a zlib stream begins with.
@@ -156,51 +152,17 @@ impl Source for Avro {
         let Avro { config, cx, filter, acceptor, listener } = self;
         let most = config.max_connections.get();
         let service = Arc::new(Service::new(&config, &cx, out, stop.clone()));
-        let mut connections = JoinSet::new();
-        let (mut accepting, mut crowd) = (Trouble::new(), Trouble::new());
-        loop {
-            let full = connections.len() >= most;
-            if full && crowd.happened(cx.world.instant(), "full").is_some() {
-                warn!(component = %cx.title(), most, "as many connections as maxConnections allows; further ones wait");
-            }
-            let accepted = tokio::select! {
-                biased;
-                () = stop.wait() => break,
-                Some(ended) = connections.join_next() => {
-                    report(&cx, &ended);
-                    continue;
-                }
-                accepted = listener.accept(), if !full => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    accepting.ended(cx.world.instant());
-                    if connections.len() < most / 2 {
-                        crowd.ended(cx.world.instant());
-                    }
-                    let guest = Guest {
-                        service: service.clone(),
-                        filter: filter.clone(),
-                        acceptor: acceptor.clone(),
-                        stop: stop.clone(),
-                        deflates: config.deflates(),
-                    };
-                    connections.spawn(guest.welcome(stream, peer));
-                }
-                Err(error) => {
-                    service.out.metrics().processing_failures.add(1);
-                    if accepting.happened(cx.world.instant(), &error.to_string()).is_some() {
-                        warn!(component = %cx.title(), %error, "cannot accept a connection; trying on. If file descriptors ran out, raise the limit (`ulimit -n`) or lower maxConnections");
-                    }
-                    // Connections that end give their descriptors back meanwhile.
-                    stop.or(sleep(ACCEPT_PAUSE)).await;
-                }
-            }
-        }
-        drop(listener);
-        while let Some(ended) = connections.join_next().await {
-            report(&cx, &ended);
-        }
+        let guest = || Guest {
+            service: service.clone(),
+            filter: filter.clone(),
+            acceptor: acceptor.clone(),
+            stop: stop.clone(),
+            deflates: config.deflates(),
+        };
+        serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, peer| {
+            guest().welcome(stream, peer)
+        })
+        .await;
         service.senders.end().await;
         Ok(())
     }
@@ -288,13 +250,6 @@ impl Guest {
         let mut byte = [0; 1];
         let peeked = self.stop.or(timeout(FIRST_BYTE, stream.peek(&mut byte))).await?;
         peeked.ok()?.ok().filter(|count| *count > 0).map(|_| byte[0])
-    }
-}
-
-/// Says that a connection ended by a panic: a mistake of ours that cost its client the connection.
-fn report(cx: &Context, ended: &Result<(), JoinError>) {
-    if let Err(panicked) = ended {
-        error!(component = %cx.title(), %panicked, "a connection ended by a panic, which is a bug to report; its client has to connect again");
     }
 }
 

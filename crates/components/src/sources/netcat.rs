@@ -20,25 +20,18 @@ mod connection;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
-};
+use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::listen;
+use crate::accepting::serve_all;
 use crate::charset::Charset;
 use crate::tls::plain_listener;
 use connection::Service;
-
-/// How long accepting pauses after it failed, for want of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Keys of the netcat source.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,52 +132,11 @@ impl Source for Netcat {
         let Netcat { config, cx, listener } = self;
         let most = config.max_connections.get();
         let service = Arc::new(Service::new(&config, &cx, out, stop.clone()));
-        let mut connections = JoinSet::new();
-        let (mut accepting, mut crowd) = (Trouble::new(), Trouble::new());
-        loop {
-            let full = connections.len() >= most;
-            if full && crowd.happened(cx.world.instant(), "full").is_some() {
-                warn!(component = %cx.title(), most, "as many connections as maxConnections allows; further ones wait");
-            }
-            let accepted = tokio::select! {
-                biased;
-                () = stop.wait() => break,
-                Some(ended) = connections.join_next() => {
-                    report(&cx, &ended);
-                    continue;
-                }
-                accepted = listener.accept(), if !full => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    accepting.ended(cx.world.instant());
-                    if connections.len() < most / 2 {
-                        crowd.ended(cx.world.instant());
-                    }
-                    connections.spawn(service.clone().serve(stream));
-                }
-                Err(error) => {
-                    service.out.metrics().processing_failures.add(1);
-                    if accepting.happened(cx.world.instant(), &error.to_string()).is_some() {
-                        warn!(component = %cx.title(), %error, "cannot accept a connection; trying on. If file descriptors ran out, raise the limit (`ulimit -n`) or lower maxConnections");
-                    }
-                    // Connections that end give their descriptors back meanwhile.
-                    stop.or(sleep(ACCEPT_PAUSE)).await;
-                }
-            }
-        }
-        drop(listener);
-        while let Some(ended) = connections.join_next().await {
-            report(&cx, &ended);
-        }
+        serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, _| {
+            service.clone().serve(stream)
+        })
+        .await;
         Ok(())
-    }
-}
-
-/// Says that a connection ended by a panic: a mistake of ours that cost its client the connection.
-fn report(cx: &Context, ended: &Result<(), JoinError>) {
-    if let Err(panicked) = ended {
-        error!(component = %cx.title(), %panicked, "a connection ended by a panic, which is a bug to report; its client has to connect again");
     }
 }
 

@@ -16,24 +16,18 @@ mod connection;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
-use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
-};
+use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info};
 
 use super::listen;
+use crate::accepting::serve_all;
 use crate::tls::{Acceptor, ServerTls};
 use connection::Service;
 
-/// How long accepting pauses after it failed, for want of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// What is said of `kerberos = true`.
 const NO_KERBEROS: &str = "Kerberos is not built in, for Thrift neither";
 
@@ -161,45 +155,11 @@ impl Source for Thrift {
         let most = config.max_connections.get();
         let service = Service::new(config.calls(), acceptor, &cx, out, stop.clone());
         let service = Arc::new(service);
-        let mut connections = JoinSet::new();
-        let (mut accepting, mut crowd) = (Trouble::new(), Trouble::new());
-        loop {
-            let full = connections.len() >= most;
-            if full && crowd.happened(cx.world.instant(), "full").is_some() {
-                warn!(component = %cx.title(), most, "as many connections as maxConnections allows; further ones wait");
-            }
-            let accepted = tokio::select! {
-                biased;
-                () = stop.wait() => break,
-                Some(ended) = connections.join_next() => {
-                    report(&cx, &ended);
-                    continue;
-                }
-                accepted = listener.accept(), if !full => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    accepting.ended(cx.world.instant());
-                    if connections.len() < most / 2 {
-                        crowd.ended(cx.world.instant());
-                    }
-                    prepare(&cx, &stream);
-                    connections.spawn(service.clone().welcome(stream, peer));
-                }
-                Err(error) => {
-                    service.out.metrics().processing_failures.add(1);
-                    if accepting.happened(cx.world.instant(), &error.to_string()).is_some() {
-                        warn!(component = %cx.title(), %error, "cannot accept a connection; trying on. If file descriptors ran out, raise the limit (`ulimit -n`) or lower maxConnections");
-                    }
-                    // Connections that end give their descriptors back meanwhile.
-                    stop.or(sleep(ACCEPT_PAUSE)).await;
-                }
-            }
-        }
-        drop(listener);
-        while let Some(ended) = connections.join_next().await {
-            report(&cx, &ended);
-        }
+        serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, peer| {
+            prepare(&cx, &stream);
+            service.clone().welcome(stream, peer)
+        })
+        .await;
         Ok(())
     }
 }
@@ -210,13 +170,6 @@ fn prepare(cx: &Context, stream: &TcpStream) {
     let set = stream.set_nodelay(true).and_then(|()| splashdam_client::keep_alive(stream));
     if let Err(error) = set {
         debug!(component = %cx.title(), %error, "a connection goes on without its options");
-    }
-}
-
-/// Says that a connection ended by a panic: a mistake of ours that cost its client the connection.
-fn report(cx: &Context, ended: &Result<(), JoinError>) {
-    if let Err(panicked) = ended {
-        error!(component = %cx.title(), %panicked, "a connection ended by a panic, which is a bug to report; its client has to connect again");
     }
 }
 

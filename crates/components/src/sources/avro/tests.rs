@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::senders::{Refused, Senders};
+use tokio::time::sleep;
+
 use super::*;
 use crate::channels::file::FileChannel;
 

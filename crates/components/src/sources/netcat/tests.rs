@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use splashdam_config::Section;
 use splashdam_core::{Channel, Role};

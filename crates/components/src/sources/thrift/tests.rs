@@ -6,7 +6,11 @@ use splashdam_testkit::{Collector, bodies, context, contract};
 use splashdam_wire::thrift::Protocol as Wire;
 use splashdam_wire::thrift::rpc::{Status, read_answer, write_append_batch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio::time::timeout;
+
+use std::time::Duration;
 
 use super::*;
 
