@@ -48,6 +48,11 @@ impl HeldUp {
         self.found.insert(sender, order);
     }
 
+    /// The epoch of what failed of a sender; 0 without any.
+    pub(crate) fn epoch(&self, sender: &[u8; 16]) -> u64 {
+        self.failed.get(sender).map_or(0, |failed| failed.epoch)
+    }
+
     /// Whether its sender must be asked anew where it stands: once, as it asks after a refusal.
     pub(crate) fn surprises(&mut self, origin: &Origin) -> bool {
         let found = self.found.remove(&origin.sender);

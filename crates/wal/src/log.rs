@@ -433,6 +433,12 @@ impl<R: Record> Log<R> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())
     }
 
+    /// The newest epoch of a sender that is known, be it of batches that failed; 0 if none is.
+    pub fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        let stored = locked(&self.0.senders).get(&sender).map_or(0, |last| last.origin.epoch);
+        stored.max(locked(&self.0.held_up).epoch(&sender))
+    }
+
     /// Whether it stopped since all of its directories failed: opened again, it may go on.
     pub fn failed(&self) -> bool {
         !self.0.lines.iter().any(Line::works)
