@@ -107,7 +107,7 @@ impl Outlet {
     /// sender says nothing of the others once events may go other ways, so there it is another one
     /// whenever the source is configured otherwise.
     pub fn name_of(&self, mut sender: [u8; 16]) -> [u8; 16] {
-        if !self.is_one_log() {
+        if !self.stores_once() {
             let digest = self.0.digest.to_le_bytes();
             sender.iter_mut().zip(digest).for_each(|(byte, other)| *byte ^= other);
         }

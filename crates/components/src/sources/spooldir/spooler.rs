@@ -470,7 +470,7 @@ impl Spooler {
         let sender = sender(&self.tracker_dir, metadata);
         let Some(outlet) = &self.outlet else { return Known { sender, epoch: 1, position: None } };
         let sender = outlet.name_of(sender);
-        let one_log = outlet.is_one_log();
+        let one_log = outlet.stores_once();
         if let Ok(runtime) = Handle::try_current()
             && one_log
         {
