@@ -21,7 +21,6 @@
 //!
 //! As in Flume an empty file makes one event without a body.
 
-mod avro_container;
 mod finish;
 mod progress;
 mod scan;
@@ -125,6 +124,14 @@ pub struct Config {
     /// Old name of `deserializer.maxLineLength`, which it overrides.
     #[serde(default)]
     pub buffer_max_line_length: Option<NonZeroU32>,
+    /// Whether files that are packed with gzip or zstd, by what they begin with, are unpacked as they
+    /// are read. Not a key of Flume, which takes them as they are.
+    #[serde(default)]
+    pub decompress: bool,
+    /// Bytes that a packed file may become; one that becomes more is set aside there. Not a key of
+    /// Flume.
+    #[serde(default = "max_uncompressed_bytes")]
+    pub max_uncompressed_bytes: u64,
     /// Whether symbolic links to files are read. Not a key of Flume, which does.
     #[serde(default)]
     pub follow_symlinks: bool,
@@ -152,6 +159,10 @@ fn poll_delay() -> u64 {
 
 fn max_backoff() -> u64 {
     4000
+}
+
+fn max_uncompressed_bytes() -> u64 {
+    100 << 30
 }
 
 fn batch_size() -> NonZeroU32 {

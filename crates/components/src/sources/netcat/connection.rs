@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, BytesMut};
-use splashdam_core::{
-    Batch, ChannelError, Context, Event, Outlet, PutError, Size, Stop, Trouble, World,
-};
+use splashdam_core::{Batch, Context, Event, Outlet, PutError, Size, Stop, Trouble, World};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tracing::{debug, info, warn};
 
+use super::super::smaller_group;
 use super::Config;
 use crate::charset::{Charset, OnMalformed};
 
@@ -272,17 +271,6 @@ impl Service {
             info!(component = %self.name, ?lasted, "channels take lines again");
         }
     }
-}
-
-/// The smallest transaction that any of the refusing channels takes, if that is what it takes to
-/// put the events.
-fn smaller_group(error: &PutError) -> Option<usize> {
-    let capacities = error.failures.iter().filter_map(|failure| match failure {
-        ChannelError::TooLarge { capacity, .. } => Some(*capacity),
-        _ => None,
-    });
-    let most = error.batch.len().checked_sub(1).filter(|most| *most > 0)?;
-    capacities.min().map(|least| least.clamp(1, most))
 }
 
 /// Waits for bytes before it makes room for them. 0 is the end of the stream. Cancel-safe.

@@ -22,7 +22,7 @@ use super::progress::{Progress, SYNC_EVERY, sync_dir};
 use super::scan::{Candidate, Print, Rules};
 use super::{Config, ConsumeOrder, DeletePolicy, TrackingPolicy};
 use crate::charset::{Charset, OnMalformed};
-use crate::deserializers::{Choice, Deserializer, Input, ReadError};
+use crate::deserializers::{Choice, Content, Deserializer, Input, ReadError};
 
 const LOCK: &str = ".splashdam.lock";
 /// Files that are remembered as set aside.
@@ -39,6 +39,8 @@ pub(super) struct Spooler {
     choice: Choice,
     charset: Charset,
     on_malformed: OnMalformed,
+    /// The bytes that a packed file may become, if such are unpacked.
+    unpacks: Option<u64>,
     file_header: Option<String>,
     basename_header: Option<String>,
     batch_events: usize,
@@ -144,6 +146,7 @@ impl Spooler {
             choice,
             charset: config.input_charset,
             on_malformed: config.decode_error_policy,
+            unpacks: config.decompress.then_some(config.max_uncompressed_bytes),
             file_header: config.file_header.then_some(config.file_header_key),
             basename_header: config.basename_header.then_some(config.basename_header_key),
             batch_events: config.batch_size.get() as usize,
@@ -239,7 +242,7 @@ impl Spooler {
                 Err(error) => {
                     let until = match &error {
                         ReadError::Io { .. } => self.later(),
-                        ReadError::Malformed { .. } => Until::Changed,
+                        ReadError::Malformed { .. } | ReadError::Damaged { .. } => Until::Changed,
                     };
                     self.set_current_aside(&error.to_string(), until)?;
                 }
@@ -427,13 +430,18 @@ impl Spooler {
             return Ok(None);
         }
         let named = path.to_string_lossy().into_owned();
-        let progress = Progress::find(&self.tracker_dir, named, &metadata, &self.random)?;
+        let content = match self.unpacks {
+            Some(most) => Content::unpacked(file, most)?,
+            None => Content::plain(file)?,
+        };
+        let length = content.length();
+        let progress = Progress::find(&self.tracker_dir, named, &metadata, length, &self.random)?;
         let sender = sender(&self.tracker_dir, &metadata);
         let stored = self.outlet.as_ref().and_then(|outlet| outlet.last_of(sender));
-        let stored = stored.map(|last| last.sequence).filter(|at| *at <= metadata.len());
+        let stored = stored.map(|last| last.sequence).filter(|at| *at <= length);
         let resumed = progress.resumed().max(stored);
         let deserializer = self.choice.open(Input {
-            file,
+            content,
             position: resumed.unwrap_or(0),
             charset: self.charset,
             on_malformed: self.on_malformed,
