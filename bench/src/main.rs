@@ -11,6 +11,7 @@ mod workload;
 mod channel;
 mod flow;
 mod hop;
+mod http;
 mod lines;
 mod stress;
 
@@ -42,6 +43,7 @@ const WORKLOADS: &[Workload] = &[
     hop::MEMORY_MEMORY,
     hop::MEMORY_FILE,
     hop::FILE_FILE,
+    http::WORKLOAD,
 ];
 
 fn main() -> ExitCode {
