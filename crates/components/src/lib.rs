@@ -57,6 +57,7 @@ pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::stress::Stress>(),
     Entry::source::<sources::taildir::Taildir>(),
     Entry::source::<sources::thrift::Thrift>(),
+    Entry::source::<sources::thrift_legacy::ThriftLegacy>(),
 ];
 
 /// The channels.
@@ -154,6 +155,7 @@ mod tests {
                 ("stress", "org.apache.flume.source.StressSource"),
                 ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
                 ("thrift", "org.apache.flume.source.ThriftSource"),
+                ("thriftLegacy", "org.apache.flume.source.thriftLegacy.ThriftLegacySource"),
             ],
         );
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";

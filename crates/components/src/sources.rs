@@ -11,6 +11,7 @@ pub mod spooldir;
 pub mod stress;
 pub mod taildir;
 pub mod thrift;
+pub mod thrift_legacy;
 
 use splashdam_core::{ChannelError, OpenError, PutError, SourceError, Stop};
 use tokio::net::TcpListener;
@@ -70,6 +71,7 @@ mod tests {
             ("spooldir", include_str!("../../../examples/spooldir.conf")),
             ("stress", include_str!("../../../examples/stress.conf")),
             ("thrift", include_str!("../../../examples/thrift.conf")),
+            ("thriftLegacy", include_str!("../../../examples/thrift-legacy.conf")),
         ];
         for (name, text) in examples {
             let keys = text.lines().filter_map(|line| line.strip_prefix("a1.sources.r1."));

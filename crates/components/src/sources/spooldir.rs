@@ -20,6 +20,12 @@
 //! - A lock in the tracker directory keeps a second agent out.
 //!
 //! As in Flume an empty file makes one event without a body.
+//!
+//! | deserializer | an event is | keys below `deserializer.` |
+//! |---|---|---|
+//! | `LINE` | a line | `maxLineLength` (2048) characters, what is longer goes on in the next event; `outputCharset` (`UTF-8`) |
+//! | `AVRO` | a datum of an Avro container file, as it lies there | `schemaType`: `HASH` sets the header `flume.avro.schema.hash`, `LITERAL` sets `flume.avro.schema.literal` |
+//! | `BLOB`, `org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder` | a whole file | `maxBlobLength` (100000000) bytes, what is longer goes on in the next event |
 
 mod finish;
 mod progress;
