@@ -20,7 +20,7 @@
 //! |---|---|
 //! | 200 | the channels have all events of the request |
 //! | 400 | it is not what the handler reads |
-//! | 403, 405 | the method is TRACE or OPTIONS, or none of GET, HEAD and POST |
+//! | 403, 405, 501 | the method is TRACE or OPTIONS, PUT or DELETE, or any other than GET, HEAD and POST |
 //! | 408, 413, 415 | it took too long, is too large, or is encoded in a way that is not read here |
 //! | 500 | it is empty, its charset is none of the handler's, or a mandatory parameter is missing |
 //! | 503 | a channel refuses, which mostly is a full one: send it again |

@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use super::thrift::prepare;
 use super::{listen, smaller_group};
-use crate::accepting::serve_all;
+use crate::accepting::{Counted, serve_all};
 use crate::tls::plain_listener;
 
 /// Bytes that are read at once.
@@ -120,19 +120,9 @@ struct Service {
     nonsense: Mutex<Trouble>,
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Service {
     async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        self.out.metrics().open_connections.add(1);
-        let _open = Counted(&self.out);
+        let _open = Counted::new(self.out.metrics());
         let Err(error) = self.converse(stream).await else { return };
         if error.kind() != io::ErrorKind::InvalidData {
             debug!(component = %self.cx.title(), %peer, %error, "a client is gone");

@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 use super::body::{FREE_BYTES, Packing, Room, Taken};
 use super::handler::{Answer, Handler, Request};
 use super::{Config, Limits};
+use crate::accepting::Counted;
 use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
 /// How long a client has, after a stop, to take the answer to what was put.
@@ -53,22 +54,6 @@ pub(super) struct Service {
     refusals: Mutex<Trouble>,
     nonsense: Mutex<Trouble>,
     handshakes: Mutex<Trouble>,
-}
-
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl<'a> Counted<'a> {
-    fn new(out: &'a Outlet) -> Self {
-        out.metrics().open_connections.add(1);
-        Counted(out)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
 }
 
 impl Service {
@@ -107,7 +92,7 @@ impl Service {
 
     /// Serves a client behind a handshake, where there has to be one.
     pub(super) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let _open = Counted::new(&self.out);
+        let _open = Counted::new(self.out.metrics());
         // Neither is worth refusing a connection for.
         let set = stream.set_nodelay(true).and_then(|()| splashdam_client::keep_alive(&stream));
         if let Err(error) = set {
@@ -185,18 +170,8 @@ impl Service {
         putting: &AtomicBool,
         peer: SocketAddr,
     ) -> Response {
-        match *request.method() {
-            Method::GET | Method::HEAD | Method::POST => {}
-            Method::TRACE | Method::OPTIONS => {
-                return response(StatusCode::FORBIDDEN, "this method is not allowed\n".into());
-            }
-            _ => {
-                let why = "use POST\n".to_owned();
-                let mut response = response(StatusCode::METHOD_NOT_ALLOWED, why);
-                let methods = HeaderValue::from_static("GET, HEAD, POST");
-                response.headers_mut().insert(ALLOW, methods);
-                return response;
-            }
+        if let Some(refused) = refused_method(request.method()) {
+            return refused;
         }
         let received = self.stop.or(self.events(request)).await;
         let stopping = || Answer::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
@@ -278,6 +253,22 @@ impl Service {
             warn!(component = %self.name, %peer, why, more, "a request was refused; its sender is told why");
         }
     }
+}
+
+/// What is answered to methods other than those that bring events.
+fn refused_method(method: &Method) -> Option<Response> {
+    let status = match *method {
+        Method::GET | Method::HEAD | Method::POST => return None,
+        Method::TRACE | Method::OPTIONS => StatusCode::FORBIDDEN,
+        Method::PUT | Method::DELETE => StatusCode::METHOD_NOT_ALLOWED,
+        _ => StatusCode::NOT_IMPLEMENTED,
+    };
+    let mut response = response(status, "use POST\n".to_owned());
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let methods = HeaderValue::from_static("GET, HEAD, POST");
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    Some(response)
 }
 
 /// A header's value, as text whatever its bytes are.

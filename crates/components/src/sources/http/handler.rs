@@ -201,7 +201,7 @@ fn lines(are_json: bool, request: Request) -> Result<Batch, Answer> {
     while at < text.len() {
         let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |found| at + found);
         let line = text.slice(at..end);
-        let line = line.strip_suffix(b"\r").map_or(line.clone(), |line_| line.slice_ref(line_));
+        let line = line.strip_suffix(b"\r").map_or(line.clone(), |kept| line.slice_ref(kept));
         let number = batch.len() + 1;
         at = end + 1;
         if are_json && line.iter().all(u8::is_ascii_whitespace) {

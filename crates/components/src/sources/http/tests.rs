@@ -76,6 +76,7 @@ async fn requests_are_answered_as_in_flume() {
     check(b"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n", &[403]).await;
     check(b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", &[403]).await;
     check(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", &[405]).await;
+    check(b"PATCH / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", &[501]).await;
     check(b"no HTTP at all\r\n\r\n", &[400]).await;
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunked = format!("{chunked}5\r\n[{{bod\r\n6\r\ny:c}} ]\r\n0\r\n\r\n");

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::super::smaller_group;
 use super::Config;
+use crate::accepting::Counted;
 use crate::charset::{Charset, OnMalformed};
 
 /// Bytes that are read at once.
@@ -60,22 +61,6 @@ struct Found {
     too_long: bool,
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl<'a> Counted<'a> {
-    fn new(out: &'a Outlet) -> Self {
-        out.metrics().open_connections.add(1);
-        Counted(out)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Service {
     pub(super) fn new(config: &Config, cx: &Context, out: Outlet, stop: Stop) -> Self {
         Service {
@@ -94,7 +79,7 @@ impl Service {
 
     /// Serves a client until it closes, sends too long a line, or a stop is asked for.
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let _open = Counted::new(&self.out);
+        let _open = Counted::new(self.out.metrics());
         if let Err(error) = self.converse(stream).await {
             debug!(component = %self.name, %error, "a client is gone");
         }

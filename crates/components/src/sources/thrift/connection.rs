@@ -20,6 +20,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::accepting::Counted;
 use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
 /// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
@@ -81,22 +82,6 @@ impl From<Malformed> for Lost {
     }
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl<'a> Counted<'a> {
-    fn new(out: &'a Outlet) -> Self {
-        out.metrics().open_connections.add(1);
-        Counted(out)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Service {
     pub(in crate::sources) fn new(
         dialect: Dialect,
@@ -124,7 +109,7 @@ impl Service {
 
     /// Serves a client behind a handshake, where there has to be one.
     pub(in crate::sources) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let _open = Counted::new(&self.out);
+        let _open = Counted::new(self.out.metrics());
         let Some(acceptor) = &self.acceptor else { return self.serve(stream, peer).await };
         // Who connects and goes without a word, as load balancers do to see who is there, is no
         // client that failed.
