@@ -226,11 +226,11 @@ impl Service {
             _ => None,
         };
         let (mut body, mut room) = self.room.receive(body, self.handler.cut_after()).await?;
-        // The semaphore is never closed.
-        let turn = self.requests.acquire().await.ok();
         if let Some(packing) = packing {
             (body, room) = self.room.unpack(packing, body, room).await?;
         }
+        // Behind the room, which nobody waits for in his turn. The semaphore is never closed.
+        let turn = self.requests.acquire().await.ok();
         let request = Request {
             content_type: text(&head.headers, &CONTENT_TYPE),
             query: head.uri.query().map(str::to_owned),

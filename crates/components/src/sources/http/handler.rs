@@ -12,6 +12,9 @@ use splashdam_wire::http_json::{self, Refusal};
 use super::parameters;
 use crate::charset::{Charset, OnMalformed};
 
+/// Lines of one request at the most: an event takes more memory than an empty line.
+const MOST_LINES: usize = 2_000_000;
+
 /// A handler as configured.
 #[derive(Clone, Debug)]
 pub(super) enum Handler {
@@ -211,6 +214,10 @@ fn lines(are_json: bool, request: Request) -> Result<Batch, Answer> {
             let why = format!("what should be event {number} is not one line of JSON");
             return Err(Answer::new(StatusCode::BAD_REQUEST, why));
         }
+        if number > MOST_LINES {
+            let why = format!("more than {MOST_LINES} lines in one request; send fewer at once");
+            return Err(Answer::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+        }
         batch.push(Event { headers: headers.clone(), body: line });
     }
     Ok(batch)
@@ -359,6 +366,7 @@ mod tests {
         check(lines, "text/plain; charset=UTF-16", "", b"\xff\xfea\0\n\0b\0", Ok(&[" a", " b"]));
         check(lines, "text/plain; charset=klingon", "", b"x", Err(415));
         check(lines, "", "", b"", Ok(&[]));
+        check(lines, "", "", &vec![b'\n'; MOST_LINES + 1], Err(413));
         check("handler = auto", "text/plain", "", b"[]", Ok(&[" []"]));
         check("handler = auto", "application/x-www-form-urlencoded", "", one, Ok(&["a=b x"]));
         check("handler = auto", "", "", one, Ok(&["a=b x"]));
