@@ -11,6 +11,7 @@ mod workload;
 mod channel;
 mod flow;
 mod hop;
+mod http;
 mod lines;
 mod stress;
 
@@ -47,6 +48,7 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_MEMORY,
     hop::CLIENT_FILE,
     hop::CLIENT_LATENCY,
+    http::WORKLOAD,
 ];
 
 fn main() -> ExitCode {

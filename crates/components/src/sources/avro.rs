@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::listen;
-use crate::accepting::serve_all;
+use crate::accepting::{Counted, serve_all};
 use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
 use crate::tls::{Acceptor, HandshakeError, ServerTls};
 use crate::zlib_stream::ZlibStream;
@@ -177,15 +177,6 @@ struct Guest {
     deflates: bool,
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Guest {
     async fn welcome(self, stream: TcpStream, peer: SocketAddr) {
         if let Some(filter) = &self.filter {
@@ -204,8 +195,7 @@ impl Guest {
                 }
             }
         }
-        self.service.out.metrics().open_connections.add(1);
-        let _open = Counted(&self.service.out);
+        let _open = Counted::new(self.service.out.metrics());
         // Answers are small and waited for. An error shows when the connection is used.
         stream.set_nodelay(true).ok();
         if let Err(error) = self.serve(stream).await {
