@@ -15,6 +15,8 @@
 
 mod connection;
 mod senders;
+#[cfg(feature = "simulation")]
+mod simulated;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -35,6 +37,8 @@ use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
 use crate::tls::{Acceptor, HandshakeError, ServerTls};
 use crate::zlib_stream::ZlibStream;
 use connection::Service;
+#[cfg(feature = "simulation")]
+pub use simulated::Receiver;
 
 /// How long a client that encrypts may take to say something.
 const FIRST_BYTE: Duration = Duration::from_secs(10);

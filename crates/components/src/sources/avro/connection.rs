@@ -108,7 +108,7 @@ enum Ended {
 impl Service {
     pub(super) fn new(config: &Config, cx: &Context, out: Outlet, stop: Stop) -> Self {
         Service {
-            senders: Senders::new(out.clone(), cx.name.clone()),
+            senders: Senders::new(out.clone(), cx),
             out,
             name: cx.name.clone(),
             world: cx.world.clone(),
@@ -320,14 +320,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     fn batch(&mut self, batch: Batch, claim: Option<Claim>, asked: Asked) {
         let service = self.service;
-        match claim.filter(|_| service.out.is_one_log()) {
+        // What is put without its claim must not be overtaken by what comes behind it.
+        let claim = claim.filter(|_| self.pipeline.is_empty() && service.out.is_one_log());
+        let inbox = claim.as_ref().and_then(|claim| service.senders.inbox(claim.sender));
+        match inbox.zip(claim) {
             None => self.pipeline.put(batch, asked),
-            Some(claim) => {
+            Some((inbox, claim)) => {
                 let size = batch.size();
                 self.claimed_size += size;
                 let refused = self.claimed_refused.clone();
                 self.claimed.push_back(Box::pin(async move {
-                    (asked, size, service.senders.put(batch, claim, refused).await)
+                    (asked, size, inbox.put(batch, claim, refused).await)
                 }));
             }
         }
