@@ -12,6 +12,7 @@ mod file_channel;
 mod groups;
 mod hbase;
 mod interceptors;
+mod kills;
 mod metrics;
 mod positions;
 mod properties;

@@ -18,9 +18,12 @@ use splashdam_sim::dice::Dice;
 pub struct Campaign {
     /// The first seed.
     pub first: u64,
-    /// How many runs.
+    /// How many runs. Where they are few, one seed is looked at, and no planted bug is looked for.
     pub runs: u64,
 }
+
+/// From so many runs on planted bugs are looked for.
+const MANY: u64 = 100;
 
 /// What was done.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +60,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["runs", "put", "acked", "twice", "deaths", "connects", "refused", "cut", "late", "repeated"];
+        let head = [
+            "runs", "put", "acked", "twice", "deaths", "connects", "refused", "cut", "late",
+            "repeated",
+        ];
         write!(f, "{:24}", "flow")?;
         head.iter().try_for_each(|name| write!(f, " {name:>9}"))?;
         writeln!(f)?;
@@ -65,7 +71,18 @@ impl fmt::Display for Report {
             let Verdict { put, acknowledged, twice, deaths, .. } = *sum;
             let Counts { connections, refused, cut, late, repeated } = *counts;
             write!(f, "{:24}", flow::flow(kind, &mut Dice::new(0)).name)?;
-            let numbers = [*runs, put, acknowledged, twice, deaths, connections, refused, cut, late, repeated];
+            let numbers = [
+                *runs,
+                put,
+                acknowledged,
+                twice,
+                deaths,
+                connections,
+                refused,
+                cut,
+                late,
+                repeated,
+            ];
             numbers.iter().try_for_each(|number| write!(f, " {number:>9}"))?;
             writeln!(f)?;
         }
@@ -94,7 +111,8 @@ impl Campaign {
         let locked = || report.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, next_bug, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let work = || {
-            while let Ok(index) = usize::try_from(next_bug.fetch_add(1, Relaxed))
+            while self.runs >= MANY
+                && let Ok(index) = usize::try_from(next_bug.fetch_add(1, Relaxed))
                 && let Some(bug) = planted::BUGS.get(index)
             {
                 let found = planted::find(*bug).map(|(runs, _)| runs);

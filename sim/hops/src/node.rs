@@ -25,7 +25,7 @@ use splashdam_sim::disk::Disks;
 use splashdam_wal as wal;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::flow::NodePlan;
 use crate::network::{Line as NetworkLine, Network};
@@ -36,6 +36,8 @@ const CHANNEL_KEYS: &str = "keep-alive = 1";
 const SOURCE_KEYS: &str = "bind = here\nport = 1";
 /// How long a clean stop may take before it is a kill.
 const STOPS: Duration = Duration::from_secs(3);
+/// How often an idle log looks whether there is room, as it does by itself.
+const LOOKS: Duration = Duration::from_secs(1);
 /// How often in a row a disk may have a fault just as it starts.
 const MOST_REFUSED: u32 = 4;
 /// The source of what is put by hand.
@@ -81,6 +83,7 @@ struct Life {
     receiver: Arc<Receiver>,
     tasks: JoinSet<()>,
     logs: JoinSet<()>,
+    board: Board,
     /// A log has stopped, or its machine has lost its power.
     fallen: Arc<AtomicBool>,
     _slots: Vec<SlotFiller>,
@@ -165,6 +168,12 @@ impl Node {
     /// A number that differs as soon as two runs do.
     pub fn trace(&self) -> u64 {
         self.disks.iter().fold(0, |sum, disks| disks.trace().wrapping_add(sum.rotate_left(9)))
+    }
+
+    /// What its sinks say is wrong, for people.
+    pub fn trouble(&self) -> String {
+        let all = self.life.iter().flat_map(|life| life.board.all());
+        all.filter_map(|((_, name), status)| Some(format!("{name}: {}", status.trouble?))).collect()
     }
 
     /// Its channels.
@@ -333,6 +342,7 @@ impl Node {
             receiver,
             tasks,
             logs,
+            board,
             fallen,
             _slots: vec![filler],
         })
@@ -354,7 +364,7 @@ impl Node {
             stop.stop();
             let finish = async {
                 // The books are kept for ever, and what was put by hand is answered.
-                tokio::time::timeout(STOPS, life.receiver.end()).await.ok();
+                timeout(STOPS, life.receiver.end()).await.ok();
                 sleep(STOPS).await;
                 end.stop();
                 while life.logs.join_next().await.is_some() {}
@@ -375,6 +385,17 @@ impl Node {
         while logs.join_next().await.is_some() {}
     }
 
+    /// The totals of its ledger, for people.
+    pub fn pages(&self) -> String {
+        let Some(life) = &self.life else { return String::new() };
+        let entry = |entry: &splashdam_core::ledger::Entry| {
+            let Line { what, from, to } = &entry.line;
+            format!("{what:?} {from} {to}: {}", entry.events)
+        };
+        let totals = life.keeper.ledger().pages(|_| true).totals;
+        totals.iter().filter(|one| one.events > 0).map(entry).collect::<Vec<_>>().join(", ")
+    }
+
     /// What its ledger says now.
     pub fn books(&self) -> Books {
         let Some(life) = &self.life else { return Books::default() };
@@ -384,11 +405,13 @@ impl Node {
         };
         let mut balance = 0;
         for open in &life.channels {
-            let (from, to) = (|line: &Line| line.from == *open.name, |line: &Line| line.to == *open.name);
+            let (from, to) =
+                (|line: &Line| line.from == *open.name, |line: &Line| line.to == *open.name);
             let level = open.channel.level();
             let held = level.queued.events + level.leased.events;
             let came = total(What::In, &to) + total(What::Returned, &from);
-            let went = total(What::Out, &from) + total(What::Refused, &from) + total(What::Lost, &from);
+            let went =
+                total(What::Out, &from) + total(What::Refused, &from) + total(What::Lost, &from);
             balance += (came - went - i64::try_from(held).unwrap_or(i64::MAX)).abs();
         }
         let received = total(What::Received, &|line| line.from == SOURCE);
@@ -420,7 +443,8 @@ async fn write(
     fallen: Arc<AtomicBool>,
     end: Stop,
 ) {
-    while end.or(posted.notified()).await.is_some() {
+    // Nobody may be there to ask for room that has come back.
+    while end.or(timeout(LOOKS, posted.notified())).await.is_some() {
         let slow = if dice.once_in(20) { 1500 } else { 25 };
         sleep(Duration::from_millis(dice.below(slow))).await;
         hands.work();

@@ -18,6 +18,9 @@ use crate::verdict::{EventId, Promises, Verdict};
 /// Virtual time in which all that is left must have arrived.
 const CALM: Duration = Duration::from_secs(1200);
 
+/// Takes in which a channel must have given all that it holds.
+const MOST_TAKES: u32 = 1000;
+
 /// What is to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -192,7 +195,8 @@ impl Run {
             }
             self.network.repeat();
             sleep(Duration::from_millis(700)).await;
-            let senders = self.nodes.iter().enumerate().filter(|(index, _)| !self.flow.last.contains(index));
+            let senders =
+                self.nodes.iter().enumerate().filter(|(index, _)| !self.flow.last.contains(index));
             let mut channels = senders.flat_map(|(_, node)| node.channels());
             let is_empty = channels.all(|channel| {
                 let level = channel.level();
@@ -202,7 +206,7 @@ impl Run {
                 break;
             }
             if began.elapsed() > CALM {
-                return Err("something is stuck: the calm did not empty the channels".into());
+                return Err(format!("the calm did not empty the channels: {}", self.levels()));
             }
         }
         // What the ledgers could not know of faults on disks they learn at a start.
@@ -213,6 +217,14 @@ impl Run {
         sleep(Duration::from_secs(2)).await;
         yield_now().await;
         Ok(())
+    }
+
+    fn levels(&self) -> String {
+        let level = |node: &Node| {
+            let levels: Vec<_> = node.channels().iter().map(|channel| channel.level()).collect();
+            format!("agent {}: {levels:?}; {}", node.index, node.trouble())
+        };
+        self.nodes.iter().map(level).collect::<Vec<_>>().join("; ")
     }
 
     fn check_books(&self) -> Result<(), String> {
@@ -227,8 +239,10 @@ impl Run {
         let sent: i64 = books.iter().map(|books| books.sent).sum();
         let received: u64 = books.iter().map(|books| books.received).sum();
         let is_single = self.flow.last.len() == 1;
-        if self.flow.once && is_single && i64::try_from(received) != Ok(sent) {
-            return Err(format!("{sent} events were sent and {received} received: {books:?}"));
+        // A put whose disk failed leaves numbers that are given to nobody (docs/ledger.md).
+        if !self.has_faults && self.flow.once && is_single && i64::try_from(received) != Ok(sent) {
+            let pages = self.nodes.iter().map(Node::pages).collect::<Vec<_>>().join("; ");
+            return Err(format!("{sent} events were sent and {received} received: {pages}"));
         }
         Ok(())
     }
@@ -246,16 +260,18 @@ impl Run {
 async fn drain(channel: &dyn Channel) -> Result<Vec<EventId>, String> {
     let mut ids = Vec::new();
     let mut leases = Vec::new();
-    loop {
-        let lease = channel.begin_take(Size::events(1000)).await;
-        let lease = lease.map_err(|error| format!("a channel cannot be read: {error}"))?;
-        if lease.batch().is_empty() {
+    // What lies on disk only is there when that is read, for which a take may wait in vain.
+    for _ in 0..MOST_TAKES {
+        if channel.level().queued.events == 0 {
             return Ok(ids);
         }
+        let lease = channel.begin_take(Size::events(1000)).await;
+        let lease = lease.map_err(|error| format!("a channel cannot be read: {error}"))?;
         for event in lease.batch().events() {
             let id = str::from_utf8(&event.body).ok().and_then(|text| text.parse().ok());
             ids.push(id.ok_or_else(|| format!("an event that nobody put: {:?}", event.body))?);
         }
         leases.push(lease);
     }
+    Err(format!("a channel does not give what it holds: {:?}", channel.level()))
 }

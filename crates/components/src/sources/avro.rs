@@ -10,10 +10,11 @@
 //! often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
-//! is read ahead, the time that a message may take, and what all connections hold of incomplete
-//! messages have limits.
+//! is read ahead, the time that a message may take, and what all connections hold together of
+//! messages that are not stored yet (`avro/inflow.rs`) have limits.
 
 mod connection;
+mod inflow;
 mod senders;
 #[cfg(feature = "simulation")]
 mod simulated;

@@ -15,7 +15,12 @@ impl Receiver {
     ///
     /// # Errors
     /// Keys that cannot be read.
-    pub fn new(section: &Section, cx: &Context, out: Outlet, stop: Stop) -> Result<Self, OpenError> {
+    pub fn new(
+        section: &Section,
+        cx: &Context,
+        out: Outlet,
+        stop: Stop,
+    ) -> Result<Self, OpenError> {
         let config = section.read::<Config>().into_result().map_err(OpenError::Config)?;
         Ok(Receiver(Service::new(&config, cx, out, stop)))
     }

@@ -60,10 +60,8 @@ impl FileChannel {
     ) -> Result<(Vec<FileChannel>, Hands), OpenError> {
         let config = section.read::<Config>().into_result().map_err(OpenError::Config)?;
         let limits = config.limits();
-        let queue = |cx: &Context| QueueOptions {
-            name: cx.name.to_string(),
-            capacity: limits.capacity,
-        };
+        let queue =
+            |cx: &Context| QueueOptions { name: cx.name.to_string(), capacity: limits.capacity };
         let queues: Vec<_> = contexts.iter().map(queue).collect();
         let Some(first) = contexts.first() else {
             return Err(OpenError::config("a log needs a channel"));
