@@ -36,6 +36,8 @@ const CHANNEL_KEYS: &str = "keep-alive = 1";
 const SOURCE_KEYS: &str = "bind = here\nport = 1";
 /// How long a clean stop may take before it is a kill.
 const STOPS: Duration = Duration::from_secs(3);
+/// How often the ledger is written down.
+const BOOKS: Duration = Duration::from_secs(4);
 /// How often an idle log looks whether there is room, as it does by itself.
 const LOOKS: Duration = Duration::from_secs(1);
 /// How often in a row a disk may have a fault just as it starts.
@@ -450,21 +452,21 @@ async fn write(
         hands.work();
         if disks.crashed() || hands.stopped() {
             fallen.store(true, Relaxed);
-            return std::future::pending().await;
+            return;
         }
     }
     hands.finish();
 }
 
-/// Writes the ledger down once a second, and syncs it once a minute.
+/// Writes the ledger down now and then, and syncs it seldom, both less often than it really is.
 async fn keep_books(keeper: Bookkeeper, channels: Vec<OutletChannel>, kept: Papers) {
-    for second in 1_u64.. {
-        sleep(Duration::from_secs(1)).await;
+    for time in 1_u64.. {
+        sleep(BOOKS).await;
         for (open, kept) in channels.iter().zip(papers(&kept).iter_mut()) {
             if let Some(paper) = keeper.paper(&open.name) {
                 kept.last = Some(paper);
             }
-            if second.is_multiple_of(60) {
+            if time.is_multiple_of(20) {
                 kept.synced.clone_from(&kept.last);
             }
         }

@@ -66,6 +66,10 @@ impl FileChannel {
         let Some(first) = contexts.first() else {
             return Err(OpenError::config("a log needs a channel"));
         };
+        let health = Arc::new(Health::new(first));
+        let noticed = health.clone();
+        let notice = Arc::new(move |notice| noticed.notice(&notice));
+        let options = Options { notice, ..options };
         let opened = Log::open(storages, &queues, options).map_err(unavailable)?;
         let log = opened.log.clone();
         let open = Arc::new(OpenLog {
@@ -77,7 +81,7 @@ impl FileChannel {
             under_way: Arc::default(),
             members: Mutex::default(),
             signals: Mutex::default(),
-            health: Arc::new(Health::new(first)),
+            health,
             place: Arc::default(),
             // It has no threads that anybody would have to end.
             closed: AtomicBool::new(true),
