@@ -44,6 +44,13 @@ const HBASE: &[(&str, &str, &str)] = &[
     ("org.slf4j", "slf4j-reload4j", "1.7.36"),
 ];
 
+/// Flume's appenders for Log4j 1, and the Log4j 1 that is still kept up.
+const LOG4J: &[(&str, &str, &str)] = &[
+    ("org.apache.flume.flume-ng-clients", "flume-ng-log4jappender", VERSION),
+    ("ch.qos.reload4j", "reload4j", "1.2.25"),
+    ("org.slf4j", "slf4j-reload4j", "1.7.36"),
+];
+
 /// What Flume's HBase sink needs beside it: Flume brings no client of HBase.
 const FLUME_HBASE_CLIENT: &str = "2.4.11";
 
@@ -64,9 +71,15 @@ pub(crate) fn flume() -> Result<PathBuf, Missing> {
     fetched(&format!("flume-{VERSION}"), &pom(""))
 }
 
+/// The folder with Flume's appenders for Log4j, and a Log4j 1.
+pub(crate) fn flume_log4j() -> Result<PathBuf, Missing> {
+    fetched(&format!("flume-{VERSION}-log4j"), &standalone_pom("log4j-peer", VERSION, LOG4J))
+}
+
 /// The folder with HBase's jars, server and client.
 pub(crate) fn hbase() -> Result<PathBuf, Missing> {
-    fetched(&format!("hbase-{HBASE_VERSION}"), &hbase_pom())
+    let pom = standalone_pom("hbase-peer", HBASE_VERSION, HBASE);
+    fetched(&format!("hbase-{HBASE_VERSION}"), &pom)
 }
 
 /// The folder with what a POM asks for. A stamp file marks it whole, a lock file keeps two processes from filling it at
@@ -156,17 +169,17 @@ fn pom(more: &str) -> String {
     )
 }
 
-fn hbase_pom() -> String {
+fn standalone_pom(name: &str, named_version: &str, artifacts: &[(&str, &str, &str)]) -> String {
     let mut wanted = String::new();
-    for (group, artifact, version) in HBASE {
+    for (group, artifact, version) in artifacts {
         depend(&mut wanted, group, artifact, &format!("<version>{version}</version>"));
     }
     format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>splashdam</groupId>
-  <artifactId>hbase-peer</artifactId>
-  <version>{HBASE_VERSION}</version>
+  <artifactId>{name}</artifactId>
+  <version>{named_version}</version>
   <packaging>pom</packaging>
   <dependencies>
 {wanted}  </dependencies>

@@ -21,11 +21,15 @@ pub mod name_pattern;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;
+mod simulation;
 pub mod sinks;
 pub mod sources;
 mod time_zone;
 pub mod tls;
 mod zlib_stream;
+
+#[cfg(feature = "simulation")]
+pub use simulation::{Bug, Simulation};
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{

@@ -150,6 +150,11 @@ impl<T: Send + 'static> Pipeline<T> {
         self.under_way.is_empty() && self.settled.is_empty() && self.refused.is_empty()
     }
 
+    /// Of all that is under way or waits to be asked for.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
     /// Begins to put a batch. It goes on while [`Pipeline::settle`] is waited for.
     pub fn put(&mut self, batch: Batch, token: T) {
         let (outlet, gate, size) = (self.outlet.clone(), self.gate.clone(), batch.size());

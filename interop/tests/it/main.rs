@@ -13,6 +13,7 @@ mod groups;
 mod hbase;
 mod http;
 mod interceptors;
+mod kills;
 mod metrics;
 mod positions;
 mod properties;

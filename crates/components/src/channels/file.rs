@@ -36,6 +36,8 @@ use tokio::time::timeout;
 pub use config::{Compression, Config, OnDamage};
 pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
+#[cfg(feature = "simulation")]
+pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, leased, numbers};
 use under_way::UnderWay;
