@@ -9,7 +9,11 @@
 //! A commit need not be through before the next batch is delivered: while a disk syncs, a few
 //! more batches go out, and one sync serves the commits of all of them. Should the process be
 //! killed in between, what was delivered and not yet committed is delivered again.
+//!
+//! What a sink gives up for good goes to its channel of dead letters, if it has one, before the
+//! take is committed.
 
+mod dead_letters;
 mod unsettled;
 
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use splashdam_config::Section;
 use splashdam_core::ledger::{Ledger, Line, What};
 use splashdam_core::metrics::{Counter, SinkMetrics};
 use splashdam_core::{
-    Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, SinkId,
+    Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, Rejected, SinkId,
     SinkProcessor, Size, Stop, TakeTxn, Then, Trouble, Went,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -28,6 +32,7 @@ use tracing::{error, info, trace, warn};
 use crate::channel_slot::ChannelSlot;
 use crate::status::{Phase, Sign};
 use crate::supervisor::contained;
+use dead_letters::Sender;
 use unsettled::{Settled, Unsettled};
 
 /// The longest that an idle sink goes without a tick.
@@ -53,6 +58,8 @@ pub struct Member {
     pub context: Context,
     /// The channel it drains.
     pub channel: ChannelSlot,
+    /// The channel that takes what it rejects.
+    pub dead_letters: Option<ChannelSlot>,
     /// Its place on the board.
     pub sign: Sign,
     /// Its lines in the ledger.
@@ -64,6 +71,8 @@ pub struct Member {
 pub struct SinkTally {
     out: Arc<Counter>,
     refused: Arc<Counter>,
+    /// Into the channel of dead letters.
+    dead: Arc<Counter>,
 }
 
 struct Worker {
@@ -74,6 +83,8 @@ struct Worker {
     /// Its configuration cannot work: not opened again until that changes.
     broken: Option<String>,
     trouble: Trouble,
+    /// That it rejects events.
+    rejecting: Trouble,
     /// Commits of what it delivered.
     unsettled: Unsettled,
 }
@@ -107,10 +118,16 @@ enum Round {
 }
 
 impl SinkTally {
-    /// The lines of the way from `channel` to `sink`.
-    pub fn new(ledger: &Ledger, channel: &str, sink: &str) -> Self {
+    /// The lines of the way from `channel` to `sink`, and from there to the channel that takes what
+    /// it rejects.
+    pub fn new(ledger: &Ledger, channel: &str, sink: &str, dead_letter: Option<&str>) -> Self {
         let counter = |what| ledger.counter(Line::between(what, channel, sink));
-        SinkTally { out: counter(What::Out), refused: counter(What::Refused) }
+        let dead = dead_letter.map(|to| ledger.counter(Line::between(What::In, sink, to)));
+        SinkTally {
+            out: counter(What::Out),
+            refused: counter(What::Refused),
+            dead: dead.unwrap_or_default(),
+        }
     }
 }
 
@@ -222,6 +239,7 @@ impl Worker {
             sink: None,
             broken: None,
             trouble: Trouble::new(),
+            rejecting: Trouble::new(),
             unsettled: Unsettled::default(),
         }
     }
@@ -258,7 +276,14 @@ impl Worker {
         };
         self.count_batch(txn.batch(), limit);
         match self.deliver(txn.batch()).await {
-            Ok(delivered) => self.commit(txn, delivered).await,
+            Ok(delivered) => {
+                if self.bury(txn.batch(), &delivered.rejected, signals).await {
+                    self.commit(txn, delivered).await
+                } else {
+                    txn.rollback();
+                    Round::BackedOff
+                }
+            }
             Err(error) => {
                 self.metrics.write_failures.add(1);
                 self.note(&error.to_string());
@@ -302,6 +327,57 @@ impl Worker {
                 self.metrics.channel_read_failures.add(1);
                 self.note(&error.to_string());
                 Err(Round::BackedOff)
+            }
+        }
+    }
+
+    /// Sends rejected events to where dead letters go, and says whether the take may be committed.
+    ///
+    /// A channel that refuses them is waited for until a halt: the rest of the batch has been
+    /// delivered, and would be delivered twice.
+    async fn bury(&mut self, batch: &Batch, rejected: &[Rejected], signals: &Signals) -> bool {
+        let Some(first) = rejected.first() else {
+            self.rejecting.ended(now());
+            return true;
+        };
+        self.metrics.rejected.add(rejected.len());
+        let to = self.member.dead_letters.clone();
+        self.say_rejected(rejected.len(), &first.why, to.as_ref());
+        let Some(to) = to else { return true };
+        let context = &self.member.context;
+        let (agent, sink) = (context.agent.clone(), context.name.clone());
+        let sender = Sender { agent: &agent, sink: &sink, millis: context.world.now_millis() };
+        let mut letters = sender.letters(batch, rejected);
+        let count = letters.len();
+        loop {
+            let Some(open) = to.open(&signals.halt).await else { return false };
+            match dead_letters::post(&open, letters).await {
+                Ok(()) => break,
+                Err(refused) => {
+                    self.note(&format!("dead letters wait: {}", refused.error));
+                    letters = refused.batch;
+                }
+            }
+            if signals.halt.or(sleep(STEP)).await.is_none() {
+                return false;
+            }
+        }
+        self.metrics.dead_letters.add(count);
+        self.member.tally.dead.add(count);
+        true
+    }
+
+    fn say_rejected(&mut self, events: usize, why: &str, to: Option<&ChannelSlot>) {
+        // Reasons differ from event to event; that there are some is said once.
+        if let Some(repeats) = self.rejecting.happened(now(), "rejects events") {
+            let repeats = (repeats > 0).then_some(repeats);
+            match to {
+                Some(to) => {
+                    warn!(component = %self.title, events, why, repeats, "rejected events go to channel {}", to.name);
+                }
+                None => {
+                    warn!(component = %self.title, events, why, repeats, "rejected events are dropped; a channel named by `deadLetter` would keep them");
+                }
             }
         }
     }

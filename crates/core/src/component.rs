@@ -62,6 +62,13 @@ pub struct Facts {
     pub process_crash: Option<&'static str>,
     /// What a crash of the machine can lose or repeat here, as a clause.
     pub machine_crash: Option<&'static str>,
+    /// What becomes of an event that this sink or its destination refuses for good where there is
+    /// no channel of dead letters, as a clause; `None` for a sink that refuses no single event.
+    pub rejects: Option<&'static str>,
+    /// Whether this channel tells where the events of a lease lie ([`crate::Place`]).
+    pub tells_place: bool,
+    /// Whether this sink cannot do without that.
+    pub needs_place: bool,
     /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
     pub place: Option<String>,
     /// Header names that this part sets, as far as the configuration shows them; `*` for a source

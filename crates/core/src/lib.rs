@@ -40,6 +40,6 @@ pub use processor::{SinkId, SinkProcessor, Went};
 pub use selector::{ChannelSet, Route, Selector};
 pub use serializer::{SerializeError, Serializer, Start};
 pub use shared::Shared;
-pub use sink::{Delivered, DynSink, Sink};
+pub use sink::{Delivered, DynSink, Rejected, Sink};
 pub use source::{DynSource, Source, Stop, StopHandle};
 pub use trouble::Trouble;

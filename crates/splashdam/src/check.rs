@@ -216,7 +216,12 @@ fn accounted(account: &Account) -> String {
 fn flowing(flow: &Flow) -> String {
     let named = |station: &Station| format!("{} ({})", station.name, station.short_kind());
     let all = |stations: &[Station]| stations.iter().map(named).collect::<Vec<_>>().join(", ");
-    let mut way = vec![flow.source.as_ref().map_or("(nothing)".to_owned(), named)];
+    let mut way = vec![match (&flow.source, &flow.rejected_by[..]) {
+        (Some(source), []) => named(source),
+        (Some(source), by) => format!("{}, and what {} rejects", named(source), all(by)),
+        (None, []) => "(nothing)".to_owned(),
+        (None, by) => format!("what {} rejects", all(by)),
+    }];
     if !flow.through.is_empty() {
         way.push(all(&flow.through));
     }
@@ -248,6 +253,7 @@ fn flowing(flow: &Flow) -> String {
             what = "";
         }
     };
+    crash("a bad event", flow.rejects.iter().collect());
     crash("any crash", flow.process_crash.iter().filter(both).collect());
     crash("process crash", flow.process_crash.iter().filter(|clause| !both(clause)).collect());
     crash("machine crash", flow.machine_crash.iter().filter(|clause| !both(clause)).collect());
