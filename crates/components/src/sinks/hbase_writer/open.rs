@@ -1,17 +1,16 @@
 //! From keys to an open table: where the cluster is, and whether the table is as it should be.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{Context, OpenError, World};
-use splashdam_hbase::{Client, Config as ClientConfig, Durability, Error, Registry, TableName};
+use splashdam_hbase::{Client, Config as ClientConfig, Durability, Error, Registry};
 
+use super::config::{CellTime, HbaseTable, Quorum, Settings};
 use super::{Writer, serializer};
 
 /// Where Hadoop's packages put a cluster's configuration.
-const SITE: &str = "hbase-site.xml";
+pub(super) const SITE: &str = "hbase-site.xml";
 /// A site file larger than this is not one.
 const SITE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Tries after the first when a sink opens, which is itself tried again.
@@ -19,54 +18,8 @@ const OPEN_RETRIES: u32 = 3;
 
 const KERBEROS: &str = "HBase with Kerberos is not supported";
 
-/// A table's name, read and checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HbaseTable(TableName);
-
-/// ZooKeeper's servers between commas, each with or without port.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Quorum(String);
-
-/// What the keys of any of the three sinks come to.
-pub(crate) struct Settings {
-    pub(crate) table: HbaseTable,
-    pub(crate) family: String,
-    pub(crate) serializer: Section,
-    pub(crate) quorum: Option<Quorum>,
-    pub(crate) znode_parent: Option<String>,
-    pub(crate) site: Option<PathBuf>,
-    pub(crate) kerberos: bool,
-    /// Whether puts are logged by HBase before they are acknowledged.
-    pub(crate) put_wal: bool,
-    /// Whether increments are.
-    pub(crate) increment_wal: bool,
-    pub(crate) coalesce: bool,
-    pub(crate) patience: Option<Duration>,
-}
-
-impl<'de> Deserialize<'de> for HbaseTable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = TableName::parse(&String::deserialize(deserializer)?);
-        name.map(HbaseTable).map_err(D::Error::custom)
-    }
-}
-
-impl std::fmt::Display for HbaseTable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<'de> Deserialize<'de> for Quorum {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let quorum = String::deserialize(deserializer)?;
-        ClientConfig::zookeeper(&quorum, "/hbase").map_err(D::Error::custom)?;
-        Ok(Quorum(quorum))
-    }
-}
-
 /// Says of keys for Kerberos that it is not there.
-pub(crate) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
+pub(super) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
     let key = ["kerberosPrincipal", "kerberosKeytab"]
         .into_iter()
         .find(|key| section.get(key).is_some())?;
@@ -74,18 +27,16 @@ pub(crate) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
     Some(finding.help("remove both keys and use a cluster with simple authentication"))
 }
 
-/// Where a sink writes, as a clause.
-pub(crate) fn place(table: &HbaseTable, family: &str, quorum: Option<&Quorum>) -> String {
-    let at = quorum.map_or(SITE, |quorum| &quorum.0);
-    format!("writes into family `{family}` of HBase table `{table}`, which {at} knows")
-}
-
 impl Writer {
     /// Asks the cluster for the table and opens the serializer. A cluster, table or family that is
     /// not there is waited for.
     pub(crate) async fn open(settings: Settings, cx: &Context) -> Result<Self, OpenError> {
         let metrics = cx.counters.sink();
-        let serializer = serializer::open(&settings.serializer, cx)?;
+        let findings = settings.check();
+        if findings.iter().any(Diagnostic::is_error) {
+            return Err(OpenError::Config(findings));
+        }
+        let serializer = serializer::open(&settings.serializer, settings.manner, cx)?;
         let opened = connect(&settings, cx).await;
         match &opened {
             Ok(_) => metrics.connections_created.add(1),
@@ -94,12 +45,15 @@ impl Writer {
         let durability = |wal| if wal { Durability::TableDefault } else { Durability::SkipWal };
         Ok(Writer {
             client: opened?,
+            cell_time: settings.cell_time(),
+            needs_place: settings.needs_place(),
             table: settings.table.0,
             family: settings.family.into(),
             serializer,
             puts: durability(settings.put_wal),
             increments: durability(settings.increment_wal),
             coalesce: settings.coalesce,
+            dead_letters: cx.dead_letters,
             patience: settings.patience,
         })
     }
@@ -121,6 +75,12 @@ async fn connect(settings: &Settings, cx: &Context) -> Result<Client, OpenError>
             "table `{table}` has no column family `{}`, only `{}`; add it or name another",
             settings.family,
             there.join("`, `")
+        )));
+    }
+    let times_out = described.families.iter().find_map(|family| family.time_to_live());
+    if let Some(seconds) = times_out.filter(|_| settings.cell_time() == CellTime::Number) {
+        return Err(OpenError::config(format!(
+            "table `{table}` drops cells after {seconds} s, and cells with numbers for their times would be gone at once; set `cellTime = header`"
         )));
     }
     Client::new(config).map_err(refused)
