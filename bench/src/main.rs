@@ -40,8 +40,13 @@ const WORKLOADS: &[Workload] = &[
     channel::FOLLOW,
     channel::QUEUED,
     hop::MEMORY_MEMORY,
+    hop::MEMORY_MEMORY_4,
     hop::MEMORY_FILE,
+    hop::MEMORY_FILE_4,
     hop::FILE_FILE,
+    hop::CLIENT_MEMORY,
+    hop::CLIENT_FILE,
+    hop::CLIENT_LATENCY,
 ];
 
 fn main() -> ExitCode {

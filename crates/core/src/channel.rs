@@ -37,7 +37,13 @@ pub trait Channel: Send + Sync + 'static {
         false
     }
 
-    /// The origin of the last batch of this sender that is stored, for channels that keep them.
+    /// Whether it knows where batches came from at least as long as it has their events: longer, if it
+    /// keeps origins; until the process ends, if it holds events no longer either.
+    fn remembers_origins(&self) -> bool {
+        self.keeps_origins()
+    }
+
+    /// The origin of the last batch of this sender that is stored, for channels that remember them.
     fn last_of(&self, _sender: [u8; 16]) -> Option<Origin> {
         None
     }

@@ -126,10 +126,14 @@ impl Outlet {
         epochs.max().unwrap_or(0)
     }
 
-    /// Whether a batch goes into one log that keeps its origin, whatever is in it. What that log
-    /// has of a sender is then true of all required channels, and it has all of a batch or nothing.
-    pub fn is_one_log(&self) -> bool {
+    /// Whether a batch goes into one log, or one channel in memory, that remembers its origin,
+    /// whatever is in it. What that has of a sender is then true of all required channels, and it
+    /// has all of a batch or nothing.
+    pub fn stores_once(&self) -> bool {
         let Some(Route { required, .. }) = self.0.selector.uniform() else { return false };
+        if let (1, Some(only)) = (required.len(), required.iter().next()) {
+            return self.0.channels[only].channel.remembers_origins();
+        }
         let mut joints = required.iter().map(|channel| self.0.channels[channel].channel.joint());
         let first = joints.next().flatten();
         self.keeps_origins() && first.is_some() && joints.all(|joint| joint == first)

@@ -178,6 +178,7 @@ impl FileChannel {
             low: self.log.log().low(member.queue),
             began: self.began,
             ranges: numbers(lease.pieces()),
+            lasting: true,
         });
         let batch = batch.with_place(place);
         Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None }))

@@ -5,9 +5,9 @@
 //! each other without waiting for answers take effect in their order and are stored together where
 //! they can be; Flume hands them to a pool of threads. Behind a refused one they are refused as well.
 //!
-//! Batches of our own Avro sink that drains a file channel say where they come from. Where all
-//! batches go to the same file channels and these share a log, such a batch is stored once, however
-//! often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
+//! Batches of our own Avro sink that drains a file or memory channel say where they come from. Where
+//! all batches go to one memory channel, or to file channels that share a log, such a batch is stored
+//! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
 //! is read ahead, the time that a message may take, and what all connections hold of incomplete
@@ -127,7 +127,7 @@ impl Component for Avro {
     }
 
     fn facts(config: &Config) -> Facts {
-        let crash = "batches not answered yet are sent again by their clients, and may then be there twice; those of our own Avro sink behind a file channel are stored once where this source's channels are file channels that share a log and all get every event";
+        let crash = "batches not answered yet are sent again by their clients, and may then be there twice; those of our own Avro sink are stored once where every event goes to all of several file channels that share a log, or to a single channel";
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
             acknowledged: Some(

@@ -169,7 +169,7 @@ impl Service {
     }
 
     fn peer(&self) -> Peer {
-        Peer { in_order: true, stores_once: self.out.is_one_log() }
+        Peer { in_order: true, stores_once: self.out.stores_once() }
     }
 
     fn greet(&self, hello: &handshake::Request) -> Result<handshake::Response, String> {
@@ -320,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     fn batch(&mut self, batch: Batch, claim: Option<Claim>, asked: Asked) {
         let service = self.service;
-        match claim.filter(|_| service.out.is_one_log()) {
+        match claim.filter(|_| service.out.stores_once()) {
             None => self.pipeline.put(batch, asked),
             Some(claim) => {
                 let size = batch.size();
