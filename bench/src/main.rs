@@ -10,6 +10,7 @@ mod workload;
 
 mod channel;
 mod flow;
+mod hbase;
 mod hop;
 mod lines;
 mod stress;
@@ -47,6 +48,10 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_MEMORY,
     hop::CLIENT_FILE,
     hop::CLIENT_LATENCY,
+    hbase::PUTS_100,
+    hbase::PUTS_1000,
+    hbase::COUNTED_100,
+    hbase::COUNTED_1000,
 ];
 
 fn main() -> ExitCode {

@@ -36,13 +36,11 @@ const LOGGING: &[(&str, &str)] = &[
 /// A cold Maven repository on a slow line needs minutes; more than this means that it hangs.
 const MAVEN_LIMIT: Duration = Duration::from_secs(600);
 
-/// The HBase that stands alone in one process, and what it logs with.
+/// The HBase that stands alone in one process; `SPLASHDAM_HBASE_VERSION` names another, such as 2.4.18.
 const HBASE_VERSION: &str = "2.6.2";
-const HBASE: &[(&str, &str, &str)] = &[
-    ("org.apache.hbase", "hbase-server", HBASE_VERSION),
-    ("org.apache.hbase", "hbase-zookeeper", HBASE_VERSION),
-    ("org.slf4j", "slf4j-reload4j", "1.7.36"),
-];
+const HBASE: &[&str] = &["hbase-server", "hbase-zookeeper"];
+/// What it logs with.
+const HBASE_LOGGING: (&str, &str, &str) = ("org.slf4j", "slf4j-reload4j", "1.7.36");
 
 /// What Flume's HBase sink needs beside it: Flume brings no client of HBase.
 const FLUME_HBASE_CLIENT: &str = "2.4.11";
@@ -66,7 +64,8 @@ pub(crate) fn flume() -> Result<PathBuf, Missing> {
 
 /// The folder with HBase's jars, server and client.
 pub(crate) fn hbase() -> Result<PathBuf, Missing> {
-    fetched(&format!("hbase-{HBASE_VERSION}"), &hbase_pom())
+    let version = env::var("SPLASHDAM_HBASE_VERSION").unwrap_or_else(|_| HBASE_VERSION.to_owned());
+    fetched(&format!("hbase-{version}"), &hbase_pom(&version))
 }
 
 /// The folder with what a POM asks for. A stamp file marks it whole, a lock file keeps two processes from filling it at
@@ -156,17 +155,20 @@ fn pom(more: &str) -> String {
     )
 }
 
-fn hbase_pom() -> String {
+fn hbase_pom(version: &str) -> String {
     let mut wanted = String::new();
-    for (group, artifact, version) in HBASE {
-        depend(&mut wanted, group, artifact, &format!("<version>{version}</version>"));
+    for artifact in HBASE {
+        let version = format!("<version>{version}</version>");
+        depend(&mut wanted, "org.apache.hbase", artifact, &version);
     }
+    let (group, artifact, logging) = HBASE_LOGGING;
+    depend(&mut wanted, group, artifact, &format!("<version>{logging}</version>"));
     format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>splashdam</groupId>
   <artifactId>hbase-peer</artifactId>
-  <version>{HBASE_VERSION}</version>
+  <version>{version}</version>
   <packaging>pom</packaging>
   <dependencies>
 {wanted}  </dependencies>

@@ -469,7 +469,12 @@ impl Row {
 impl TableDescription {
     /// Whether the table has a family of this name.
     pub fn has_family(&self, name: impl AsRef<[u8]>) -> bool {
-        self.families.iter().any(|family| family.name == name.as_ref())
+        self.family(name).is_some()
+    }
+
+    /// The family of this name.
+    pub fn family(&self, name: impl AsRef<[u8]>) -> Option<&FamilyDescription> {
+        self.families.iter().find(|family| family.name == name.as_ref())
     }
 }
 

@@ -26,7 +26,7 @@ mod trouble;
 
 pub use batch::{Batch, Origin, Place, Size};
 pub use channel::{Channel, JointId, Level, Lifetime, Put, PutTxn, Refused, Take, TakeTxn};
-pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, find, known_types};
+pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, Probed, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};
 pub use error::{
     Cause, ChannelError, DeliverError, Malformed, OpenError, PutError, SourceError, Then,

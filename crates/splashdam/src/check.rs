@@ -1,5 +1,7 @@
 //! `splashdam check`: what is wrong with a configuration, and what a good one promises.
 
+mod online;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -30,7 +32,11 @@ pub(crate) struct Reading {
 
 /// Runs `splashdam check`: prints to standard output, answers the exit status.
 pub(crate) fn run(args: &CheckArgs) -> io::Result<u8> {
-    let report = Report::new(read(&args.origin));
+    let mut reading = read(&args.origin);
+    if let Some(checked) = reading.checked.as_ref().filter(|_| args.online) {
+        reading.findings.extend(online::findings(checked, &args.origin)?);
+    }
+    let report = Report::new(reading);
     let out = io::stdout();
     let look = Look { colours: has_colours(&out), width: width() };
     let text = match args.format {

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{Context, OpenError, World};
-use splashdam_hbase::{Client, Config as ClientConfig, Durability, Error, Registry};
+use splashdam_hbase::{
+    Address, Client, Config as ClientConfig, Durability, Error, FamilyDescription, Get, Registry,
+    TableDescription,
+};
 
 use super::config::{CellTime, HbaseTable, Quorum, Settings};
 use super::{Writer, serializer};
@@ -59,31 +62,62 @@ impl Writer {
     }
 }
 
+/// Asks the cluster for the table, and a server for a row of it, and says what there is.
+pub(super) async fn probe(settings: &Settings, cx: &Context) -> Result<String, OpenError> {
+    let config = client_config(settings, cx).await?;
+    let HbaseTable(table) = &settings.table;
+    let few_tries = ClientConfig { retries: OPEN_RETRIES, ..config };
+    let client = Client::new(few_tries).map_err(refused)?;
+    let described = described(&client, settings).await?;
+    client.get(table, Get::new("0")).await.map_err(OpenError::unavailable)?;
+    let at = match &client.config().registry {
+        Registry::ZooKeeper { quorum, parent } => format!("{}{parent}", listed(quorum)),
+        Registry::Masters(masters) => listed(masters),
+    };
+    let families = families(&described).join("`, `");
+    Ok(format!(
+        "the HBase at {at} has the table `{table}` with the families `{families}`, and its server answers"
+    ))
+}
+
+fn listed(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
+}
+
 async fn connect(settings: &Settings, cx: &Context) -> Result<Client, OpenError> {
     let config = client_config(settings, cx).await?;
     let few_tries = ClientConfig { retries: OPEN_RETRIES, ..config.clone() };
-    let refused = |error: Error| OpenError::config(error.to_string());
-    let client = Client::new(few_tries).map_err(refused)?;
+    described(&Client::new(few_tries).map_err(refused)?, settings).await?;
+    Client::new(config).map_err(refused)
+}
+
+/// What the table is made of, if that will do.
+async fn described(client: &Client, settings: &Settings) -> Result<TableDescription, OpenError> {
     let HbaseTable(table) = &settings.table;
     let described = client.describe(table).await.map_err(OpenError::unavailable)?;
-    if !described.has_family(&settings.family) {
-        let family = |family: &splashdam_hbase::FamilyDescription| {
-            String::from_utf8_lossy(&family.name).into_owned()
-        };
-        let there: Vec<String> = described.families.iter().map(family).collect();
+    let Some(family) = described.family(&settings.family) else {
         return Err(OpenError::unavailable(format!(
             "table `{table}` has no column family `{}`, only `{}`; add it or name another",
             settings.family,
-            there.join("`, `")
+            families(&described).join("`, `")
         )));
-    }
-    let times_out = described.families.iter().find_map(|family| family.time_to_live());
+    };
+    let times_out = family.time_to_live();
     if let Some(seconds) = times_out.filter(|_| settings.cell_time() == CellTime::Number) {
         return Err(OpenError::config(format!(
             "table `{table}` drops cells after {seconds} s, and cells with numbers for their times would be gone at once; set `cellTime = header`"
         )));
     }
-    Client::new(config).map_err(refused)
+    Ok(described)
+}
+
+fn families(described: &TableDescription) -> Vec<String> {
+    let name = |family: &FamilyDescription| String::from_utf8_lossy(&family.name).into_owned();
+    described.families.iter().map(name).collect()
+}
+
+fn refused(error: Error) -> OpenError {
+    OpenError::config(error.to_string())
 }
 
 /// The cluster's own file first, then the keys, which go before it.
@@ -96,7 +130,6 @@ async fn client_config(settings: &Settings, cx: &Context) -> Result<ClientConfig
         Some(path) => from_site(&path).await?,
         None => ClientConfig::default(),
     };
-    let wrong = |error: Error| OpenError::config(error.to_string());
     let known_parent = match &config.registry {
         Registry::ZooKeeper { parent, .. } => parent.clone(),
         Registry::Masters(_) => "/hbase".to_owned(),
@@ -104,7 +137,7 @@ async fn client_config(settings: &Settings, cx: &Context) -> Result<ClientConfig
     let parent = settings.znode_parent.clone();
     if let Some(Quorum(quorum)) = &settings.quorum {
         let parent = parent.unwrap_or(known_parent);
-        config.registry = ClientConfig::zookeeper(quorum, &parent).map_err(wrong)?.registry;
+        config.registry = ClientConfig::zookeeper(quorum, &parent).map_err(refused)?.registry;
     } else if let (Some(given), Registry::ZooKeeper { parent, .. }) = (parent, &mut config.registry)
     {
         *parent = given;

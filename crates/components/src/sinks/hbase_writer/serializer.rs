@@ -118,9 +118,10 @@ const KINDS: &[Kind] = &[
 const DEFAULT: &str = "simple";
 
 impl EventPlace {
-    /// The places of a batch's events, in their order; none where its channel does not tell.
+    /// The places of a batch's events, in their order; none where its channel does not tell, or
+    /// forgets them with the process.
     pub(crate) fn of(place: Option<&Place>) -> impl Iterator<Item = EventPlace> {
-        let numbers = place.into_iter().flat_map(|place| {
+        let numbers = place.filter(|place| place.lasting).into_iter().flat_map(|place| {
             let numbers = place.ranges.iter().cloned().flatten();
             numbers.map(|number| EventPlace { queue: place.queue, number })
         });

@@ -41,6 +41,10 @@ impl<F: Flavour> Component for HbaseSink<F> {
         Ok(HbaseSink { limit, writer: Writer::open(settings, &cx).await?, flavour: PhantomData })
     }
 
+    async fn probe(config: F::Config, cx: Context) -> Result<Option<String>, OpenError> {
+        super::open::probe(&F::settings(config), &cx).await.map(Some)
+    }
+
     fn facts(config: &F::Config) -> Facts {
         let settings = F::settings(config.clone());
         let crash = if settings.manner.repeatable { EFFECTIVELY_ONCE } else { AT_LEAST_ONCE };

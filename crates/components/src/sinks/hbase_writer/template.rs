@@ -246,7 +246,8 @@ mod tests {
     use super::*;
 
     fn fill(template: &str) -> Result<String, String> {
-        let place = Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![7..8] };
+        let place =
+            Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![7..8], lasting: true };
         let headers = [("host", "web-1"), ("timestamp", "1700000000123")];
         let event = Event { headers: headers.into_iter().collect(), body: "the body".into() };
         let found = |name: &str| (name == "1" || name == ".a.b").then(|| Bytes::from("found"));
@@ -272,8 +273,8 @@ mod tests {
         check("%t %s", "1700000000123 1700000000");
         check("%[sequence]", "00000000000000000007");
         check("%[place]", "abababababababab-00000000000000000007");
-        // CRC-32 of "-web-1" is 0xe6ad0d6c.
-        let rest = 0xe6ad_0d6c_u32;
+        // CRC-32 of "-web-1" is 0x775dc93e.
+        let rest = 0x775d_c93e_u32;
         check("%[salt:16]-%{host}", &format!("{:02}-web-1", rest % 16));
         check("%[salt:2]-%{host}", &format!("{}-web-1", rest % 2));
         assert_eq!(fill("%[uuid]").unwrap().len(), 36);

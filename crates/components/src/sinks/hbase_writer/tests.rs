@@ -23,7 +23,7 @@ fn made(keys: &str, events: &[Event]) -> Result<Vec<String>, String> {
     let mut serializer = opened.map_err(|error| error.to_string())?;
     let mut actions = Actions::default();
     let numbers = 0..events.len() as u64;
-    let place = Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![numbers] };
+    let place = Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![numbers], lasting: true };
     for (event, place) in events.iter().zip(EventPlace::of(Some(&place))) {
         match serializer.write(event, Some(place), &mut actions) {
             Ok(()) | Err(Refusal::Drops(_)) => {}

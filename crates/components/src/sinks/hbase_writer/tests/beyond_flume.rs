@@ -76,7 +76,8 @@ fn json_members_are_columns() {
 
 fn placed(bodies: &[&str], first: u64) -> Batch {
     let end = first + bodies.len() as u64;
-    let place = Place { queue: [1; 16], low: first, began: 0, ranges: vec![first..end] };
+    let place =
+        Place { queue: [1; 16], low: first, began: 0, ranges: vec![first..end], lasting: true };
     batch(bodies).with_place(Some(place))
 }
 
@@ -177,4 +178,21 @@ fn what_cannot_be_repeated_is_refused() {
     check(&format!("{json}%[.id]"), "would hide the newer value");
     check(&format!("{json}%[place]"), "");
     check(&format!("{json}%[uuid]"), "differs from try to try");
+}
+
+#[tokio::test]
+async fn what_is_found_online_is_said() {
+    let cluster = FakeCluster::with_table().await;
+    let check = async |table: &str, want: Result<&str, &str>| {
+        let quorum = cluster.quorum();
+        let keys = format!("table = {table}\ncolumnFamily = f\nzookeeperQuorum = {quorum}");
+        let config = Section::parse(&keys).read().into_result().unwrap();
+        match (Hbase2::probe(config, context(Role::Sink)).await, want) {
+            (Ok(found), Ok(want)) => assert!(found.as_ref().unwrap().contains(want), "{found:?}"),
+            (Err(error), Err(want)) => assert!(error.to_string().contains(want), "{error}"),
+            (probed, _) => panic!("{table}: {probed:?}"),
+        }
+    };
+    check("t", Ok("has the table `t` with the families `f`, and its server answers")).await;
+    check("none", Err("no table `none`")).await;
 }
