@@ -144,6 +144,8 @@ fn combinations_are_found_where_they_are_and_only_there() {
             "no-sink no-source",
         ),
         (format!("{SECOND_CHANNEL}a1.sinks.k1.deadLetter = c2\n"), "no-sink"),
+        ("a1.sinks.k1.sink.directory = /once".to_owned(), ""),
+        (format!("{MEMORY}a1.sinks.k1.sink.directory = /once"), "volatile-channel no-place"),
         (
             format!(
                 "{SECOND_CHANNEL}{SECOND_SINK}a1.sinks.k1.deadLetter = c2\n\
