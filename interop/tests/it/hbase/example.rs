@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use splashdam_interop::hbase::HBase;
 use splashdam_interop::{Agent, Launch, Make};
 
@@ -119,8 +119,11 @@ fn lines_are_rows_once() -> Result<()> {
 /// Looks for each line that is of another form, with its reason, in the files of the other sink.
 fn rejected(folder: &Path, lines: &[String]) -> Result<()> {
     let mut text = String::new();
-    for file in fs::read_dir(folder)? {
-        text += &fs::read_to_string(file?.path())?;
+    for path in fs::read_dir(folder)?.map(|entry| Ok::<_, Error>(entry?.path())) {
+        let path = path?;
+        if path.is_file() {
+            text += &fs::read_to_string(path)?;
+        }
     }
     for line in lines {
         let found = text.lines().find(|said| said.ends_with(line.as_str()));
