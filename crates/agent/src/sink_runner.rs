@@ -23,7 +23,7 @@ use splashdam_config::Section;
 use splashdam_core::ledger::{Ledger, Line, What};
 use splashdam_core::metrics::{Counter, SinkMetrics};
 use splashdam_core::{
-    Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, Rejected, SinkId,
+    Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, SinkId,
     SinkProcessor, Size, Stop, TakeTxn, Then, Trouble, Went,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -32,7 +32,6 @@ use tracing::{error, info, trace, warn};
 use crate::channel_slot::ChannelSlot;
 use crate::status::{Phase, Sign};
 use crate::supervisor::contained;
-use dead_letters::Sender;
 use unsettled::{Settled, Unsettled};
 
 /// The longest that an idle sink goes without a tick.
@@ -327,57 +326,6 @@ impl Worker {
                 self.metrics.channel_read_failures.add(1);
                 self.note(&error.to_string());
                 Err(Round::BackedOff)
-            }
-        }
-    }
-
-    /// Sends rejected events to where dead letters go, and says whether the take may be committed.
-    ///
-    /// A channel that refuses them is waited for until a halt: the rest of the batch has been
-    /// delivered, and would be delivered twice.
-    async fn bury(&mut self, batch: &Batch, rejected: &[Rejected], signals: &Signals) -> bool {
-        let Some(first) = rejected.first() else {
-            self.rejecting.ended(now());
-            return true;
-        };
-        self.metrics.rejected.add(rejected.len());
-        let to = self.member.dead_letters.clone();
-        self.say_rejected(rejected.len(), &first.why, to.as_ref());
-        let Some(to) = to else { return true };
-        let context = &self.member.context;
-        let (agent, sink) = (context.agent.clone(), context.name.clone());
-        let sender = Sender { agent: &agent, sink: &sink, millis: context.world.now_millis() };
-        let mut letters = sender.letters(batch, rejected);
-        let count = letters.len();
-        loop {
-            let Some(open) = to.open(&signals.halt).await else { return false };
-            match dead_letters::post(&open, letters).await {
-                Ok(()) => break,
-                Err(refused) => {
-                    self.note(&format!("dead letters wait: {}", refused.error));
-                    letters = refused.batch;
-                }
-            }
-            if signals.halt.or(sleep(STEP)).await.is_none() {
-                return false;
-            }
-        }
-        self.metrics.dead_letters.add(count);
-        self.member.tally.dead.add(count);
-        true
-    }
-
-    fn say_rejected(&mut self, events: usize, why: &str, to: Option<&ChannelSlot>) {
-        // Reasons differ from event to event; that there are some is said once.
-        if let Some(repeats) = self.rejecting.happened(now(), "rejects events") {
-            let repeats = (repeats > 0).then_some(repeats);
-            match to {
-                Some(to) => {
-                    warn!(component = %self.title, events, why, repeats, "rejected events go to channel {}", to.name);
-                }
-                None => {
-                    warn!(component = %self.title, events, why, repeats, "rejected events are dropped; a channel named by `deadLetter` would keep them");
-                }
             }
         }
     }
