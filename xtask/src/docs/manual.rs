@@ -6,7 +6,19 @@ use anyhow::Result;
 
 use super::config::{self, Default};
 use crate::repository;
-use crate::tidy::{Listed, listed};
+use crate::tidy::listed;
+
+/// Parts that are in no list, as only one family of components knows them: title, and files with their names.
+const PARTS: &[(&str, &[(&str, &str)])] = &[(
+    "HBase serializers",
+    &[
+        ("simple", "crates/components/src/sinks/hbase_writer/simple.rs"),
+        ("regex", "crates/components/src/sinks/hbase_writer/regex.rs"),
+        ("columns", "crates/components/src/sinks/hbase_writer/columns.rs"),
+        ("json", "crates/components/src/sinks/hbase_writer/json.rs"),
+        ("Templates", "crates/components/src/sinks/hbase_writer/template.rs"),
+    ],
+)];
 
 /// All documents, by their paths from the root.
 pub(super) fn documents() -> Result<BTreeMap<String, String>> {
@@ -28,7 +40,15 @@ pub(super) fn documents() -> Result<BTreeMap<String, String>> {
         let title = format!("{}s", component.role.replace('_', " "));
         let path = format!("docs/components/{}.md", title.replace(' ', "-"));
         let document = documents.entry(path).or_insert_with(|| opening(&title));
-        chapter(document, &component, &text);
+        chapter(document, &component.name, &component.aliases, &text);
+    }
+    for (title, parts) in PARTS {
+        let mut document = opening(title);
+        for (name, path) in *parts {
+            chapter(&mut document, name, &[], &repository::read(path)?);
+        }
+        let name = title.to_lowercase().replace(' ', "-");
+        documents.insert(format!("docs/components/{name}.md"), document);
     }
     Ok(documents)
 }
@@ -49,9 +69,9 @@ fn opening(title: &str) -> String {
     )
 }
 
-fn chapter(out: &mut String, component: &Listed, text: &str) {
-    out.push_str(&format!("\n## {}\n\n{}\n", component.name, config::head(text)));
-    let aliases: Vec<String> = component.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+fn chapter(out: &mut String, name: &str, aliases: &[String], text: &str) {
+    out.push_str(&format!("\n## {name}\n\n{}\n", config::head(text)));
+    let aliases: Vec<String> = aliases.iter().map(|alias| format!("`{alias}`")).collect();
     if !aliases.is_empty() {
         out.push_str(&format!("\nAlso: {}.\n", aliases.join(", ")));
     }

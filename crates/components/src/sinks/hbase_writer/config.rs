@@ -31,7 +31,7 @@ pub struct TableConfig {
     pub batch_size: NonZeroU32,
     /// How events become rows: `simple` (a row for each body, and a count), `regex` (a column for
     /// each group of a pattern), or Flume's class for one of them; `columns` (as described) or `json`
-    /// (a column for each member). The keys of the serializer go below. Default: `simple`.
+    /// (a column for each member). The keys of the serializer go below; see hbase-serializers.md. Default: `simple`.
     #[serde(default)]
     pub serializer: Section,
     /// ZooKeeper's servers, between commas, with or without `:port`; else what `hbase-site.xml`

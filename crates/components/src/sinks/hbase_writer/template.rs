@@ -22,7 +22,7 @@ use uuid::Builder;
 
 use super::serializer::EventPlace;
 
-/// More parts than this are not meant.
+/// More servers than this nobody spreads rows over.
 const MOST_SALTS: u32 = 65_536;
 
 /// A text with places.
@@ -143,16 +143,16 @@ impl Template {
 
 impl Part {
     fn named(name: &str) -> Result<Part, String> {
-        let salts = name.strip_prefix("salt:").map(|of| {
+        if let Some(of) = name.strip_prefix("salt:") {
             let number = of.parse().ok().filter(|of| (2..=MOST_SALTS).contains(of));
-            number.ok_or_else(|| format!("`%[{name}]` needs a number from 2 to {MOST_SALTS}"))
-        });
+            let wrong = || format!("`%[{name}]` needs a number from 2 to {MOST_SALTS}");
+            return number.map(Part::Salt).ok_or_else(wrong);
+        }
         Ok(match name {
             "body" => Part::Body,
             "sequence" => Part::Sequence,
             "place" => Part::Place,
             "uuid" => Part::Uuid,
-            _ if salts.is_some() => Part::Salt(salts.unwrap_or(Ok(2))?),
             _ if name.starts_with('.') && name.len() > 1 || name.parse::<usize>().is_ok() => {
                 Part::Found(name.to_owned())
             }
@@ -166,8 +166,10 @@ impl Part {
 
     fn time(letter: char) -> Result<Part, String> {
         const LETTERS: &str = "aAbBcdDeFHIjklmMpSyYzZT";
-        if LETTERS.contains(letter) {
-            return Ok(Part::Time(format!("%{letter}")));
+        let conversion = format!("%{letter}");
+        let sample = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        if LETTERS.contains(letter) && jiff::fmt::strtime::format(&conversion, &sample).is_ok() {
+            return Ok(Part::Time(conversion));
         }
         Err(format!(
             "`%{letter}` is nothing; write `%%` for a percent sign, `%{{{letter}}}` for a header"
