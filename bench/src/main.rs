@@ -10,6 +10,7 @@ mod workload;
 
 mod channel;
 mod flow;
+mod hbase;
 mod hop;
 mod http;
 mod lines;
@@ -49,6 +50,10 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_FILE,
     hop::CLIENT_LATENCY,
     http::WORKLOAD,
+    hbase::PUTS_100,
+    hbase::PUTS_1000,
+    hbase::COUNTED_100,
+    hbase::COUNTED_1000,
 ];
 
 fn main() -> ExitCode {

@@ -116,6 +116,7 @@ impl Component for FileChannel {
             place: Some(place),
             memory_bytes: Some(config.settings().window_bytes as u64),
             durable: true,
+            tells_place: config.fsync_per_transaction,
             process_crash: Some(
                 "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
             ),
