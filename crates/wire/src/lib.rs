@@ -2,4 +2,5 @@
 //! clocks; nothing panics or allocates more than its input allows, whatever the input.
 
 pub mod avro;
+pub mod syslog;
 pub mod thrift;
