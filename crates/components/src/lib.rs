@@ -47,10 +47,13 @@ pub static LISTS: Lists = Lists {
 pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::avro::Avro>(),
     Entry::source::<sources::exec::Exec>(),
+    Entry::source::<sources::multiport_syslog_tcp::MultiportSyslogTcp>(),
     Entry::source::<sources::netcat::Netcat>(),
     Entry::source::<sources::seq::Seq>(),
     Entry::source::<sources::spooldir::SpoolDir>(),
     Entry::source::<sources::stress::Stress>(),
+    Entry::source::<sources::syslog_tcp::SyslogTcp>(),
+    Entry::source::<sources::syslog_udp::SyslogUdp>(),
     Entry::source::<sources::taildir::Taildir>(),
     Entry::source::<sources::thrift::Thrift>(),
 ];
@@ -72,6 +75,7 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
     Entry::sink::<sinks::hbase2::Hbase2>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
+    Entry::sink::<sinks::syslog::Syslog>(),
     Entry::sink::<sinks::thrift::Thrift>(),
 ];
 
@@ -139,10 +143,13 @@ mod tests {
             &[
                 ("avro", "org.apache.flume.source.AvroSource"),
                 ("exec", "org.apache.flume.source.ExecSource"),
+                ("multiport_syslogtcp", "org.apache.flume.source.MultiportSyslogTCPSource"),
                 ("netcat", "org.apache.flume.source.NetcatSource"),
                 ("seq", "org.apache.flume.source.SequenceGeneratorSource"),
                 ("spooldir", "org.apache.flume.source.SpoolDirectorySource"),
                 ("stress", "org.apache.flume.source.StressSource"),
+                ("syslogtcp", "org.apache.flume.source.SyslogTcpSource"),
+                ("syslogudp", "org.apache.flume.source.SyslogUDPSource"),
                 ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
                 ("thrift", "org.apache.flume.source.ThriftSource"),
             ],
@@ -167,6 +174,7 @@ mod tests {
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
+                ("syslog", "syslog"),
                 ("thrift", "org.apache.flume.sink.ThriftSink"),
             ],
         );
@@ -235,6 +243,7 @@ mod tests {
         }
         for (name, keys, batch) in [
             ("exec", "command = true", 20),
+            ("multiport_syslogtcp", "ports = 1", 100),
             ("spooldir", "spoolDir = /x", 100),
             ("TAILDIR", "filegroups = g\nfilegroups.g = /x/y", 100),
             ("seq", "", 1),
@@ -250,6 +259,7 @@ mod tests {
             ("hbase2", "table = t\ncolumnFamily = f", Some(100)),
             ("asynchbase", "table = t\ncolumnFamily = f", Some(100)),
             ("logger", "", None),
+            ("syslog", "hostname = mill\nport = 1", Some(100)),
             ("thrift", "hostname = mill\nport = 1", Some(100)),
         ] {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");

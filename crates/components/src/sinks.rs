@@ -8,4 +8,5 @@ pub mod hbase2;
 pub mod hbase_writer;
 pub mod logger;
 pub mod null;
+pub mod syslog;
 pub mod thrift;

@@ -2,10 +2,14 @@
 
 pub mod avro;
 pub mod exec;
+pub mod multiport_syslog_tcp;
 pub mod netcat;
 pub mod seq;
 pub mod spooldir;
 pub mod stress;
+pub mod syslog;
+pub mod syslog_tcp;
+pub mod syslog_udp;
 pub mod taildir;
 pub mod thrift;
 
