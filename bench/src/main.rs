@@ -13,6 +13,7 @@ mod flow;
 mod hop;
 mod lines;
 mod stress;
+mod syslog;
 
 mod start;
 
@@ -42,6 +43,8 @@ const WORKLOADS: &[Workload] = &[
     hop::MEMORY_MEMORY,
     hop::MEMORY_FILE,
     hop::FILE_FILE,
+    syslog::TCP,
+    syslog::UDP,
 ];
 
 fn main() -> ExitCode {

@@ -6,4 +6,5 @@ pub mod config;
 pub mod flume_channel;
 pub mod hbase;
 pub mod jks;
+pub mod syslog;
 pub mod thrift;

@@ -16,7 +16,7 @@ pub mod rfc;
 pub mod write;
 
 use bytes::Bytes;
-use jiff::tz::TimeZone;
+pub use jiff::tz::TimeZone;
 use splashdam_core::Text;
 
 /// Header with the facility: priority div 8.

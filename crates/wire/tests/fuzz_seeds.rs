@@ -7,6 +7,10 @@ use std::path::Path;
 #[path = "../../../fuzz/src/thrift.rs"]
 mod thrift;
 
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/syslog.rs"]
+mod syslog;
+
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
     let mut count = 0;
@@ -20,4 +24,9 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn thrift_seeds() {
     replay("thrift", thrift::frame);
+}
+
+#[test]
+fn syslog_seeds() {
+    replay("syslog", syslog::stream);
 }

@@ -20,5 +20,6 @@ mod rotation;
 mod selectors;
 mod sources;
 mod startup;
+mod syslog;
 mod thrift;
 mod validation;

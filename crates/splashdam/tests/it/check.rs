@@ -234,7 +234,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         (
             "source",
             "sources.r1",
-            "jms netcatudp syslogtcp syslogudp multiport_syslogtcp http \
+            "jms netcatudp http \
              .source.kafka.KafkaSource .source.scribe.ScribeSource .source.twitter.TwitterSource \
              .source.avroLegacy.AvroLegacySource .source.thriftLegacy.ThriftLegacySource",
         ),

@@ -58,7 +58,7 @@ async fn events_become_messages_on_a_connection() {
     check(
         "",
         &format!(
-            "58 <13>1 {time} mill splashdam - - - plain55 <34>1 {time} gate su 7 id - two\nlines53 <13>1 {time} mill splashdam - - - "
+            "57 <13>1 {time} mill splashdam - - - plain55 <34>1 {time} gate su 7 id - two\nlines52 <13>1 {time} mill splashdam - - - "
         ),
     )
     .await;
@@ -146,5 +146,45 @@ fn keys_are_checked() {
     for bad in ["facility = 24", "severity = 8", "format = x", "batchSize = 0", "protocol = tls"] {
         let section = Section::parse(&format!("{keys}{bad}"));
         assert!(section.read::<Config>().into_result().is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn messages_come_over_tls() {
+    use crate::sources::syslog_tcp::SyslogTcp;
+    use splashdam_testkit::Collector;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["mill", "stranger"] {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(path(name), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    }
+    for mode in ["rfc", "flume\nframing = octet-counted"] {
+        let keys = format!(
+            "host = 127.0.0.1\nport = 0\nmode = {mode}\nssl = true\nkeystore = {}\nkeystore-password = x",
+            path("mill")
+        );
+        let source = contract::open_source::<SyslogTcp>(&keys, context(Role::Source)).await;
+        let address = source.local_addr().unwrap();
+        let collector = Collector::new();
+        let running = contract::run_source(source, &collector);
+        let client = |trusted: &str| format!("ssl = true\ntruststore = {}", path(trusted));
+        let mut good = sink(address, &client("mill.pem")).await;
+        good.deliver(&events(0, 100)).await.unwrap();
+        let got = collector.wait_for(100).await;
+        assert!(got.iter().all(|event| event.headers.get("host").unwrap().as_str() == "mill"));
+        let mut strange = sink(address, &client("stranger.pem")).await;
+        let error = strange.deliver(&events(0, 1)).await.unwrap_err().to_string();
+        assert!(error.contains("the server's certificate is refused"), "{error}");
+        // Who speaks no TLS is turned away.
+        let mut plain = sink(address, "").await;
+        while plain.deliver(&events(0, 1)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        good.close().await.unwrap();
+        running.stop().await.unwrap();
+        assert_eq!(collector.events().len(), 100);
     }
 }

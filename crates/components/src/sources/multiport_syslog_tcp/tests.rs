@@ -67,8 +67,8 @@ async fn streams_of_all_ports_become_events() {
         "eventSize = 40",
         line("123456789").as_bytes(),
         &[
-            format!("{good}flume.syslog.status=Incomplete 1234567"),
-            "flume.syslog.status=Invalid 89".into(),
+            format!("{good}flume.syslog.status=Incomplete 12345678"),
+            "flume.syslog.status=Invalid 9".into(),
         ],
     )
     .await;
