@@ -15,6 +15,7 @@ mod hop;
 mod http;
 mod lines;
 mod stress;
+mod syslog;
 
 mod start;
 
@@ -54,6 +55,8 @@ const WORKLOADS: &[Workload] = &[
     hbase::PUTS_1000,
     hbase::COUNTED_100,
     hbase::COUNTED_1000,
+    syslog::TCP,
+    syslog::UDP,
 ];
 
 fn main() -> ExitCode {

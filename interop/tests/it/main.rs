@@ -23,5 +23,6 @@ mod selectors;
 mod sources;
 mod spooled;
 mod startup;
+mod syslog;
 mod thrift;
 mod validation;

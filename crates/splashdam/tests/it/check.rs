@@ -234,9 +234,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         (
             "source",
             "sources.r1",
-            "syslogtcp syslogudp multiport_syslogtcp \
-             .source.kafka.KafkaSource \
-             .source.avroLegacy.AvroLegacySource",
+            ".source.kafka.KafkaSource .source.avroLegacy.AvroLegacySource",
         ),
         ("channel", "channels.c1", ".channel.kafka.KafkaChannel"),
         (
