@@ -36,13 +36,10 @@ const LOGGING: &[(&str, &str)] = &[
 /// A cold Maven repository on a slow line needs minutes; more than this means that it hangs.
 const MAVEN_LIMIT: Duration = Duration::from_secs(600);
 
-/// The HBase that stands alone in one process, and what it logs with.
+/// The HBase that stands alone in one process; `SPLASHDAM_HBASE_VERSION` names another, such as 2.4.18.
 const HBASE_VERSION: &str = "2.6.2";
-const HBASE: &[(&str, &str, &str)] = &[
-    ("org.apache.hbase", "hbase-server", HBASE_VERSION),
-    ("org.apache.hbase", "hbase-zookeeper", HBASE_VERSION),
-    ("org.slf4j", "slf4j-reload4j", "1.7.36"),
-];
+/// What it logs with.
+const HBASE_LOGGING: (&str, &str, &str) = ("org.slf4j", "slf4j-reload4j", "1.7.36");
 
 /// Flume's appenders for Log4j 1, and the Log4j 1 that is still kept up.
 const LOG4J: &[(&str, &str, &str)] = &[
@@ -78,8 +75,14 @@ pub(crate) fn flume_log4j() -> Result<PathBuf, Missing> {
 
 /// The folder with HBase's jars, server and client.
 pub(crate) fn hbase() -> Result<PathBuf, Missing> {
-    let pom = standalone_pom("hbase-peer", HBASE_VERSION, HBASE);
-    fetched(&format!("hbase-{HBASE_VERSION}"), &pom)
+    let version = env::var("SPLASHDAM_HBASE_VERSION").unwrap_or_else(|_| HBASE_VERSION.to_owned());
+    let artifacts = [
+        ("org.apache.hbase", "hbase-server", &*version),
+        ("org.apache.hbase", "hbase-zookeeper", &*version),
+        HBASE_LOGGING,
+    ];
+    let pom = standalone_pom("hbase-peer", &version, &artifacts);
+    fetched(&format!("hbase-{version}"), &pom)
 }
 
 /// The folder with what a POM asks for. A stamp file marks it whole, a lock file keeps two processes from filling it at

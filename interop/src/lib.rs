@@ -14,6 +14,7 @@ pub mod outputs;
 pub mod peers;
 pub mod properties_oracle;
 pub mod rpc_client;
+pub mod rpc_load;
 pub mod scrape;
 pub mod tail_rig;
 pub mod thrift_client;

@@ -4,8 +4,8 @@
 //! answer is `OK`. Whatever else happens, the connection is closed and the batch goes back; an answer
 //! that was lost makes the peer have the batch twice.
 //!
-//! Not so where the peer is our own source whose channels share a log, and this sink drains a file
-//! channel that syncs each commit: then each call says which events of which queue it carries
+//! Not so where the peer is our own source with a single channel, or file channels that share a log,
+//! and this sink drains a file channel that syncs each commit, or a memory channel: then each call says which events of which queue it carries
 //! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
 //! under way at once. Which of both it is, is said in the log when it becomes known.
 
@@ -174,7 +174,7 @@ impl Component for Avro {
     }
 
     fn facts(config: &Config) -> Facts {
-        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours whose channels share a log stores it once if this sink drains a file channel and the same peer gets it";
+        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours with a single channel, or file channels that share a log, stores it once if the same peer gets it";
         Facts {
             batch_events: Some(config.batch_events().get() as usize),
             place: Some(format!("sends to {}:{}", config.hostname, config.port)),

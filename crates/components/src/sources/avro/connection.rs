@@ -167,7 +167,7 @@ impl Service {
     }
 
     fn peer(&self) -> Peer {
-        Peer { in_order: true, stores_once: self.out.is_one_log() }
+        Peer { in_order: true, stores_once: self.out.stores_once() }
     }
 
     fn greet(&self, hello: &handshake::Request) -> Result<handshake::Response, String> {
@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     fn batch(&mut self, batch: Batch, claim: Option<Claim>, asked: Asked) {
         let service = self.service;
         // What is put without its claim must not be overtaken by what comes behind it.
-        let claim = claim.filter(|_| self.pipeline.is_empty() && service.out.is_one_log());
+        let claim = claim.filter(|_| self.pipeline.is_empty() && service.out.stores_once());
         let inbox = claim.as_ref().and_then(|claim| service.senders.inbox(claim.sender));
         match inbox.zip(claim) {
             None => self.pipeline.put(batch, asked),
