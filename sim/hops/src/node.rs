@@ -238,6 +238,7 @@ impl Node {
             name: name.into(),
             role,
             choices: choices.into(),
+            dead_letters: false,
             counters: Counters::new(role),
             world: world.clone(),
             shared: shared.clone(),
@@ -327,6 +328,7 @@ impl Node {
                     section: self.sink_section(*to),
                     context: context(Role::Sink, &name, vec![]),
                     channel: slot.clone(),
+                    dead_letters: None,
                     sign: board.sign(Role::Sink, name.as_str().into()),
                     tally: SinkTally::new(keeper.ledger(), &slot.name, &name),
                 });
