@@ -315,7 +315,7 @@ impl Sink for Http {
         let body = body(batch);
         if body.is_empty() {
             debug!("events without a body are let go");
-            return Ok(Delivered { events: 0, pause: true });
+            return Ok(Delivered { events: 0, pause: true, rejected: Vec::new() });
         }
         let status = self.client.post(body).await.map_err(DeliverError::back_off)?;
         let rule = self.config.rule(status);
@@ -326,7 +326,7 @@ impl Sink for Http {
             return Err(DeliverError { then, source: source.into() });
         }
         let events = if rule.counts { batch.len() } else { 0 };
-        Ok(Delivered { events, pause: rule.backoff })
+        Ok(Delivered { events, pause: rule.backoff, rejected: Vec::new() })
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {
