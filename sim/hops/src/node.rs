@@ -249,7 +249,7 @@ impl Node {
         let source = if self.plan.is_first { HAND } else { SOURCE };
         let tally = keeper.ledger().source(source, names.iter().map(String::as_str));
         for sink in self.plan.groups.iter().flat_map(|group| &group.to).enumerate() {
-            SinkTally::new(keeper.ledger(), &names[0], &format!("k{}", sink.0));
+            SinkTally::new(keeper.ledger(), &names[0], &format!("k{}", sink.0), None);
         }
         let fallen = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = Stop::new();
@@ -330,7 +330,7 @@ impl Node {
                     channel: slot.clone(),
                     dead_letters: None,
                     sign: board.sign(Role::Sink, name.as_str().into()),
-                    tally: SinkTally::new(keeper.ledger(), &slot.name, &name),
+                    tally: SinkTally::new(keeper.ledger(), &slot.name, &name, None),
                 });
             }
             let runner = SinkRunner::new(processor, members, Random::new(self.dice.roll()));
