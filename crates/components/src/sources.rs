@@ -51,10 +51,7 @@ mod tests {
     fn examples_are_read_without_a_finding() {
         let examples = [
             ("exec", include_str!("../../../examples/exec.conf")),
-            (
-                "multiport_syslogtcp",
-                include_str!("../../../examples/multiport-syslogtcp.conf"),
-            ),
+            ("multiport_syslogtcp", include_str!("../../../examples/multiport-syslogtcp.conf")),
             ("netcat", include_str!("../../../examples/netcat.conf")),
             ("seq", include_str!("../../../examples/seq.conf")),
             ("spooldir", include_str!("../../../examples/spooldir.conf")),
