@@ -12,15 +12,23 @@ use crate::machine;
 use crate::options::Options;
 use crate::workload::{Better, Peer, Quantity, Run, Unit, Workload};
 
-/// Which channels are in files.
+mod client;
+mod loopback;
+
+pub(crate) use client::{FILE as CLIENT_FILE, LATENCY as CLIENT_LATENCY, MEMORY as CLIENT_MEMORY};
+
+/// Which channels are in files, and how many sinks send.
 struct Row {
     sender: bool,
     receiver: bool,
+    sinks: u32,
 }
 
-const MEMORY: Row = Row { sender: false, receiver: false };
-const RECEIVER: Row = Row { sender: false, receiver: true };
-const FILES: Row = Row { sender: true, receiver: true };
+const MEMORY: Row = Row { sender: false, receiver: false, sinks: 1 };
+const MEMORY_4: Row = Row { sinks: 4, ..MEMORY };
+const RECEIVER: Row = Row { receiver: true, ..MEMORY };
+const RECEIVER_4: Row = Row { sinks: 4, ..RECEIVER };
+const FILES: Row = Row { sender: true, receiver: true, sinks: 1 };
 
 const QUANTITIES: &[Quantity] = &[
     Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher },
@@ -34,24 +42,53 @@ const QUANTITIES: &[Quantity] = &[
 
 /// A workload of a row; functions without surroundings, since workloads are constants.
 macro_rules! workload {
-    ($name:literal, $title:literal, $row:ident) => {
+    ($name:literal, $title:literal, $row:ident, $beside:literal, $peer:expr) => {
         Workload {
             name: $name,
             title: $title,
             about: |options| about(options, &$row),
             quantities: QUANTITIES,
             prepare: |options| prepare(options, &$row),
-            peer: Some(Peer { name: "flume → splashdam", run: |options| mixed(options, &$row) }),
+            peer: Some(Peer { name: $beside, run: $peer }),
         }
     };
 }
 
-pub(crate) const MEMORY_MEMORY: Workload =
-    workload!("hop-memory", "Hop over Avro: memory channels on both sides", MEMORY);
-pub(crate) const MEMORY_FILE: Workload =
-    workload!("hop-receiver", "Hop over Avro: memory channel to file channel", RECEIVER);
-pub(crate) const FILE_FILE: Workload =
-    workload!("hop-files", "Hop over Avro: file channels on both sides", FILES);
+pub(crate) const MEMORY_MEMORY: Workload = workload!(
+    "hop-memory",
+    "Hop over Avro: memory channels on both sides, one sink",
+    MEMORY,
+    "raw loopback",
+    |options| loopback::run(options)
+);
+pub(crate) const MEMORY_MEMORY_4: Workload = workload!(
+    "hop-memory-4",
+    "Hop over Avro: memory channels on both sides, four sinks",
+    MEMORY_4,
+    "flume → splashdam",
+    |options| mixed(options, &MEMORY_4)
+);
+pub(crate) const MEMORY_FILE: Workload = workload!(
+    "hop-receiver",
+    "Hop over Avro: memory channel to file channel, one sink",
+    RECEIVER,
+    "flume → splashdam",
+    |options| mixed(options, &RECEIVER)
+);
+pub(crate) const MEMORY_FILE_4: Workload = workload!(
+    "hop-receiver-4",
+    "Hop over Avro: memory channel to file channel, four sinks",
+    RECEIVER_4,
+    "flume → splashdam",
+    |options| mixed(options, &RECEIVER_4)
+);
+pub(crate) const FILE_FILE: Workload = workload!(
+    "hop-files",
+    "Hop over Avro: file channels on both sides, one sink",
+    FILES,
+    "flume → splashdam",
+    |options| mixed(options, &FILES)
+);
 
 const BATCH: u32 = 1000;
 const BODY_BYTES: u32 = 512;
@@ -65,11 +102,18 @@ fn about(options: &Options, row: &Row) -> String {
     let (warm_up, measured) = times(options);
     let kind = |file: bool| if file { "file" } else { "memory" };
     format!(
-        "One agent: `org.apache.flume.source.StressSource` ({BODY_BYTES} bytes, batches of {BATCH}), {} channel, one Avro \
-         sink with `batch-size` {BATCH}. The other: Avro source, {} channel, null sink. Both on this machine, over \
+        "One agent: `org.apache.flume.source.StressSource` ({BODY_BYTES} bytes, batches of {BATCH}), {} channel, {} \
+         with `batch-size` {BATCH}. The other: Avro source, {} channel, null sink. Both on this machine, over \
          loopback. File channels sync each commit. After {warm_up:?} of warm-up the receiver's count of events taken is \
-         read from `/metrics` twice, {measured:?} apart. *flume → splashdam* is a sender of Flume's and a receiver of ours.",
+         read from `/metrics` twice, {measured:?} apart. *flume → splashdam* is a sender of Flume's and a receiver of ours; \
+         *raw loopback* is one TCP connection of two processes' threads that write and read 512 bytes an event and do \
+         nothing else.",
         kind(row.sender),
+        if row.sinks == 1 {
+            "one Avro sink".to_owned()
+        } else {
+            format!("{} Avro sinks", row.sinks)
+        },
         kind(row.receiver)
     )
 }
@@ -96,7 +140,7 @@ fn run(
     machine::settle(dir.path())?;
     let port = free_port()?;
     let mut receiver = Agent::start(to, &there, &receives(&there, port, row.receiver))?;
-    let mut sender = Agent::start(from, &here, &sends(&here, port, row.sender))?;
+    let mut sender = Agent::start(from, &here, &sends(&here, port, row))?;
     thread::sleep(warm_up);
     let cpu = |sender: &Agent, receiver: &Agent| -> Result<f64> {
         Ok((sender.usage()?.cpu + receiver.usage()?.cpu).as_secs_f64())
@@ -131,25 +175,29 @@ fn channel(dir: &Path, file: bool) -> String {
              a1.channels.c1.dataDirs = {dir}/data\n\
              a1.channels.c1.capacity = 1000000\n"
         ),
-        false => "a1.channels.c1.type = memory\na1.channels.c1.capacity = 10000\n".to_owned(),
+        false => "a1.channels.c1.type = memory\na1.channels.c1.capacity = 100000\n".to_owned(),
     };
     kind + "a1.channels.c1.transactionCapacity = 10000\n"
 }
 
-fn sends(dir: &Path, port: u16, file: bool) -> String {
-    format!(
-        "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n{}\
+fn sends(dir: &Path, port: u16, row: &Row) -> String {
+    let names: Vec<_> = (1..=row.sinks).map(|number| format!("k{number}")).collect();
+    let mut config = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = {}\n{}\
          a1.sources.r1.type = org.apache.flume.source.StressSource\n\
          a1.sources.r1.channels = c1\n\
          a1.sources.r1.size = {BODY_BYTES}\n\
-         a1.sources.r1.batchSize = {BATCH}\n\
-         a1.sinks.k1.type = avro\n\
-         a1.sinks.k1.channel = c1\n\
-         a1.sinks.k1.hostname = 127.0.0.1\n\
-         a1.sinks.k1.port = {port}\n\
-         a1.sinks.k1.batch-size = {BATCH}\n",
-        channel(dir, file)
-    )
+         a1.sources.r1.batchSize = {BATCH}\n",
+        names.join(" "),
+        channel(dir, row.sender)
+    );
+    for name in names {
+        let sink = format!("a1.sinks.{name}");
+        config += &format!(
+            "{sink}.type = avro\n{sink}.channel = c1\n{sink}.hostname = 127.0.0.1\n{sink}.port = {port}\n{sink}.batch-size = {BATCH}\n"
+        );
+    }
+    config
 }
 
 fn receives(dir: &Path, port: u16, file: bool) -> String {

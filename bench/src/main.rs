@@ -10,7 +10,9 @@ mod workload;
 
 mod channel;
 mod flow;
+mod hbase;
 mod hop;
+mod http;
 mod lines;
 mod stress;
 mod syslog;
@@ -41,8 +43,18 @@ const WORKLOADS: &[Workload] = &[
     channel::FOLLOW,
     channel::QUEUED,
     hop::MEMORY_MEMORY,
+    hop::MEMORY_MEMORY_4,
     hop::MEMORY_FILE,
+    hop::MEMORY_FILE_4,
     hop::FILE_FILE,
+    hop::CLIENT_MEMORY,
+    hop::CLIENT_FILE,
+    hop::CLIENT_LATENCY,
+    http::WORKLOAD,
+    hbase::PUTS_100,
+    hbase::PUTS_1000,
+    hbase::COUNTED_100,
+    hbase::COUNTED_1000,
     syslog::TCP,
     syslog::UDP,
 ];

@@ -6,6 +6,8 @@ pub mod file_roll;
 pub mod hbase;
 pub mod hbase2;
 pub mod hbase_writer;
+pub mod http;
+pub mod irc;
 pub mod logger;
 pub mod null;
 pub mod syslog;

@@ -91,7 +91,8 @@ impl Origin {
 }
 
 /// Where leased events lie in their channel, for a sink that tells its peer which events it sends.
-/// Numbers stay with their events across rollbacks and restarts, and are never given to others.
+/// Numbers stay with their events across rollbacks, and restarts if the queue survives these, and are
+/// never given to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The queue's identity, which no other queue shares.
@@ -103,6 +104,8 @@ pub struct Place {
     pub began: u64,
     /// The numbers of the events, in their order; none empty.
     pub ranges: Vec<Range<u64>>,
+    /// Whether the queue outlives the process. The identity of one that does not is new in each.
+    pub lasting: bool,
 }
 
 /// Events that are committed together, in order, with their size. Clones share the events until
@@ -183,6 +186,11 @@ impl Batch {
     /// Where it came from.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_deref()
+    }
+
+    /// Where it came from, which it forgets.
+    pub fn take_origin(&mut self) -> Option<Origin> {
+        self.origin.take().map(|origin| *origin)
     }
 
     /// This batch with the place that it was leased from, which stays with it while no event is

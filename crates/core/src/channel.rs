@@ -37,9 +37,20 @@ pub trait Channel: Send + Sync + 'static {
         false
     }
 
-    /// The origin of the last batch of this sender that is stored, for channels that keep them.
+    /// Whether it knows where batches came from at least as long as it has their events: longer, if it
+    /// keeps origins; until the process ends, if it holds events no longer either.
+    fn remembers_origins(&self) -> bool {
+        self.keeps_origins()
+    }
+
+    /// The origin of the last batch of this sender that is stored, for channels that remember them.
     fn last_of(&self, _sender: [u8; 16]) -> Option<Origin> {
         None
+    }
+
+    /// The newest epoch of this sender that it knows of, be it of batches that failed; 0 if none.
+    fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        self.last_of(sender).map_or(0, |last| last.epoch)
     }
 
     /// Waits until nothing of this sender is on its way any more, not even what nobody waits for:

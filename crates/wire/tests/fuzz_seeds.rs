@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 #[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/http_json.rs"]
+mod http_json;
+
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
 #[path = "../../../fuzz/src/thrift.rs"]
 mod thrift;
 
@@ -24,6 +28,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn thrift_seeds() {
     replay("thrift", thrift::frame);
+}
+
+#[test]
+fn http_json_seeds() {
+    replay("http_json", http_json::request);
 }
 
 #[test]

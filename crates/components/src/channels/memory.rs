@@ -3,8 +3,13 @@
 //! Flume's class and its accounting: `org.apache.flume.channel.MemoryChannel`. Bytes are counted
 //! in slots of 100, rounded up for each event's body; a share of `byteCapacity` stays free for
 //! headers. Room is held when a put begins, so a commit cannot fail for want of it.
+//!
+//! Events have numbers while they are here, and the channel remembers whose batches it has. So an
+//! Avro sink and an Avro source of ours store what has to be sent again once, also with this channel
+//! on either side, as long as its process lives.
 
 pub(super) mod queue;
+mod senders;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,14 +17,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, OpenError, Put,
-    Refused, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, OpenError, Origin,
+    Place, Put, Refused, Size, Take,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::value_replaced;
 use queue::{Queue, Run, slots_of};
+use senders::Senders;
 
 /// Bytes of body in one slot of the byte accounting.
 const SLOT_BYTES: usize = 100;
@@ -108,6 +114,10 @@ struct Inner {
     /// Free slots for bytes of bodies.
     slots: Arc<Semaphore>,
     queue: Mutex<Queue>,
+    /// Whose batches it has. Locked inside the queue's lock where both are.
+    senders: Mutex<Senders>,
+    /// The queue's name for those who receive from it, made up anew by each process.
+    identity: [u8; 16],
     /// Told when events come in, one waiter at a time, and when the channel closes.
     filled: Notify,
 }
@@ -122,7 +132,9 @@ impl Component for Memory {
         if limits.transaction_events > limits.events {
             return Err(OpenError::Config(vec![too_large(limits, None)]));
         }
-        Ok(Memory::new(cx.name, limits))
+        let random = cx.random();
+        let halves = [random.next(), random.next()];
+        Ok(Memory::new(cx.name, limits, halves))
     }
 
     fn facts(config: &Config) -> Facts {
@@ -186,13 +198,16 @@ fn too_large(limits: Limits, section: Option<&Section>) -> Diagnostic {
 }
 
 impl Memory {
-    fn new(name: Arc<str>, limits: Limits) -> Self {
+    fn new(name: Arc<str>, limits: Limits, identity: [u64; 2]) -> Self {
+        let [first, second] = identity.map(u64::to_be_bytes);
         Memory(Arc::new(Inner {
             name,
             limits: Mutex::new(limits),
             places: Arc::new(Semaphore::new(limits.events)),
             slots: Arc::new(Semaphore::new(limits.slots)),
             queue: Mutex::default(),
+            senders: Mutex::default(),
+            identity: std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] }),
             filled: Notify::new(),
         }))
     }
@@ -253,9 +268,19 @@ impl Memory {
         if queue.closed {
             return Err(self.0.closed_error());
         }
-        let Some(run) = queue.take(limit) else { return Ok(None) };
+        let Some(mut run) = queue.take(limit) else { return Ok(None) };
         let more = !queue.is_empty();
+        queue.out.insert(run.first);
+        let low = queue.low();
         drop(queue);
+        let last = run.first + run.batch.len() as u64;
+        run.batch = run.batch.with_place(Some(Place {
+            queue: self.0.identity,
+            low,
+            began: 0,
+            ranges: std::iter::once(run.first..last).collect(),
+            lasting: false,
+        }));
         if more {
             // Another taker may be waiting, and each put wakes only one.
             self.0.filled.notify_one();
@@ -285,6 +310,10 @@ impl Inner {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn senders(&self) -> MutexGuard<'_, Senders> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn limits(&self) -> Limits {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -301,6 +330,14 @@ impl Channel for Memory {
 
     fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
         Box::pin(self.lease(limit))
+    }
+
+    fn remembers_origins(&self) -> bool {
+        true
+    }
+
+    fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
+        self.0.senders().last_of(sender)
     }
 
     fn level(&self) -> Level {
@@ -369,7 +406,7 @@ impl Put for Room {
 }
 
 impl Room {
-    fn place(self, batch: Batch) -> Result<(), Refused> {
+    fn place(self, mut batch: Batch) -> Result<(), Refused> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -385,6 +422,12 @@ impl Room {
             if queue.closed {
                 drop(queue);
                 return Err(Refused { batch, error: inner.closed_error() });
+            }
+            if let Some(origin) = batch.take_origin()
+                && !inner.senders().note(origin)
+            {
+                // It is here already.
+                return Ok(());
             }
             let needed = slots_of(&batch);
             queue.put(batch, needed.saturating_sub(slots));
@@ -415,7 +458,11 @@ impl Take for Lease {
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
         if let Some(run) = self.run.take() {
             let inner = &self.channel.0;
-            let free = inner.queue().forget(&run.batch);
+            let free = {
+                let mut queue = inner.queue();
+                queue.out.remove(&run.first);
+                queue.forget(&run.batch)
+            };
             inner.slots.add_permits(free.slots);
             inner.places.add_permits(free.places);
         }
@@ -426,7 +473,10 @@ impl Take for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
-            self.channel.0.queue().put_back(run);
+            let mut queue = self.channel.0.queue();
+            queue.out.remove(&run.first);
+            queue.put_back(run);
+            drop(queue);
             self.channel.0.filled.notify_one();
         }
     }

@@ -4,8 +4,8 @@
 //! answer is `OK`. Whatever else happens, the connection is closed and the batch goes back; an answer
 //! that was lost makes the peer have the batch twice.
 //!
-//! Not so where the peer is our own source whose channels share a log, and this sink drains a file
-//! channel that syncs each commit: then each call says which events of which queue it carries
+//! Not so where the peer is our own source with a single channel, or file channels that share a log,
+//! and this sink drains a file channel that syncs each commit, or a memory channel: then each call says which events of which queue it carries
 //! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
 //! under way at once. Which of both it is, is said in the log when it becomes known.
 
@@ -29,6 +29,9 @@ use tracing::info;
 
 use crate::tls::{ClientTls, Connector};
 use connection::{Connection, Settings};
+
+#[cfg(feature = "simulation")]
+use crate::simulation::planted;
 
 /// Calls under way at once, where the peer stores each event once.
 const CALLS: usize = 8;
@@ -116,6 +119,8 @@ impl Config {
                 .then(|| self.compression_level.0.filter(|level| *level <= 9).unwrap_or(LEVEL)),
             connector,
             deflate_inside_tls: self.deflate_inside_tls,
+            #[cfg(feature = "simulation")]
+            network: None,
         }
     }
 
@@ -138,6 +143,8 @@ pub struct Avro {
     /// Whether several calls may be under way: as the last batch and the peer are.
     ahead: bool,
     guarantee: Option<bool>,
+    #[cfg(feature = "simulation")]
+    simulation: Arc<crate::Simulation>,
 }
 
 impl Component for Avro {
@@ -149,7 +156,11 @@ impl Component for Avro {
         let connector = config.tls.connector(&cx).await?;
         Ok(Avro {
             title: cx.title(),
-            settings: config.settings(connector),
+            settings: Settings {
+                #[cfg(feature = "simulation")]
+                network: cx.shared.of::<crate::Simulation>().network.get().cloned(),
+                ..config.settings(connector)
+            },
             batch_events: config.batch_events().get() as usize,
             reset_after: config.reset_after(),
             metrics: cx.counters.sink(),
@@ -157,11 +168,13 @@ impl Component for Avro {
             connection: None,
             ahead: false,
             guarantee: None,
+            #[cfg(feature = "simulation")]
+            simulation: cx.shared.of(),
         })
     }
 
     fn facts(config: &Config) -> Facts {
-        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours whose channels share a log stores it once if this sink drains a file channel and the same peer gets it";
+        let crash = "a batch whose answer did not come is sent again, and may then be there twice; an Avro source of ours with a single channel, or file channels that share a log, stores it once if the same peer gets it";
         Facts {
             batch_events: Some(config.batch_events().get() as usize),
             place: Some(format!("sends to {}:{}", config.hostname, config.port)),
@@ -224,6 +237,11 @@ impl Sink for Avro {
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
         let (mut connection, made) = self.connected().await?;
         let claims = batch.place().and_then(|place| claims(place, self.batch_events, batch.len()));
+        #[cfg(feature = "simulation")]
+        let claims = claims.map(|claims| match planted!(self, LowAhead) {
+            true => claims.into_iter().map(settled_early).collect(),
+            false => claims,
+        });
         let sent = connection
             .send(batch.events(), self.batch_events, claims.as_deref(), &mut self.peer_hash)
             .await;
@@ -272,6 +290,13 @@ fn claims(place: &Place, batch_events: usize, events: usize) -> Option<Vec<Claim
         claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
     }
     claims.iter().all(|claim| claim.ranges.len() <= MOST_RANGES).then_some(claims)
+}
+
+/// A claim that says its own events were settled.
+#[cfg(feature = "simulation")]
+fn settled_early(claim: Claim) -> Claim {
+    let low = claim.ranges.last().map_or(claim.low, |last| last.end);
+    Claim { low, ..claim }
 }
 
 #[cfg(test)]

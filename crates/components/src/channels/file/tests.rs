@@ -318,7 +318,7 @@ async fn an_outlet_knows_whether_all_goes_to_one_log() {
     let (a, b, other) = (open("a", 0).await, open("b", 0).await, open("c", 1).await);
     let check = |channels: &[&Arc<FileChannel>], selector: Box<dyn Selector>, want: bool| {
         let channels: Vec<_> = channels.iter().copied().cloned().collect();
-        assert_eq!(outlet(&channels, selector).is_one_log(), want);
+        assert_eq!(outlet(&channels, selector).stores_once(), want);
     };
     check(&[&a], Box::new(ToAll(1)), true);
     check(&[&a, &b], Box::new(ToAll(2)), true);

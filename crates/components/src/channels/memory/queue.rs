@@ -3,7 +3,7 @@
 //! However large a put and however small the takes, each event moves once on its way out: the rest
 //! of a run is never copied down.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::vec::IntoIter;
 
 use splashdam_core::{Batch, Event, Size};
@@ -17,6 +17,8 @@ pub(in crate::channels) struct Queue {
     next: u64,
     pub(in crate::channels) queued: Size,
     pub(in crate::channels) leased: Size,
+    /// First numbers of what is leased, where the channel keeps count of them.
+    pub(in crate::channels) out: BTreeSet<u64>,
     /// Slots that bodies in the channel take beyond all there are; see [`super::Memory::hold`].
     overdraft: usize,
     /// What the channel has beyond what its configuration says, since it became smaller.
@@ -88,6 +90,12 @@ impl Queue {
         self.queued = self.queued - taken.batch.size();
         self.leased += taken.batch.size();
         Some(taken)
+    }
+
+    /// Every event numbered below this is gone for good, if the channel keeps count of what is out.
+    pub(in crate::channels) fn low(&self) -> u64 {
+        let waiting = self.runs.front().map_or(self.next, |head| head.first);
+        self.out.first().map_or(waiting, |leased| waiting.min(*leased))
     }
 
     fn split_head(&mut self, limit: Size) -> Option<Run> {

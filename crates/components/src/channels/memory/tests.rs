@@ -4,7 +4,11 @@ use splashdam_testkit::{context, contract};
 
 fn memory(keys: &str) -> Memory {
     let config = Section::parse(keys).read::<Config>().into_result().unwrap();
-    Memory::new("c1".into(), config.limits())
+    Memory::new("c1".into(), config.limits(), [1, 2])
+}
+
+fn memory_of(identity: [u64; 2]) -> Memory {
+    Memory::new("c2".into(), Config::default().limits(), identity)
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,4 +177,54 @@ async fn a_closed_channel_keeps_nothing() {
     assert!(body.is_unique(), "events are let go of");
     assert_eq!(channel.level().queued, Size::ZERO);
     assert_eq!(channel.level().leased, Size::ZERO);
+}
+
+#[tokio::test]
+async fn events_keep_their_numbers_and_the_lowest_tells_what_is_gone() {
+    let channel = memory("");
+    put(&channel, &[1; 10]).await.unwrap();
+    let lease = async || channel.begin_take(Size::events(4)).await.unwrap();
+    let numbers = |take: &dyn Take| {
+        let place = take.batch().place().unwrap();
+        let [only] = &place.ranges[..] else { panic!("one range") };
+        (place.low, only.clone())
+    };
+    let first = lease().await;
+    let second = lease().await;
+    assert_eq!(numbers(&*first), (0, 0..4));
+    assert_eq!(numbers(&*second), (0, 4..8));
+    second.commit().await.unwrap();
+    drop(first);
+    let again = lease().await;
+    assert_eq!(numbers(&*again), (0, 0..4));
+    again.commit().await.unwrap();
+    let last = lease().await;
+    assert_eq!(numbers(&*last), (8, 8..10));
+    let place = last.batch().place().unwrap();
+    assert!(!place.lasting);
+    assert_ne!(place.queue, memory_of([3, 4]).0.identity);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_put_again_is_there_once() {
+    let channel = memory("");
+    let sender = [5; 16];
+    let batch = |epoch: u64, sequence: u64| {
+        let position = bytes::Bytes::from(format!("{epoch}.{sequence}"));
+        let origin = Origin { sender, epoch, sequence, position };
+        Batch::from(vec![Event::new("x")]).with_origin(Some(origin))
+    };
+    assert_eq!(channel.last_of(sender), None);
+    for (epoch, sequence, events) in
+        [(1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 1, 2), (2, 1, 3), (1, 9, 3)]
+    {
+        let batch = batch(epoch, sequence);
+        let room = channel.begin_put(batch.size()).await.unwrap();
+        room.commit(batch).await.unwrap();
+        assert_eq!(channel.level().queued.events, events, "{epoch}.{sequence}");
+    }
+    let last = channel.last_of(sender).unwrap();
+    assert_eq!((last.order(), &last.position[..]), ((2, 1), &b"2.1"[..]));
+    // What was held for batches that were there already is free again.
+    assert_eq!(channel.0.places.available_permits(), 97);
 }

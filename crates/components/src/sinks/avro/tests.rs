@@ -219,7 +219,9 @@ async fn batches_that_lie_in_a_queue_say_so_and_go_out_several_at_once() {
     let (peer, address) = actor(vec![vec![good; 4]]).await;
     let mut sink = sink(address, "batch-size = 10").await;
     assert_eq!(Sink::limit(&sink), Size::events(10));
-    let place = |ranges: Vec<Range<u64>>| Some(Place { queue: [1; 16], low: 0, began: 0, ranges });
+    let place = |ranges: Vec<Range<u64>>| {
+        Some(Place { queue: [1; 16], low: 0, began: 0, ranges, lasting: true })
+    };
     sink.deliver(&events(0, 10).with_place(place(vec![5..10, 20..25]))).await.unwrap();
     assert_eq!(Sink::limit(&sink).events, 80);
     sink.deliver(&events(0, 25).with_place(place(vec![30..55]))).await.unwrap();
@@ -228,7 +230,13 @@ async fn batches_that_lie_in_a_queue_say_so_and_go_out_several_at_once() {
 
 #[test]
 fn each_call_claims_its_own() {
-    let place = Place { queue: [1; 16], low: 2, began: 0, ranges: vec![5..10, 20..23, 30..34] };
+    let place = Place {
+        queue: [1; 16],
+        low: 2,
+        began: 0,
+        ranges: vec![5..10, 20..23, 30..34],
+        lasting: true,
+    };
     let check = |batch_events: usize, want: &[&[Range<u64>]]| {
         let got = claims(&place, batch_events, 12).unwrap();
         let ranges: Vec<_> = got.iter().map(|claim| &claim.ranges[..]).collect();
@@ -245,7 +253,7 @@ fn each_call_claims_its_own() {
 #[test]
 fn who_would_claim_more_than_is_read_claims_nothing() {
     let ranges = (0..10_000_u64).map(|number| number * 2..number * 2 + 1).collect();
-    let place = Place { queue: [1; 16], began: 0, low: 0, ranges };
+    let place = Place { queue: [1; 16], began: 0, low: 0, ranges, lasting: true };
     let claimed = |batch_events| claims(&place, batch_events, 10_000).map(|claims| claims.len());
     assert_eq!(claimed(MOST_RANGES), Some(3));
     assert_eq!(claimed(MOST_RANGES + 1), None);

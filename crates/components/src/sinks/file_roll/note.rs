@@ -158,7 +158,7 @@ mod tests {
     const BOOT: [u8; BOOT_BYTES] = [b'a'; BOOT_BYTES];
 
     fn place(queue: u8, low: u64, ranges: &[Range<u64>]) -> Place {
-        Place { queue: [queue; 16], low, began: 1000, ranges: ranges.to_vec() }
+        Place { queue: [queue; 16], low, began: 1000, ranges: ranges.to_vec(), lasting: true }
     }
 
     #[test]

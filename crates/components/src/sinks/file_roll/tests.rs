@@ -567,7 +567,13 @@ async fn what_a_file_channel_hands_out_again_is_not_written_again() {
         contract::open_sink::<FileRoll>(&keys(&dir, "sink.rollInterval = 0"), context()).await
     };
     let batch = |numbers: Range<u64>| {
-        let place = Place { queue: [7; 16], low: 0, began: 1000, ranges: vec![numbers.clone()] };
+        let place = Place {
+            queue: [7; 16],
+            low: 0,
+            began: 1000,
+            ranges: vec![numbers.clone()],
+            lasting: true,
+        };
         let event = |number: u64| Event::new(format!("{number}"));
         numbers.map(event).collect::<Batch>().with_place(Some(place))
     };

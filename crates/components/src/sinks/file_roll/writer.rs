@@ -140,7 +140,9 @@ impl Writer {
 
     /// Appends what the files do not have of a batch, all or none. A file must be open.
     pub(super) fn deliver(&mut self, batch: &Batch) -> Result<(), FileError> {
-        let (Some(place), Some(note)) = (batch.place(), &mut self.note) else {
+        // What a queue in memory hands out goes with it, and so would a note of it.
+        let lasting = batch.place().filter(|place| place.lasting);
+        let (Some(place), Some(note)) = (lasting, &mut self.note) else {
             return self.write(batch.events());
         };
         let fresh = note.fresh(place);
