@@ -8,4 +8,5 @@ pub mod hbase;
 pub mod http_json;
 pub mod jks;
 pub mod spooled;
+pub mod syslog;
 pub mod thrift;

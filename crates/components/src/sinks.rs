@@ -10,4 +10,5 @@ pub mod http;
 pub mod irc;
 pub mod logger;
 pub mod null;
+pub mod syslog;
 pub mod thrift;

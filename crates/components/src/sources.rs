@@ -3,12 +3,16 @@
 pub mod avro;
 pub mod exec;
 pub mod http;
+pub mod multiport_syslog_tcp;
 pub mod netcat;
 pub mod netcatudp;
 pub mod scribe;
 pub mod seq;
 pub mod spooldir;
 pub mod stress;
+pub mod syslog;
+pub mod syslog_tcp;
+pub mod syslog_udp;
 pub mod taildir;
 pub mod thrift;
 pub mod thrift_legacy;
@@ -64,12 +68,18 @@ mod tests {
         let examples = [
             ("exec", include_str!("../../../examples/exec.conf")),
             ("http", include_str!("../../../examples/http.conf")),
+            (
+                "multiport_syslogtcp",
+                include_str!("../../../examples/multiport-syslogtcp.conf"),
+            ),
             ("netcat", include_str!("../../../examples/netcat.conf")),
             ("netcatudp", include_str!("../../../examples/netcatudp.conf")),
             ("scribe", include_str!("../../../examples/scribe.conf")),
             ("seq", include_str!("../../../examples/seq.conf")),
             ("spooldir", include_str!("../../../examples/spooldir.conf")),
             ("stress", include_str!("../../../examples/stress.conf")),
+            ("syslogtcp", include_str!("../../../examples/syslogtcp.conf")),
+            ("syslogudp", include_str!("../../../examples/syslogudp.conf")),
             ("thrift", include_str!("../../../examples/thrift.conf")),
             ("thriftLegacy", include_str!("../../../examples/thrift-legacy.conf")),
         ];

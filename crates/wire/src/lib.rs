@@ -3,4 +3,5 @@
 
 pub mod avro;
 pub mod http_json;
+pub mod syslog;
 pub mod thrift;

@@ -11,6 +11,10 @@ mod http_json;
 #[path = "../../../fuzz/src/thrift.rs"]
 mod thrift;
 
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/syslog.rs"]
+mod syslog;
+
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
     let mut count = 0;
@@ -29,4 +33,9 @@ fn thrift_seeds() {
 #[test]
 fn http_json_seeds() {
     replay("http_json", http_json::request);
+}
+
+#[test]
+fn syslog_seeds() {
+    replay("syslog", syslog::stream);
 }

@@ -75,6 +75,18 @@ fn what_cannot_be_opened_is_left_out() {
         ("a1.sources.r1.batchSize = 10k", "c1 k1:default(k1<c1)", "bad-number"),
         ("a1.sources.r1.batchSize = 101", "c1 k1:default(k1<c1)", "batch-exceeds-transaction"),
         ("a1.sources.r1.batchSize = 100", "", ""),
+        (
+            "a1.channels = c1 c9\na1.channels.c9.type = memory\na1.sinks.k1.deadLetter = c9\n\
+             a1.channels.c9.transactionCapacity = 99",
+            "r1>c1 c1",
+            "batch-exceeds-transaction left-out",
+        ),
+        (
+            "a1.channels = c1 c9\na1.channels.c9.type = memory\na1.sinks.k1.deadLetter = c9\n\
+             a1.channels.c9.capacity = many",
+            "r1>c1 c1",
+            "bad-number left-out",
+        ),
         ("a1.sinks.k1.batchSize = 101", "r1>c1 c1", "batch-exceeds-transaction"),
         ("a1.channels.c1.capacity = many", "idle", "bad-number left-out left-out nothing-left"),
         ("a1.sources.r1.selector.type = mine", "c1 k1:default(k1<c1)", "unknown-type"),

@@ -10,11 +10,14 @@
 //! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
-//! is read ahead, the time that a message may take, and what all connections hold of incomplete
-//! messages have limits.
+//! is read ahead, the time that a message may take, and what all connections hold together of
+//! messages that are not stored yet (`avro/inflow.rs`) have limits.
 
 mod connection;
+mod inflow;
 mod senders;
+#[cfg(feature = "simulation")]
+mod simulated;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -35,6 +38,8 @@ use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
 use crate::tls::{Acceptor, HandshakeError, ServerTls};
 use crate::zlib_stream::ZlibStream;
 use connection::Service;
+#[cfg(feature = "simulation")]
+pub use simulated::Receiver;
 
 /// How long a client that encrypts may take to say something.
 const FIRST_BYTE: Duration = Duration::from_secs(10);

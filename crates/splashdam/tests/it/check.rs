@@ -234,9 +234,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         (
             "source",
             "sources.r1",
-            "syslogtcp syslogudp multiport_syslogtcp \
-             .source.kafka.KafkaSource \
-             .source.avroLegacy.AvroLegacySource",
+            ".source.kafka.KafkaSource .source.avroLegacy.AvroLegacySource",
         ),
         ("channel", "channels.c1", ".channel.kafka.KafkaChannel"),
         (
@@ -270,4 +268,27 @@ fn types_that_are_not_there_are_refused_by_name() {
         &format!("a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = {morphline}"),
         &format!("this version has no interceptor of type `{morphline}` yet"),
     );
+}
+
+#[test]
+fn online_what_cannot_be_reached_is_an_error() {
+    let dir = tempfile::tempdir().expect("there is room");
+    // A port that nobody listens at any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    let port = port.expect("a port").port();
+    let config = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = k1\na1.sources.r1.type = seq\n\
+         a1.sources.r1.channels = c1\na1.channels.c1.type = memory\na1.sinks.k1.type = hbase2\n\
+         a1.sinks.k1.channel = c1\na1.sinks.k1.table = t\na1.sinks.k1.columnFamily = f\n\
+         a1.sinks.k1.zookeeperQuorum = 127.0.0.1:{port}\n"
+    );
+    std::fs::write(dir.path().join("a.conf"), config).expect("room");
+    let check = |more: &[&str]| {
+        let output = splashdam(dir.path(), &[&["check", "-f", "a.conf"], more].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(check(&[]).0, Some(0));
+    let (status, text) = check(&["--online"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("[unreachable]") && text.contains("sink k1"), "{text}");
 }
