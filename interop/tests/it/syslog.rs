@@ -2,7 +2,7 @@
 //! and bodies and all headers are compared.
 //!
 //! Each case comes from an address of its own (`127.a.b.c`), which `clientIPHeader` writes into its events; so all may
-//! be on their way at once. What differs on purpose stands in [`DIFFERENT`], with both results.
+//! be on their way at once. What differs on purpose stands beside the cases.
 
 mod cases;
 
@@ -21,7 +21,7 @@ use splashdam_interop::agent::free_port;
 use splashdam_interop::{Agent, Make, avro_file, outputs};
 
 use crate::side_by_side::{LIMIT, channel_and_sink, is_set, pair, wait_for};
-use cases::{DIFFERENT, NETCAT_DIFFERENT, cases, netcat_cases};
+use cases::{NETCAT_DIFFERENT, cases, differs, netcat_cases};
 
 /// The header that names the case.
 const ADDRESS: &str = "from";
@@ -90,10 +90,8 @@ fn the_same_bytes_give_the_same_events() {
         for (at, case) in cases.iter().enumerate() {
             let of = |all: &Seen| all.events.get(&(*source, at)).cloned().unwrap_or_default();
             let (theirs, ours) = (of(&flume), of(&ours));
-            let known = |(which, bytes): &(&[&str], &[u8])| which.contains(source) && bytes == case;
-            let differs = DIFFERENT.iter().any(known);
             let shown = format!("  flume {theirs:?}\n  ours  {ours:?}");
-            judge(source, case, theirs == ours, differs, shown);
+            judge(source, case, theirs == ours, differs(source, case), shown);
         }
     }
     for (at, case) in netcat.iter().enumerate() {
@@ -266,8 +264,11 @@ fn logger_of_util_linux() {
         Ok(output) if output.stdout.starts_with(b"logger from util-linux") => {}
         _ => return eprintln!("skipped: no `logger` of util-linux; install util-linux"),
     }
-    for (mode, kind) in [("flume", "syslogtcp"), ("rfc", "syslogtcp"), ("flume", "syslogudp"), ("rfc", "syslogudp")] {
-        let events = logged(&ours, mode, kind).unwrap_or_else(|error| panic!("{mode} {kind}: {error:?}"));
+    for (mode, kind) in
+        [("flume", "syslogtcp"), ("rfc", "syslogtcp"), ("flume", "syslogudp"), ("rfc", "syslogudp")]
+    {
+        let events =
+            logged(&ours, mode, kind).unwrap_or_else(|error| panic!("{mode} {kind}: {error:?}"));
         for (written, (headers, body)) in LOGGED.iter().zip(&events) {
             let header = |name: &str| headers.get(name).map_or("", String::as_str);
             let said = [header("Facility"), header("Severity"), header("flume.syslog.status")];
@@ -287,8 +288,11 @@ fn logger_of_util_linux() {
 }
 
 /// How `logger` writes its messages.
-const LOGGED: &[&[&str]] =
-    &[&["--rfc5424"], &["--rfc3164"], &["--rfc5424=notq", "--msgid", "cut", "--sd-id", "a@1", "--sd-param", "b=\"c\""]];
+const LOGGED: &[&[&str]] = &[
+    &["--rfc5424"],
+    &["--rfc3164"],
+    &["--rfc5424=notq", "--msgid", "cut", "--sd-id", "a@1", "--sd-param", "b=\"c\""],
+];
 
 /// Headers and body.
 type Logged = (BTreeMap<String, String>, Vec<u8>);

@@ -86,7 +86,7 @@ pub fn flow(kind: usize, dice: &mut Dice) -> Flow {
             let nodes = vec![node(sinks), node(vec![])];
             Flow { in_order: false, ..plain("two sinks of a channel", nodes, &[1]) }
         }
-        4 | 5 | 6 => {
+        4..=6 => {
             let (name, sender) = match kind {
                 4 => ("failover", sender("failover", FAILOVER)),
                 5 => ("load balanced in turn", sender("load_balance", IN_TURN)),

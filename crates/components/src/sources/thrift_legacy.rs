@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(answer, [&[0x80, 1, 0, 2][..], &text("close"), &[0, 0, 0, 7, 0]].concat());
         assert_eq!(collector.bodies(), ["one", &large, "two"]);
         let events = collector.events();
-        let header = |name: &str| events[2].headers.get(name).map(|value| value.to_string());
+        let header = |name: &str| events[2].headers.get(name).map(ToString::to_string);
         assert_eq!([header("host"), header("FlumeOG")], [Some("mill".into()), Some("yes".into())]);
         running.stop().await.unwrap();
     }

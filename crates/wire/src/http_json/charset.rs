@@ -16,14 +16,18 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// The charset of that name, in any case. Java's other names for them are none of Flume's.
+    /// The charset of that name, in any case: as Flume compares it, and as Jetty spells it out
+    /// before that. Java's other names for them are none of Flume's.
     pub fn named(name: &str) -> Option<Charset> {
-        const NAMES: [(&str, Charset); 3] =
-            [("utf-8", Charset::Utf8), ("utf-16", Charset::Utf16), ("utf-32", Charset::Utf32)];
-        NAMES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, charset)| *charset)
+        const NAMES: [(&str, Charset); 5] = [
+            ("utf-8", Charset::Utf8),
+            ("utf8", Charset::Utf8),
+            ("utf-16", Charset::Utf16),
+            ("utf16", Charset::Utf16),
+            ("utf-32", Charset::Utf32),
+        ];
+        let known = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, charset)| *charset)
     }
 
     /// What came in this charset, as UTF-8. U+FFFD stands for what is malformed, as in Java.
@@ -124,7 +128,8 @@ mod tests {
     #[test]
     fn names_are_those_that_flume_compares_with() {
         assert_eq!(Charset::named("UTF-16"), Some(Charset::Utf16));
-        assert_eq!(Charset::named("utf8"), None);
+        assert_eq!(Charset::named("Utf8"), Some(Charset::Utf8));
+        assert_eq!(Charset::named("utf32"), None);
         assert_eq!(Charset::named("ISO-8859-1"), None);
     }
 }

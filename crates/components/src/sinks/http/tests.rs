@@ -70,7 +70,7 @@ async fn open(address: SocketAddr, keys: &str) -> Http {
 /// What came of a delivery: `done 1`, `done 0 pause`, or `BackOff` and so on.
 fn shown(delivered: Result<Delivered, DeliverError>) -> String {
     match delivered {
-        Ok(Delivered { events, pause }) => {
+        Ok(Delivered { events, pause, .. }) => {
             format!("done {events}{}", if pause { " pause" } else { "" })
         }
         Err(error) => format!("{:?}", error.then),
