@@ -109,7 +109,8 @@ pub fn flow(kind: usize, dice: &mut Dice) -> Flow {
         flow.nodes[*first].is_first = true;
     }
     if dice.once_in(4) {
-        flow.nodes.iter_mut().for_each(|node| node.disks = 2);
+        // What is put by hand, one beside the other, has no order across several directories.
+        flow.nodes.iter_mut().filter(|node| !node.is_first).for_each(|node| node.disks = 2);
     }
     flow
 }
