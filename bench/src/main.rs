@@ -12,8 +12,10 @@ mod channel;
 mod flow;
 mod hbase;
 mod hop;
+mod http;
 mod lines;
 mod stress;
+mod syslog;
 
 mod start;
 
@@ -48,10 +50,13 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_MEMORY,
     hop::CLIENT_FILE,
     hop::CLIENT_LATENCY,
+    http::WORKLOAD,
     hbase::PUTS_100,
     hbase::PUTS_1000,
     hbase::COUNTED_100,
     hbase::COUNTED_1000,
+    syslog::TCP,
+    syslog::UDP,
 ];
 
 fn main() -> ExitCode {

@@ -38,9 +38,15 @@ const MAVEN_LIMIT: Duration = Duration::from_secs(600);
 
 /// The HBase that stands alone in one process; `SPLASHDAM_HBASE_VERSION` names another, such as 2.4.18.
 const HBASE_VERSION: &str = "2.6.2";
-const HBASE: &[&str] = &["hbase-server", "hbase-zookeeper"];
 /// What it logs with.
 const HBASE_LOGGING: (&str, &str, &str) = ("org.slf4j", "slf4j-reload4j", "1.7.36");
+
+/// Flume's appenders for Log4j 1, and the Log4j 1 that is still kept up.
+const LOG4J: &[(&str, &str, &str)] = &[
+    ("org.apache.flume.flume-ng-clients", "flume-ng-log4jappender", VERSION),
+    ("ch.qos.reload4j", "reload4j", "1.2.25"),
+    ("org.slf4j", "slf4j-reload4j", "1.7.36"),
+];
 
 /// What Flume's HBase sink needs beside it: Flume brings no client of HBase.
 const FLUME_HBASE_CLIENT: &str = "2.4.11";
@@ -62,10 +68,21 @@ pub(crate) fn flume() -> Result<PathBuf, Missing> {
     fetched(&format!("flume-{VERSION}"), &pom(""))
 }
 
+/// The folder with Flume's appenders for Log4j, and a Log4j 1.
+pub(crate) fn flume_log4j() -> Result<PathBuf, Missing> {
+    fetched(&format!("flume-{VERSION}-log4j"), &standalone_pom("log4j-peer", VERSION, LOG4J))
+}
+
 /// The folder with HBase's jars, server and client.
 pub(crate) fn hbase() -> Result<PathBuf, Missing> {
     let version = env::var("SPLASHDAM_HBASE_VERSION").unwrap_or_else(|_| HBASE_VERSION.to_owned());
-    fetched(&format!("hbase-{version}"), &hbase_pom(&version))
+    let artifacts = [
+        ("org.apache.hbase", "hbase-server", &*version),
+        ("org.apache.hbase", "hbase-zookeeper", &*version),
+        HBASE_LOGGING,
+    ];
+    let pom = standalone_pom("hbase-peer", &version, &artifacts);
+    fetched(&format!("hbase-{version}"), &pom)
 }
 
 /// The folder with what a POM asks for. A stamp file marks it whole, a lock file keeps two processes from filling it at
@@ -155,20 +172,17 @@ fn pom(more: &str) -> String {
     )
 }
 
-fn hbase_pom(version: &str) -> String {
+fn standalone_pom(name: &str, named_version: &str, artifacts: &[(&str, &str, &str)]) -> String {
     let mut wanted = String::new();
-    for artifact in HBASE {
-        let version = format!("<version>{version}</version>");
-        depend(&mut wanted, "org.apache.hbase", artifact, &version);
+    for (group, artifact, version) in artifacts {
+        depend(&mut wanted, group, artifact, &format!("<version>{version}</version>"));
     }
-    let (group, artifact, logging) = HBASE_LOGGING;
-    depend(&mut wanted, group, artifact, &format!("<version>{logging}</version>"));
     format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>splashdam</groupId>
-  <artifactId>hbase-peer</artifactId>
-  <version>{version}</version>
+  <artifactId>{name}</artifactId>
+  <version>{named_version}</version>
   <packaging>pom</packaging>
   <dependencies>
 {wanted}  </dependencies>

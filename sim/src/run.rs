@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use splashdam_wal::storage::Storage;
 use splashdam_wal::{
-    CommitError, Committer, Count, Key, Keys, Lease, Log, Notice, OnDamage, OpenError, Options,
-    QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
+    CommitError, Committer, Count, Key, Keys, Lease, Log, Notice, OnDamage, OpenError, Opened,
+    Options, QueueId, QueueOptions, Reader, Sabotage, Stored, Syncs,
 };
 
 use crate::dice::Dice;
@@ -60,6 +60,12 @@ pub struct Life {
     /// Its reader.
     pub reader: Reader<Batch>,
     leases: Vec<(Vec<EventId>, Lease<Batch>)>,
+}
+
+impl From<Opened<Batch>> for Life {
+    fn from(Opened { log, committers, reader }: Opened<Batch>) -> Life {
+        Life { log, committers, reader, leases: Vec::new() }
+    }
 }
 
 /// A run under way.
@@ -144,13 +150,17 @@ impl Run {
         let capacity = self.room_of_this_life();
         let queues: Vec<_> =
             (0..named).map(|index| QueueOptions { name: format!("c{index}"), capacity }).collect();
-        let opened = Log::open(storages, &queues, self.options())?;
-        Ok(Life {
-            log: opened.log,
-            committers: opened.committers,
-            reader: opened.reader,
-            leases: Vec::new(),
-        })
+        Ok(Log::open(storages, &queues, self.options())?.into())
+    }
+
+    /// Opens the log in the place of one that stopped, in the same process.
+    pub fn open_again(&self, life: Life) -> Result<Life, OpenError> {
+        life.log.close();
+        self.disks.restart(false);
+        let capacity = self.room_of_this_life();
+        let queues = life.log.queues().into_iter();
+        let queues: Vec<_> = queues.map(|name| QueueOptions { name, capacity }).collect();
+        Ok(life.log.open_again(self.disks.storages(), &queues, self.options())?.into())
     }
 
     /// How the log is opened.

@@ -30,6 +30,46 @@ pub struct SourceLife {
     pub ledger: Ledger,
 }
 
+impl SourceLife {
+    /// Tells this configuration from others: where what is read ends up, and in which batches.
+    fn digest(&self) -> u64 {
+        let mut digest = Digest(0xcbf2_9ce4_8422_2325);
+        digest.add(&self.section);
+        digest.text(self.selector.0.name);
+        digest.add(&self.selector.1);
+        for (entry, section) in &self.interceptors {
+            digest.text(entry.name);
+            digest.add(section);
+        }
+        self.channels.iter().for_each(|slot| digest.text(&slot.name));
+        digest.0
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo), which is the same in every build.
+struct Digest(u64);
+
+impl Digest {
+    fn text(&mut self, text: &str) {
+        for byte in text.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    /// Keys and values, in whatever order they are written.
+    fn add(&mut self, section: &Section) {
+        let mut entries: Vec<_> =
+            section.entries().iter().map(|entry| (entry.key(), entry.value())).collect();
+        entries.sort_unstable();
+        self.text(section.value().unwrap_or_default());
+        for (key, value) in entries {
+            self.text(key);
+            self.text(value);
+        }
+        self.text("");
+    }
+}
+
 impl Life for SourceLife {
     type Opened = (Box<dyn DynSource>, Outlet);
 
@@ -55,7 +95,7 @@ impl Life for SourceLife {
         let into = channels.iter().map(|channel| &*channel.name);
         let tally = self.ledger.source(&self.context.name, into);
         let outlet = Outlet::tallied(name, interceptors, selector, channels, metrics, tally);
-        Ok((source, outlet))
+        Ok((source, outlet.configured(self.digest())))
     }
 
     async fn run(&mut self, (source, outlet): Self::Opened, stop: Stop) -> Result<(), Cause> {

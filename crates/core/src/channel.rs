@@ -48,6 +48,11 @@ pub trait Channel: Send + Sync + 'static {
         None
     }
 
+    /// The newest epoch of this sender that it knows of, be it of batches that failed; 0 if none.
+    fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        self.last_of(sender).map_or(0, |last| last.epoch)
+    }
+
     /// Waits until nothing of this sender is on its way any more, not even what nobody waits for:
     /// what [`Channel::last_of`] then says stays true until the sender puts again.
     fn settled(&self, _sender: [u8; 16]) -> BoxFuture<'_, ()> {

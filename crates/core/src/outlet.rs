@@ -28,6 +28,8 @@ pub struct Outlet(Arc<Inner>);
 
 struct Inner {
     source: Arc<str>,
+    /// What tells this configuration of the source from others.
+    digest: u64,
     interceptors: Vec<Box<dyn Interceptor>>,
     selector: Box<dyn Selector>,
     channels: Vec<OutletChannel>,
@@ -81,6 +83,7 @@ impl Outlet {
         assert!(channels.len() <= ChannelSet::MAX, "a source has at most 64 channels");
         Outlet(Arc::new(Inner {
             source,
+            digest: 0,
             interceptors,
             selector,
             channels,
@@ -88,6 +91,27 @@ impl Outlet {
             tally,
             optional_trouble: Mutex::new(Trouble::new()),
         }))
+    }
+
+    /// Of a source whose configuration, with that of its selector and interceptors and the names of
+    /// its channels, has this digest. Said before anybody else has the outlet.
+    #[must_use]
+    pub fn configured(mut self, digest: u64) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.digest = digest;
+        }
+        self
+    }
+
+    /// The name for channels of a sender that calls itself so. What one of several logs has of a
+    /// sender says nothing of the others once events may go other ways, so there it is another one
+    /// whenever the source is configured otherwise.
+    pub fn name_of(&self, mut sender: [u8; 16]) -> [u8; 16] {
+        if !self.stores_once() {
+            let digest = self.0.digest.to_le_bytes();
+            sender.iter_mut().zip(digest).for_each(|(byte, other)| *byte ^= other);
+        }
+        sender
     }
 
     /// The source's counters, for what only the source knows.
@@ -114,14 +138,15 @@ impl Outlet {
         lowest
     }
 
-    /// The newest epoch of this sender that any required channel has; 0 if none has one. Channels of
-    /// several logs may stand apart, and each takes what is not behind its own: who goes on from
-    /// [`Outlet::last_of`] does so in an epoch greater than this, or the one that is further ahead
-    /// takes new batches for old ones.
+    /// The newest epoch of this sender that any required channel knows of, be it of batches that
+    /// failed; 0 if there is none. Channels of several logs may stand apart, and each takes what is
+    /// not behind its own: who goes on from [`Outlet::last_of`] does so in an epoch greater than
+    /// this, or the one that is further ahead takes new batches for old ones.
     pub fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
         let required = self.required();
-        let epochs = required.iter().filter_map(|channel| {
-            self.0.channels[channel].channel.last_of(sender).map(|last| last.epoch)
+        let epochs = required.iter().map(|channel| {
+            let channel = &self.0.channels[channel].channel;
+            channel.newest_epoch(sender)
         });
         epochs.max().unwrap_or(0)
     }
@@ -253,7 +278,8 @@ impl Outlet {
         let unrouted = routes.unrouted(batch.len());
         let done = match &routes {
             Routes::One(route) => self.put_one_way(batch, *route, turn).await,
-            Routes::Each(routes) => self.put_parted(batch, routes, turn).await,
+            // Boxed, as the rarer ways are: thousands of puts may be under way, each with its future.
+            Routes::Each(routes) => Box::pin(self.put_parted(batch, routes, turn)).await,
         };
         match done {
             Ok(()) => {
@@ -296,7 +322,7 @@ impl Outlet {
             (1, true) => self.put_one(required, batch, turn).await,
             _ => match (self.together(required), route.optional.is_empty()) {
                 (parts, true) if parts.len() == 1 => self.put_one(required, batch, turn).await,
-                (parts, _) => self.put_whole(batch, parts, route.optional, turn).await,
+                (parts, _) => Box::pin(self.put_whole(batch, parts, route.optional, turn)).await,
             },
         }
     }

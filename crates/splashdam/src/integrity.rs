@@ -5,16 +5,14 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use splashdam_components::channels::file::Config;
 use splashdam_components::channels::file::offline::{self, Stored, ToolError};
-use splashdam_config::CommaList;
 use splashdam_config::diagnostic::escaped;
 use splashdam_core::World;
 
 use crate::cli::FAILED;
-use crate::cli::log::IntegrityArgs;
+use crate::cli::log::{Directories, IntegrityArgs};
 use crate::log::progress::Bar;
-use crate::log::refused;
+use crate::log::{config_of, refused};
 use crate::world::Machine;
 
 /// What Flume's tool counts.
@@ -33,7 +31,7 @@ pub(crate) fn run(args: &IntegrityArgs) -> io::Result<u8> {
     for note in &args.notes {
         writeln!(io::stderr(), "note: {}", escaped(note, false))?;
     }
-    match look(&args.directories) {
+    match look(args) {
         Ok(summary) => {
             io::stdout().lock().write_all(escaped(&summary.text(), true).as_bytes())?;
             Ok(if summary.invalid + summary.corrupt > 0 { FAILED } else { 0 })
@@ -42,14 +40,16 @@ pub(crate) fn run(args: &IntegrityArgs) -> io::Result<u8> {
     }
 }
 
-fn look(directories: &[PathBuf]) -> Result<Summary, ToolError> {
+fn look(args: &IntegrityArgs) -> Result<Summary, ToolError> {
     let mut summary = Summary::default();
     let (ours, of_flume): (Vec<_>, Vec<_>) =
-        directories.iter().cloned().partition(|path| offline::is_ours(path));
+        args.directories.iter().cloned().partition(|path| offline::is_ours(path));
+    let named = |paths: &[PathBuf]| {
+        let data = paths.iter().map(|path| path.display().to_string()).collect();
+        config_of(&Directories { data, keys: args.keys.clone(), ..Directories::default() })
+    };
     if !ours.is_empty() {
-        let data_dirs = ours.iter().map(|path| path.display().to_string()).collect();
-        let config = Config { data_dirs: CommaList(data_dirs), ..Config::default() };
-        let stored = Stored::open(&config, &Machine::default().home(), false)?;
+        let stored = Stored::open(&named(&ours), &Machine::default().home(), false)?;
         let mut bar = Bar::new("reading");
         let report = stored.verify(|done, of| bar.at(done, of));
         drop(bar);
@@ -70,7 +70,8 @@ fn look(directories: &[PathBuf]) -> Result<Summary, ToolError> {
     }
     if !of_flume.is_empty() {
         let mut bar = Bar::new("reading");
-        let found = offline::flume_records(&of_flume, &mut |done, of| bar.at(done, of))?;
+        let config = named(&of_flume);
+        let found = offline::flume_records(&of_flume, &config, &mut |done, of| bar.at(done, of))?;
         drop(bar);
         if let Some(found) = found {
             let counts = &found.counts;

@@ -18,7 +18,7 @@ use splashdam_config::{CommaList, Section};
 use splashdam_core::World;
 
 use crate::check::{self, Reading};
-use crate::cli::log::{Act, Directories, Export, LogArgs, Of, Place};
+use crate::cli::log::{Act, Directories, Export, KeyNames, LogArgs, Of, Place};
 use crate::cli::{FAILED, ReportFormat};
 use crate::render::{self, Look};
 use crate::world::Machine;
@@ -134,7 +134,8 @@ fn channel(place: &Place) -> Result<Channel, String> {
     }
 }
 
-fn config_of(directories: &Directories) -> Config {
+/// A channel with these directories and keys, and defaults for the rest.
+pub(crate) fn config_of(directories: &Directories) -> Config {
     let mut config = Config {
         data_dirs: CommaList(directories.data.clone()),
         checkpoint_dir: directories.checkpoint.clone(),
@@ -146,15 +147,19 @@ fn config_of(directories: &Directories) -> Config {
         // That of the home directory belongs to some other channel.
         config.checkpoint_dir = directories.data.first().map(PathBuf::from);
     }
-    if let Some((store, password, aliases)) = &directories.keys {
+    if let Some(KeyNames { store, password, key_password, aliases }) = &directories.keys {
         let escape = |text: &str| text.replace('\\', "\\\\");
-        let keys = Section::parse(&format!(
-            "p = JCEKSFILE\np.keyStoreFile = {}\np.keyStorePasswordFile = {}\np.keys = {}",
+        let mut keys = format!(
+            "p = JCEKSFILE\np.keyStoreFile = {}\np.keyStorePasswordFile = {}\np.keys = {}\n",
             escape(store),
             escape(password),
             escape(aliases)
-        ));
-        config.key_provider = keys.section("p");
+        );
+        for (alias, file) in aliases.split_whitespace().zip(key_password.iter().cycle()) {
+            let line = format!("p.keys.{}.passwordFile = {}\n", escape(alias), escape(file));
+            keys.push_str(&line);
+        }
+        config.key_provider = Section::parse(&keys).section("p");
         config.cipher_provider = Some("AESCTRNOPADDING".to_owned());
         config.active_key = aliases.split_whitespace().next().map(str::to_owned);
     }

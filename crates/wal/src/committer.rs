@@ -13,7 +13,7 @@ use crate::frame::{Header, Kind, most_frame_bytes};
 use crate::log::{Shared, Stored, locked};
 use crate::options::{Syncs, sabotaged};
 use crate::queue::{Chunk, Count, Piece, Place};
-use crate::record::{CursorMeta, LastOf, PutMeta, Record, TakeMeta};
+use crate::record::{CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta};
 
 mod failure;
 mod request;
@@ -144,7 +144,7 @@ impl<R: Record> Committer<R> {
     /// Builds frames for as much as fits into one write, and commits them.
     fn commit_group(&mut self) {
         let mut jobs: Vec<Job<R>> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut positions) = (0, 0);
         if let Err(why) = self.shared.check_open() {
             self.refuse_all(&CommitError::Closed(why));
             return;
@@ -180,7 +180,8 @@ impl<R: Record> Committer<R> {
                     self.refuse_first(CommitError::OutOfOrder);
                     continue;
                 }
-                if !self.directory.admits_put(bytes, more) {
+                let position = origin.map_or(0, Origin::cursor_bytes);
+                if !self.directory.admits_put(bytes, more, positions + position) {
                     self.refuse_first(CommitError::Full);
                     continue;
                 }
@@ -207,6 +208,7 @@ impl<R: Record> Committer<R> {
             bytes += more;
             if let Some(request) = self.pending.pop_front() {
                 if let Request::Put(PutRequest { origin: Some(origin), .. }) = &request {
+                    positions += origin.cursor_bytes();
                     self.shared.let_on(origin);
                 }
                 jobs.push(self.job(request));
@@ -373,11 +375,12 @@ impl<R: Record> Committer<R> {
         for buried in std::mem::take(&mut self.unburied) {
             self.bury(buried);
         }
+        self.directory.expect_cursor(self.shared.cursor_bytes());
         let freeable = self.directory.freeable(&self.shared.lows());
         if !freeable.is_empty() && self.write_cursor(&freeable).is_ok() {
             self.directory.free(&freeable);
         }
-        self.directory.prepare_ahead(0);
+        self.directory.prepare_ahead(0, 0);
         let line = &self.shared.lines[self.index];
         let full = self.directory.full();
         if line.full.swap(full, Ordering::AcqRel) && !full {
@@ -389,6 +392,8 @@ impl<R: Record> Committer<R> {
 
     /// Writes the state down, without the segments in `freed`.
     fn write_cursor(&mut self, freed: &[u64]) -> Result<(), ()> {
+        // Asked for first, so that the cursor has all of it.
+        let skipped = self.shared.skipped();
         let mut cursor = self.shared.cursor();
         cursor.segments = self.directory.entries(freed);
         let mut meta = cursor.encode();
@@ -408,6 +413,9 @@ impl<R: Record> Committer<R> {
         match self.directory.append_synced(&[Outgoing::bare(Kind::Cursor, &meta, now)]) {
             Ok(_) => {
                 self.durable();
+                for (queue, numbers) in skipped {
+                    self.shared.slots.at(queue).lock().skipped_for_good(&numbers);
+                }
                 Ok(())
             }
             Err(error) => {

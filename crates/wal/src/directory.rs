@@ -113,6 +113,9 @@ pub struct Directory {
     retired: Option<(String, Arc<dyn StorageFile>)>,
     /// Blocks held for takes and for the next start when the disk is full.
     reserve: Option<(Arc<dyn StorageFile>, u64)>,
+    /// About what a cursor takes now, without the segments, and what these took when the last began.
+    cursor_bytes: u64,
+    table_bytes: u64,
     next_number: u64,
     next_lsn: u64,
     /// The highest frame that was synced.
@@ -153,6 +156,8 @@ impl Directory {
             spare: None,
             retired: None,
             reserve: None,
+            cursor_bytes: 0,
+            table_bytes: 0,
             next_number: recovered.next_number,
             next_lsn: recovered.watermark + 1,
             watermark: recovered.watermark,
@@ -293,6 +298,7 @@ impl Directory {
         cursor.segments = self.table.values().cloned().collect();
         let meta = cursor.encode();
         self.check_meta(&meta)?;
+        self.table_bytes = cursor.segments.iter().map(SegmentEntry::cursor_bytes).sum();
         // All of a segment is synced before the next one's cursor speaks of it.
         if !sabotaged!(self.options, NoSyncBeforeRoll) {
             self.sync()?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::committer::{PutRequest, Request, TakeRequest};
 use crate::directory::Registry;
@@ -16,10 +16,17 @@ use crate::homes::{Home, Homes};
 use crate::member::Member;
 use crate::options::{Options, sabotaged};
 use crate::queue::{Count, Level, Piece, Place, Queue};
-use crate::record::{Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record, Void};
+use crate::ranges::Ranges;
+use crate::record::{
+    Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record, VOID_BYTES, Void,
+};
 use crate::senders::Senders;
 use crate::storage::Storage;
 use crate::threads::{AtomicBool, AtomicU64, Condvar, JoinHandle, Mutex, MutexGuard};
+
+mod slots;
+
+pub(crate) use slots::{Slot, Slots};
 
 /// Most queues of a log.
 pub(crate) const MOST_QUEUES: usize = 1024;
@@ -55,27 +62,6 @@ pub enum Refusal {
     Closed(String),
 }
 
-pub(crate) struct Slot<R> {
-    queue: Mutex<Queue<R>>,
-    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl<R> Slot<R> {
-    pub(crate) fn new(queue: Queue<R>) -> Slot<R> {
-        Slot { queue: Mutex::new(queue), listener: OnceLock::new() }
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue<R>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn changed(&self) {
-        if let Some(listener) = self.listener.get() {
-            listener();
-        }
-    }
-}
-
 /// The way to one committer.
 pub(crate) struct Line<R: Record> {
     /// Bounded by the room that puts hold and by the leases that are open.
@@ -103,40 +89,6 @@ impl<R: Record> Default for Line<R> {
             failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             watermark: AtomicU64::new(0),
-        }
-    }
-}
-
-/// The queues of a log. Some may be added while it is open, none goes; looking one up takes no lock.
-pub(crate) struct Slots<R>(Box<[OnceLock<Box<Slot<R>>>]>);
-
-impl<R> Slots<R> {
-    pub(crate) fn new(slots: impl IntoIterator<Item = Slot<R>>) -> Slots<R> {
-        let mut all: Vec<_> =
-            slots.into_iter().map(|slot| OnceLock::from(Box::new(slot))).collect();
-        all.resize_with(all.len().max(MOST_QUEUES), OnceLock::new);
-        Slots(all.into())
-    }
-
-    /// A queue that is there, since its number came from here or from a recovered frame.
-    pub(crate) fn at(&self, queue: u16) -> &Slot<R> {
-        self.0[usize::from(queue)].get().expect("numbers of queues are given with their slots")
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.iter().take_while(|slot| slot.get().is_some()).count()
-    }
-
-    /// All of them, in order of their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Slot<R>)> {
-        (0u16..).zip(self.0.iter().map_while(OnceLock::get).map(Box::as_ref))
-    }
-
-    /// Adds one under the next number; callers hold the roster.
-    fn add(&self, slot: Slot<R>) {
-        if let Some(place) = self.0.get(self.len()) {
-            // Nobody else adds, so the place is empty.
-            let _placed = place.set(Box::new(slot));
         }
     }
 }
@@ -212,6 +164,19 @@ impl<R: Record> Shared<R> {
         self.slots.iter().map(|(id, slot)| (id, slot.lock().low())).collect()
     }
 
+    /// What readers skipped, by queue, and no cursor has written down yet.
+    pub(crate) fn skipped(&self) -> Vec<(u16, Ranges)> {
+        let all = self.slots.iter().map(|(id, slot)| (id, slot.lock().skipped()));
+        all.filter(|(_, numbers)| !numbers.is_empty()).collect()
+    }
+
+    /// About what [`Shared::cursor`] takes on disk.
+    pub(crate) fn cursor_bytes(&self) -> u64 {
+        let queues = self.slots.iter().map(|(_, slot)| slot.lock().cursor_bytes()).sum::<usize>();
+        let voids = locked(&self.voids).len() * VOID_BYTES;
+        (queues + voids + 8 * self.places.1 + locked(&self.senders).cursor_bytes()) as u64
+    }
+
     /// A queue that nothing was put into yet.
     fn new_slot(&self) -> Slot<R> {
         // Reading begins where some other queue's ends: what is before was put without this one.
@@ -253,7 +218,8 @@ impl<R: Record> Shared<R> {
             // A start may have found what failed before it.
             held_up.stored(&origin.sender, epoch, sequence);
         }
-        !sabotaged!(self.options, HoldUpSkipped) && held_up.stops(origin)
+        !sabotaged!(self.options, HoldUpSkipped)
+            && (held_up.surprises(origin) || held_up.stops(origin))
     }
 
     /// A batch that may have failed before comes again, or its sender begins anew.
@@ -279,27 +245,49 @@ impl<R: Record> Shared<R> {
 
     /// Hands a request to a committer, or refuses it.
     pub(crate) fn post(&self, chosen: Option<usize>, request: Request<R>) {
-        let mut request = Some(request);
-        if let Some(line) = chosen.and_then(|index| self.lines.get(index)) {
-            let mut inbox = locked(&line.inbox);
-            // Asked under the lock that the last look into the inbox takes: a request is either
-            // seen by a committer or refused here.
-            let closing =
-                self.closing.load(Ordering::Acquire) && !sabotaged!(self.options, ClosingUnasked);
-            if self.check_open().is_ok()
-                && !closing
-                && !line.failed.load(Ordering::Acquire)
-                && let Some(request) = request.take()
-            {
-                line.load.fetch_add(request.bytes(), Ordering::AcqRel);
-                inbox.push(request);
-                line.wake.notify_one();
+        if let Some(request) = self.offer(chosen, request) {
+            self.turn_away(request);
+        }
+    }
+
+    /// Hands on what a directory that failed left behind. The next one may fail before it has that:
+    /// then it goes to another, as long as there is any, since nobody may be told before.
+    pub(crate) fn hand_on(&self, mut left: Request<R>) {
+        while let Some(able) = self.able(None) {
+            match self.offer(Some(able), left) {
+                None => return,
+                Some(back) => left = back,
+            }
+            // It failed meanwhile, or nobody takes anything any more.
+            if self.lines[able].works() {
+                break;
             }
         }
-        if let Some(request) = request {
-            let why = self.check_open().err().unwrap_or_else(|| "it is closing".into());
-            request.refuse(self, CommitError::Closed(why));
+        self.turn_away(left);
+    }
+
+    /// Puts a request before a committer, or gives it back.
+    fn offer(&self, chosen: Option<usize>, request: Request<R>) -> Option<Request<R>> {
+        let Some(line) = chosen.and_then(|index| self.lines.get(index)) else {
+            return Some(request);
+        };
+        let mut inbox = locked(&line.inbox);
+        // Asked under the lock that the last look into the inbox takes: a request is either
+        // seen by a committer or refused here.
+        let closing =
+            self.closing.load(Ordering::Acquire) && !sabotaged!(self.options, ClosingUnasked);
+        if self.check_open().is_err() || closing || !line.works() {
+            return Some(request);
         }
+        line.load.fetch_add(request.bytes(), Ordering::AcqRel);
+        inbox.push(request);
+        line.wake.notify_one();
+        None
+    }
+
+    fn turn_away(&self, request: Request<R>) {
+        let why = self.check_open().err().unwrap_or_else(|| "it is closing".into());
+        request.refuse(self, CommitError::Closed(why));
     }
 }
 
@@ -424,9 +412,15 @@ impl<R: Record> Log<R> {
         (taken.missing(0..next), next)
     }
 
-    /// Every number of a queue below this one was taken for good.
+    /// Every number of a queue below this one was taken for good. What could not be read and was
+    /// skipped counts only once that is written down: until then a start may find it again.
     pub fn low(&self, queue: QueueId) -> u64 {
-        self.0.slots.at(queue.0).lock().low()
+        self.0.slots.at(queue.0).lock().settled_low()
+    }
+
+    /// Whether the other is this very one, and not one that was opened before or after it.
+    pub fn is(&self, other: &Log<R>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The identity that the log was given when it was made.
@@ -437,6 +431,12 @@ impl<R: Record> Log<R> {
     /// The last batch of a sender that is stored, with the position it had.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())
+    }
+
+    /// The newest epoch of a sender that is known, be it of batches that failed; 0 if none is.
+    pub fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        let stored = locked(&self.0.senders).get(&sender).map_or(0, |last| last.origin.epoch);
+        stored.max(locked(&self.0.held_up).epoch(&sender))
     }
 
     /// Whether it stopped since all of its directories failed: opened again, it may go on.

@@ -202,6 +202,21 @@ pub(crate) fn read_all(
     Ok(found)
 }
 
+/// The directories, by the places that the log of `storages` knows them by, that belong to it and are
+/// not among these. Writes nothing.
+pub fn absent(storages: &[Arc<dyn Storage>]) -> Result<Vec<String>, OpenError> {
+    let found: Vec<_> = read_all(storages, None)?.into_iter().flatten().collect();
+    let Some(newest) = found.iter().max_by_key(|member| member.generation) else {
+        return Ok(Vec::new());
+    };
+    let here = |place: &usize| {
+        let identity = newest.directories[*place].0;
+        found.iter().any(|own| own.directories[usize::from(own.index)].0 == identity)
+    };
+    let absent = newest.present().into_iter().filter(|place| !here(place));
+    Ok(absent.map(|place| newest.directories[place].1.clone()).collect())
+}
+
 /// Finds out that `storages` are all the directories of one log and no others, or makes them one;
 /// gives them back in the log's own order, with what they know. `queues` are added to the known ones.
 /// Directories in `leaving` need not be there and are of the log no more. A log that is `known` is

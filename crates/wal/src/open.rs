@@ -35,6 +35,27 @@ pub struct QueueOptions {
     pub capacity: Count,
 }
 
+/// A log that was open, for the one in its place.
+struct Before<'a, R: Record> {
+    member: Member,
+    shared: &'a Shared<R>,
+}
+
+impl<R: Record> Before<'_, R> {
+    /// What is held up stays so; and so is what may count on a batch not being stored that is.
+    fn held_up(&self, state: &State) -> Arc<Mutex<HeldUp>> {
+        let senders = locked(&self.shared.senders);
+        let mut held_up = locked(&self.shared.held_up);
+        for (sender, last) in &state.senders {
+            let (told, found) = (senders.get(sender), last.origin.order());
+            if told.is_none_or(|told| told.origin.order() < found) {
+                held_up.found(*sender, found);
+            }
+        }
+        self.shared.held_up.clone()
+    }
+}
+
 /// An open log whose threads do not run yet; a simulation moves them by hand.
 pub struct Opened<R: Record> {
     /// The log.
@@ -87,11 +108,13 @@ impl<R: Record> Log<R> {
         queues: &[QueueOptions],
         options: Options,
     ) -> Result<Opened<R>, OpenError> {
-        Log::open_with(storages, queues, options, Arc::default(), None)
+        Log::open_with(storages, queues, options, None)
     }
 
     /// Opens in its place a log that stopped and was closed. What its senders put behind a batch that
-    /// failed there waits for that batch here, too. Its queues keep their numbers. Directories that
+    /// failed there waits for that batch here, too. Where a batch turns out to be stored that its
+    /// sender was told failed, the next one of another epoch is refused once, as its sender may
+    /// have looked where it stands before. Its queues keep their numbers. Directories that
     /// are not those of that log are refused as [`OpenError::Membership`], with nothing made in them.
     pub fn open_again(
         &self,
@@ -99,23 +122,23 @@ impl<R: Record> Log<R> {
         queues: &[QueueOptions],
         options: Options,
     ) -> Result<Opened<R>, OpenError> {
-        let mut before = locked(&self.0.roster).member.clone();
+        let mut member = locked(&self.0.roster).member.clone();
         // A queue that could not be told of has no number yet.
-        before.queues.truncate(self.0.slots.len());
-        Log::open_with(storages, queues, options, self.0.held_up.clone(), Some(&before))
+        member.queues.truncate(self.0.slots.len());
+        Log::open_with(storages, queues, options, Some(&Before { member, shared: &self.0 }))
     }
 
     fn open_with(
         storages: Vec<Arc<dyn Storage>>,
         queues: &[QueueOptions],
         options: Options,
-        held_up: Arc<Mutex<HeldUp>>,
-        before: Option<&Member>,
+        before: Option<&Before<'_, R>>,
     ) -> Result<Opened<R>, OpenError> {
         check_options(&storages, queues, &options)?;
-        if before.is_some() {
+        let known = before.map(|before| &before.member);
+        if known.is_some() {
             // Without the locks, which are files: a disk that is gone has another directory beneath.
-            member::read_all(&storages, before)?;
+            member::read_all(&storages, known)?;
         }
         let mut locks = Vec::new();
         for storage in &storages {
@@ -129,7 +152,7 @@ impl<R: Record> Log<R> {
         }
         let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
         let (leaving, surroundings) = (&options.accept.directories, &*options.surroundings);
-        let (member, storages) = member::admit(storages, &names, leaving, surroundings, before)?;
+        let (member, storages) = member::admit(storages, &names, leaving, surroundings, known)?;
         let places = member.present();
 
         let together: Vec<_> = storages
@@ -174,7 +197,7 @@ impl<R: Record> Log<R> {
             lines: directories.iter().map(|_| Line::default()).collect(),
             registries,
             senders: Mutex::new(senders),
-            held_up,
+            held_up: before.map(|before| before.held_up(&state)).unwrap_or_default(),
             voids: Mutex::new(state.voids.clone()),
             homes: Homes::default(),
             stopped: Mutex::new(None),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::ranges::{Ranges, Taken};
-use crate::record::{QueueCursor, Record};
+use crate::record::{QUEUE_CURSOR_BYTES, QueueCursor, RANGE_BYTES, Record};
 
 /// A place in a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,6 +156,9 @@ pub struct Queue<R> {
     next: u64,
     in_flight: Ranges,
     leased: Ranges,
+    /// Taken only since a reader did not find them, and no cursor has said so yet: a later start
+    /// may find them.
+    skipped: Ranges,
     window: BTreeMap<u64, Piece<R>>,
     window_bytes: usize,
     most_window_bytes: usize,
@@ -194,6 +197,7 @@ impl<R: Record> Queue<R> {
             next: cursor.next.max(expected),
             in_flight: Ranges::default(),
             leased: Ranges::default(),
+            skipped: Ranges::default(),
             window: BTreeMap::new(),
             window_bytes: 0,
             most_window_bytes,
@@ -214,9 +218,29 @@ impl<R: Record> Queue<R> {
         QueueCursor { next: self.next, taken: self.taken.clone() }
     }
 
+    /// Bytes of that on disk.
+    pub fn cursor_bytes(&self) -> usize {
+        QUEUE_CURSOR_BYTES + RANGE_BYTES * self.taken.above().len()
+    }
+
     /// The lowest number not taken.
     pub fn low(&self) -> u64 {
         self.taken.low()
+    }
+
+    /// Every number below this one is gone, and no start finds any of them again.
+    pub fn settled_low(&self) -> u64 {
+        self.skipped.iter().next().map_or(self.low(), |first| first.start.min(self.low()))
+    }
+
+    /// What a reader skipped and no cursor has written down yet.
+    pub fn skipped(&self) -> Ranges {
+        self.skipped.clone()
+    }
+
+    /// A cursor that says that these are gone is durable.
+    pub fn skipped_for_good(&mut self, numbers: &Ranges) {
+        numbers.iter().for_each(|range| self.skipped.remove(range));
     }
 
     /// How full it is.
@@ -413,7 +437,10 @@ impl<R: Record> Queue<R> {
                 here.insert(piece.numbers());
             }
             for range in void.into_iter().flat_map(|range| here.missing(range)) {
-                skipped += self.taken.insert(range);
+                for fresh in self.taken.missing(range) {
+                    skipped += self.taken.insert(fresh.clone());
+                    self.skipped.insert(fresh);
+                }
             }
         }
         self.level.queued.sub(Count { events: skipped, bytes: 0 });

@@ -151,6 +151,15 @@ pub fn event_offsets(body: &[u8], events: u32) -> Option<Vec<u32>> {
     (at as usize == body.len()).then_some(offsets)
 }
 
+/// What a cursor takes on disk for a queue besides its ranges, for a range, for a sender besides its
+/// position, for a segment besides its queues, for a queue of a segment, for a void.
+pub(crate) const QUEUE_CURSOR_BYTES: usize = 22;
+pub(crate) const RANGE_BYTES: usize = 16;
+pub(crate) const SENDER_BYTES: usize = 42;
+const SEGMENT_BYTES: usize = 58;
+const HELD_BYTES: usize = 26;
+pub(crate) const VOID_BYTES: usize = 18;
+
 /// Who sent a batch and which of theirs it was, so that the same one is not stored twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -320,9 +329,21 @@ impl Origin {
         })
     }
 
+    /// What a cursor takes for it.
+    pub(crate) fn cursor_bytes(&self) -> u64 {
+        (SENDER_BYTES + self.position.len()) as u64
+    }
+
     /// What orders a sender's batches.
     pub fn order(&self) -> (u64, u64) {
         (self.epoch, self.sequence)
+    }
+}
+
+impl SegmentEntry {
+    /// What a cursor takes for it.
+    pub(crate) fn cursor_bytes(&self) -> u64 {
+        (SEGMENT_BYTES + HELD_BYTES * self.queues.len()) as u64
     }
 }
 

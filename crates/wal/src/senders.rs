@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::record::LastOf;
+use crate::record::{LastOf, SENDER_BYTES};
 
 /// Senders by identity, limited in number and in the bytes of their positions; those that were
 /// unseen for longest go first.
@@ -40,6 +40,11 @@ impl Senders {
         let mut all: Vec<_> = self.all.values().cloned().collect();
         all.sort_unstable_by_key(|last| last.origin.sender);
         all
+    }
+
+    /// Bytes of them in a cursor.
+    pub(crate) fn cursor_bytes(&self) -> usize {
+        self.all.len() * SENDER_BYTES + self.position_bytes
     }
 
     pub(crate) fn into_all(self) -> HashMap<[u8; 16], LastOf> {

@@ -22,6 +22,9 @@ struct World {
     locks: Vec<String>,
     /// How many more syncs succeed, if not all.
     good_syncs: Option<u32>,
+    /// Whether nothing can be written any more, or from the next put on.
+    dead: bool,
+    doomed: bool,
 }
 
 /// The directory. No lock in here is held while others have their turn.
@@ -42,9 +45,21 @@ impl Disk {
         locked(&self.0).good_syncs = Some(count);
     }
 
+    /// Nothing can be written from the next put on.
+    pub(crate) fn break_down(&self) {
+        locked(&self.0).doomed = true;
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        if locked(&self.0).dead { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
     /// No sync fails any more, and the next process writes anew what it wants to rely on.
     pub(crate) fn heal(&self) {
-        locked(&self.0).good_syncs = None;
+        {
+            let mut world = locked(&self.0);
+            (world.good_syncs, world.dead, world.doomed) = (None, false, false);
+        }
         let files: Vec<_> = locked(&self.0).files.values().cloned().collect();
         files.iter().for_each(|file| locked(file).broken = false);
     }
@@ -64,6 +79,7 @@ impl Storage for Disk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        self.alive()?;
         let mut world = locked(&self.0);
         if world.files.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -120,6 +136,10 @@ impl Drop for Lock {
     }
 }
 
+fn is_put(bytes: &[u8]) -> bool {
+    bytes.windows(4).any(|window| window == b"MARK")
+}
+
 struct Open(Arc<Mutex<File>>, Disk);
 
 impl Open {
@@ -137,6 +157,11 @@ impl StorageFile for Open {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         yield_now();
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        {
+            let mut world = locked(&self.1.0);
+            world.dead |= world.doomed && is_put(&bytes);
+        }
+        self.1.alive()?;
         let start = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
         let mut file = locked(&self.0);
         let end = start + bytes.len();
@@ -164,7 +189,7 @@ impl StorageFile for Open {
             // Only of what was put: a spare that cannot be made is waited for by the clock, which
             // stands still here.
             let left = &mut locked(&self.1.0).good_syncs;
-            let counts = before.windows(4).any(|window| window == b"MARK");
+            let counts = is_put(&before);
             let fails = counts && *left == Some(0);
             *left = match *left {
                 Some(0) if counts => None,

@@ -55,6 +55,8 @@ struct Scene {
     taken: bool,
     /// One sync fails.
     fault: bool,
+    /// So many directories fail for good, each at its first put.
+    dying: usize,
     bug: Option<Sabotage>,
 }
 
@@ -174,6 +176,7 @@ fn play(scene: Scene) {
     if scene.fault {
         disks[0].fail_sync_after(1);
     }
+    disks[..scene.dying].iter().for_each(Disk::break_down);
     let all = usize::try_from(scene.sources * scene.turns).expect("few");
     let sources: Vec<_> = (0..scene.sources)
         .map(|source| {
@@ -182,9 +185,11 @@ fn play(scene: Scene) {
                 let mut answers = Vec::new();
                 for turn in 0..scene.turns {
                     let mut result = put(&log, &disks, source, turn);
-                    if scene.taken && result.is_err() {
-                        // As a source does: again, until it is stored.
-                        result = put(&log, &disks, source, turn);
+                    // As a source does: again, until it is stored.
+                    for _ in 0..1 + 4 * scene.dying {
+                        if scene.taken && result.is_err() {
+                            result = put(&log, &disks, source, turn);
+                        }
                     }
                     answers.push((Mark::new(source, turn).0, result));
                 }
@@ -195,6 +200,9 @@ fn play(scene: Scene) {
     let mut taken = BTreeSet::new();
     if scene.taken {
         taken.extend(take(&log, all));
+        let queue = log.queue("c").expect("it was opened");
+        let (untaken, next) = log.untaken(queue);
+        assert!(untaken.is_empty(), "{untaken:?} of {next} are in flight for ever");
     } else {
         log.close();
     }
@@ -238,7 +246,7 @@ fn explore(scene: Scene) {
 }
 
 const PLAIN: Scene =
-    Scene { directories: 1, sources: 3, turns: 2, taken: true, fault: false, bug: None };
+    Scene { directories: 1, sources: 3, turns: 2, taken: true, fault: false, dying: 0, bug: None };
 #[test]
 fn a_sync_answers_only_those_who_were_written_before_it() {
     explore(PLAIN);
@@ -249,6 +257,11 @@ fn a_sync_answers_only_those_who_were_written_before_it() {
 fn a_failed_sync_answers_nobody_well_and_nobody_waits_for_ever() {
     explore(Scene { fault: true, ..PLAIN });
     explore(Scene { fault: true, directories: 2, ..PLAIN });
+}
+
+#[test]
+fn what_a_dead_directory_left_is_taken_over_by_one_that_lives() {
+    explore(Scene { dying: 2, directories: 3, sources: 4, ..PLAIN });
 }
 
 #[test]

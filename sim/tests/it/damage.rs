@@ -1,7 +1,10 @@
 //! Bytes that change at rest, files that are cut or gone, directories that are not what they were.
 
+use std::sync::Arc;
+
+use splashdam_sim::dice::Dice;
 use splashdam_sim::run::{Plan, Run};
-use splashdam_wal::{Notice, OnDamage, OpenError, Sabotage};
+use splashdam_wal::{Count, Notice, OnDamage, OpenError, Sabotage};
 
 /// A log that was closed with events in several segments. The run's oracle knows what is in it.
 fn filled(plan: Plan) -> Run {
@@ -297,6 +300,49 @@ fn reads_that_fail_cost_no_more_than_their_frames() {
         let (after, _) = after(&run, None, |run| run.disks.fail_reads(count));
         assert!(after.oracle.lost == 0 || damaged(&after) > 0, "{count}: silent loss");
     }
+}
+
+/// Below [`splashdam_wal::Log::low`] nothing may come again: a sink has told its peer so.
+#[test]
+fn what_could_not_be_read_is_settled_only_once_that_is_written_down() {
+    let most = Count { events: 1_000, bytes: 1 << 20 };
+    let mut came_again = 0;
+    for (seed, cleanly) in (900..915).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut run = Run::new(Plan { queues: 1, ..Plan::new(seed) });
+        let mut life = run.open().expect("an open log");
+        let queue = life.log.queue("c0").expect("the first queue");
+        // More than memory holds, and less than a segment.
+        for batch in 0..10 {
+            let id = run.oracle.put(&mut Dice::new(seed << 8 | batch), vec![0]);
+            let room = life.log.reserve(&[queue], most).expect("room");
+            let batch = Arc::new(run.oracle.batch(id));
+            room.put(batch, None, Box::new(|how| assert!(how.is_ok())));
+            life.committers[0].commit_waiting();
+        }
+        // Each is tried twice, together and by itself.
+        run.disks.fail_reads(4);
+        loop {
+            match life.log.lease(queue, most).expect("it is open") {
+                Some(lease) => lease.commit(Box::new(|how| how.expect("a take"))),
+                None if life.reader.read_waiting() => {}
+                None => break,
+            }
+            life.committers[0].commit_waiting();
+        }
+        let next = life.log.untaken(queue).1;
+        if cleanly {
+            life.committers.into_iter().for_each(|committer| committer.finish());
+            assert_eq!(life.log.low(queue), next, "seed {seed}: all is written down");
+        }
+        let told = life.log.low(queue);
+        life.log.close();
+        run.disks.restart(false);
+        let life = run.open().expect("an open log");
+        let first = life.log.untaken(queue).0.first().map_or(next, |range| range.start);
+        assert!(first >= told, "seed {seed}: {first} comes again, all below {told} was settled");
+        came_again += u64::from(first < next);
+    }
+    assert!(came_again > 5, "events came again {came_again} times, too seldom to show anything");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Calls that fail once, disks that fill up, and a crash on top.
 
+use std::sync::Arc;
+
+use splashdam_sim::dice::Dice;
 use splashdam_sim::run::{Plan, Run, Verdict};
+use splashdam_wal::{Count, Origin};
 
 fn run(plan: Plan) -> Verdict {
     let told = format!("{plan:?}");
@@ -54,6 +58,44 @@ fn a_full_disk_refuses_puts_and_loses_nothing() {
         }
     }
     assert!(refused > 100, "the disk was hardly ever full: {refused}");
+}
+
+#[test]
+fn a_full_disk_has_room_for_a_cursor_with_long_positions() {
+    let most = Count { events: 1_000, bytes: 1 << 20 };
+    let mut run = Run::new(Plan { queues: 1, ..Plan::new(31) });
+    let mut life = run.open().expect("an open log");
+    let queue = life.log.queue("c0").expect("the first queue");
+    let senders = 60;
+    for put in 0..3 * senders {
+        let id = run.oracle.put(&mut Dice::new(put), vec![0]);
+        let (sequence, position) = (put / senders, vec![7; 1_000]);
+        let sender = [u8::try_from(put % senders).expect("few"); 16];
+        let origin = Origin { sender, epoch: 1, sequence, position };
+        let room = life.log.reserve(&[queue], most).expect("room");
+        let batch = Arc::new(run.oracle.batch(id));
+        room.put(batch, Some(origin), Box::new(|how| assert!(how.is_ok(), "{how:?}")));
+        life.committers[0].commit_waiting();
+    }
+    let bytes = |name: &String| run.disks.bytes(0, name).len();
+    run.disks.limit(run.disks.names(0).iter().map(bytes).sum());
+    drop(life.committers);
+    life.log.close();
+    run.disks.restart(false);
+    let mut life = run.open().expect("it opens on a full disk");
+    for sender in 0..60 {
+        let last = life.log.last_of([sender; 16]).expect("known");
+        assert_eq!((last.sequence, last.position.len()), (2, 1_000));
+    }
+    loop {
+        match life.log.lease(queue, most).expect("it is open") {
+            Some(lease) => lease.commit(Box::new(|how| how.expect("takes go on"))),
+            None if life.reader.read_waiting() => {}
+            None => break,
+        }
+        life.committers[0].commit_waiting();
+    }
+    assert!(life.log.untaken(queue).0.is_empty());
 }
 
 /// Found by `splashdam-sim`: seeds that once broke a promise.

@@ -54,6 +54,33 @@ impl Sender {
     }
 }
 
+/// The log stops at a batch, whose bytes stay on the disk or were never written, and is opened again.
+fn after_a_stop(stays: bool) -> Sender {
+    // It stops when neither the next segment nor the one after that can be written. What a failed
+    // sync leaves is up to the seed.
+    let tries = (5..40).flat_map(|seed| (1..12).map(move |making| (seed, making)));
+    let mut stopped = tries.filter_map(|(seed, making)| {
+        let mut sender = Sender::new(seed);
+        sender.post(1, 0);
+        assert_eq!(stored(&sender.commit()), [(0, true)]);
+        sender.post(1, 1);
+        let first = sender.run.disks.acts() + 1 + u64::from(stays);
+        for act in [first, first + 1, first + 1 + making] {
+            sender.run.disks.fail_at(act, Errno::Io);
+        }
+        assert_eq!(stored(&sender.commit()), [(1, false)]);
+        let Sender { run, life, answers } = sender;
+        if !life.log.failed() {
+            return None;
+        }
+        assert_eq!(life.log.last_of([7; 16]).unwrap().order(), (1, 0), "nobody was told more");
+        let life = run.open_again(life).unwrap();
+        let last = life.log.last_of([7; 16]).unwrap().order();
+        (last == (1, u64::from(stays))).then_some(Sender { run, life, answers })
+    });
+    stopped.next().expect("a log that stopped so")
+}
+
 fn stored(answers: &[(u64, Answer)]) -> Vec<(u64, bool)> {
     answers.iter().map(|(n, answer)| (*n, matches!(answer, Ok(Stored::Now)))).collect()
 }
@@ -122,4 +149,26 @@ fn every_batch_that_failed_comes_before_what_follows() {
     assert_eq!(sender.life.log.last_of([7; 16]).unwrap().order(), (1, 1));
     (2..=4).for_each(|n| sender.post(1, n));
     assert_eq!(stored(&sender.commit()), [(2, true), (3, true), (4, true)]);
+}
+
+#[test]
+fn who_looked_before_a_log_was_opened_again_must_look_anew() {
+    // It looked, found (1, 0), and sends what had failed in another epoch.
+    let mut sender = after_a_stop(true);
+    sender.post(2, 0);
+    sender.post(2, 1);
+    assert_eq!(stored(&sender.commit()), [(0, false), (1, false)], "it is stored already");
+    sender.post(3, 0);
+    assert_eq!(stored(&sender.commit()), [(0, true)], "it looked again");
+    // Who sends the same batch again hears so, and goes on.
+    let mut sender = after_a_stop(true);
+    sender.post(1, 1);
+    assert!(matches!(sender.commit()[..], [(1, Ok(Stored::Before))]));
+    sender.post(1, 2);
+    sender.post(2, 0);
+    assert_eq!(stored(&sender.commit()), [(0, true), (2, true)]);
+    // What looking told is still true.
+    let mut sender = after_a_stop(false);
+    sender.post(2, 0);
+    assert_eq!(stored(&sender.commit()), [(0, true)]);
 }

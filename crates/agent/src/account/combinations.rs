@@ -23,6 +23,8 @@ const EXCLUSIVE: &[(&str, &[&str], Severity)] = &[
     ("spooldir", &["spoolDir"], Severity::Error),
     ("netcat", &["bind", "port"], Severity::Error),
     ("netcatudp", &["bind", "port"], Severity::Error),
+    ("syslogtcp", &["host", "port"], Severity::Error),
+    ("syslogudp", &["host", "port"], Severity::Error),
     ("file_roll", &["sink.directory", "sink.pathManager.prefix"], Severity::Warning),
 ];
 

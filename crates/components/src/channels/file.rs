@@ -36,6 +36,8 @@ use tokio::time::timeout;
 pub use config::{Compression, Config, OnDamage};
 pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
+#[cfg(feature = "simulation")]
+pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, leased, numbers};
 use under_way::UnderWay;
@@ -55,6 +57,22 @@ pub struct FileChannel {
     place: PathBuf,
     /// The number of the next event when it was opened.
     began: u64,
+}
+
+/// A log as it is open for a while: one that stops is opened again, and what was promised of the
+/// queues before need not hold then.
+pub(super) struct OpenedLog(wal::Log<Datums>);
+
+impl OpenedLog {
+    pub(super) fn is(&self, other: &OpenedLog) -> bool {
+        self.0.is(&other.0)
+    }
+
+    /// Lets go of the directories, as a log does that has stopped.
+    #[cfg(test)]
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
 }
 
 /// Is called once with whether a commit took effect, on a thread of the log, before the commit
@@ -159,14 +177,23 @@ impl FileChannel {
     /// Leases up to `limit` from the head of the queue, if anything of it is in memory. As many
     /// events leave the queue as [`Held::events`] says.
     pub(super) fn try_lease(&self, limit: Size) -> Result<Option<Held>, ChannelError> {
+        self.try_lease_in(&self.open_log(), limit)
+    }
+
+    /// As [`FileChannel::try_lease`], in the log as it was open at some moment: one in whose place
+    /// another was opened gives nothing more.
+    pub(super) fn try_lease_in(
+        &self,
+        log: &OpenedLog,
+        limit: Size,
+    ) -> Result<Option<Held>, ChannelError> {
         let member = &self.member;
         let most = Count {
             events: limit.events.min(member.limits().transaction_events) as u64,
             bytes: limit.bytes as u64,
         };
         member.check_open()?;
-        let lease =
-            self.log.log().lease(member.queue, most).map_err(|error| failed(member, &error))?;
+        let lease = log.0.lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
         let (batch, bad) = leased(lease.pieces());
         if bad > 0 {
@@ -175,7 +202,7 @@ impl FileChannel {
         // Where an event is missing, numbers and events do not go together.
         let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
             queue,
-            low: self.log.log().low(member.queue),
+            low: log.0.low(member.queue),
             began: self.began,
             ranges: numbers(lease.pieces()),
             lasting: true,
@@ -184,10 +211,9 @@ impl FileChannel {
         Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None }))
     }
 
-    /// Leaves the log as it is should it stop: what comes back when it is opened again may be more
-    /// than was stored, or less than was there.
-    pub(super) fn stays_stopped(&self) {
-        self.log.stays_stopped();
+    /// The log as it is open now.
+    pub(super) fn open_log(&self) -> OpenedLog {
+        OpenedLog(self.log.log())
     }
 
     /// Told whenever something about the queue may have changed.
@@ -197,7 +223,23 @@ impl FileChannel {
 
     /// The numbers of the events in the queue, and the next one; see [`wal::Log::untaken`].
     pub(super) fn untaken(&self) -> (Vec<Range<u64>>, u64) {
-        self.log.log().untaken(self.member.queue)
+        self.untaken_in(&self.open_log())
+    }
+
+    /// The same, in the log as it was open at some moment.
+    pub(super) fn untaken_in(&self, log: &OpenedLog) -> (Vec<Range<u64>>, u64) {
+        log.0.untaken(self.member.queue)
+    }
+
+    /// Whether nothing in the queue waits to be taken.
+    pub(super) fn is_empty_in(&self, log: &OpenedLog) -> bool {
+        log.0.level(self.member.queue).queued.events == 0
+    }
+
+    /// Opens the log anew, as if it had stopped.
+    #[cfg(test)]
+    pub(crate) fn open_again(&self) -> Result<(), OpenError> {
+        self.log.replace()
     }
 
     /// Goes on with this configuration, unless it has to be opened anew for that.
@@ -436,6 +478,10 @@ impl Channel for FileChannel {
         let last = self.log.log().last_of(sender)?;
         let wal::Origin { sender, epoch, sequence, position } = last;
         Some(Origin { sender, epoch, sequence, position: Bytes::from(position) })
+    }
+
+    fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        self.log.log().newest_epoch(sender)
     }
 
     fn settled(&self, sender: [u8; 16]) -> BoxFuture<'_, ()> {

@@ -3,8 +3,10 @@
 //! Flume's class: `org.apache.flume.channel.SpillableMemoryChannel`. A batch goes to memory or to
 //! the overflow, which is a file channel, and whole. Events leave in the order they came, wherever
 //! they lie; a take has events of one place only. A crash loses what is in memory and nothing else;
-//! a clean stop writes memory down beside the overflow, and the order of both.
+//! a clean stop writes memory down beside the overflow, and the order of both. A log that stopped, as
+//! its disks failed, is opened again, and the order follows what it turns out to have.
 
+mod again;
 mod config;
 mod hold;
 mod kept;
@@ -23,7 +25,7 @@ use splashdam_core::{
 };
 use tokio::sync::Notify;
 
-use crate::channels::file::FileChannel;
+use crate::channels::file::{FileChannel, OpenedLog};
 use crate::channels::memory::queue::{Queue, Run};
 pub use config::Config;
 use config::Limits;
@@ -55,6 +57,10 @@ struct Overflow {
 struct State {
     limits: Limits,
     order: Order,
+    /// The log that the order speaks of.
+    log: Option<OpenedLog>,
+    /// How many logs there were before it: what left the order of another finds no place in this.
+    life: u64,
     memory: Queue,
     /// Of memory, by events in the queue, leased or to be put.
     used: Used,
@@ -96,17 +102,19 @@ impl Component for Spillable {
             let beside = Context { name, counters: Counters::new(Role::Channel), ..cx.clone() };
             let main = FileChannel::open(file.clone(), cx.clone()).await?;
             let kept = FileChannel::open(kept::config(file), beside).await?;
-            // Its order counts on what was answered: that must not change while it is open.
-            main.stays_stopped();
-            order = kept::order(&cx.name, &main, &kept);
-            overflow = Some(Overflow { main, kept });
+            let log = main.open_log();
+            order = kept::order(&cx.name, &main, &kept, &log);
+            overflow = Some((Overflow { main, kept }, log));
         }
+        let (overflow, log) = overflow.unzip();
         Ok(Spillable(Arc::new(Inner {
             name: cx.name,
             metrics: cx.counters.channel(),
             state: Mutex::new(State {
                 limits: config.limits(),
                 order,
+                log,
+                life: 0,
                 memory: Queue::default(),
                 used: Used::default(),
                 spilling: false,
@@ -236,6 +244,7 @@ impl Inner {
             if std::mem::replace(&mut state.closed, true) {
                 return Ok(());
             }
+            self.follow(&mut state);
             for (_, leased) in std::mem::take(&mut state.leases) {
                 state.put_back(leased);
             }
@@ -248,6 +257,7 @@ impl Inner {
         };
         let (runs, batches) = {
             let mut state = self.state();
+            self.follow(&mut state);
             (state.order.runs().collect::<Vec<_>>(), state.forget_memory())
         };
         let written = kept::write(&self.name, main, kept, &runs, batches).await;

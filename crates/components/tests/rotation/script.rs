@@ -15,8 +15,12 @@ use std::time::Duration;
 
 /// Whoever reads the logs.
 pub(crate) trait Reader {
-    /// Stops it cleanly and starts it again; `meanwhile` happens while it is stopped.
+    /// Stops it and starts it again; `meanwhile` happens while it is stopped.
     fn restart(&mut self, meanwhile: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
+    /// Whether it is killed and not stopped, so that what only an open file of its own had is gone.
+    fn is_killed(&self) -> bool {
+        false
+    }
     /// Waits until it can be expected to have read `lines` lines in all. An error ends the script.
     fn settle(&mut self, lines: u64) -> io::Result<()>;
 }
@@ -79,6 +83,8 @@ struct Stage {
     /// Whether `b.log` was there, with lines, when all was read last: one that loses its name
     /// before anybody could see it is not to be found.
     b_was_seen: bool,
+    /// Whether lines were written to files without a name since all was read last.
+    nameless: bool,
 }
 
 /// Plays `steps` steps in `dir` and says what was written.
@@ -164,6 +170,7 @@ impl Stage {
             written: Written::default(),
             targets: 0,
             b_was_seen: false,
+            nameless: false,
         })
     }
 
@@ -195,11 +202,16 @@ impl Stage {
         reader.settle(lines).map_err(|error| {
             let lines: Vec<_> = self.logs.iter().map(|l| (l.name, l.lines, l.rest.len())).collect();
             io::Error::other(format!("{error}, after {:?}: {lines:?}", self.written))
-        })
+        })?;
+        self.nameless = false;
+        Ok(())
     }
 
     fn restart(&mut self, reader: &mut dyn Reader) -> io::Result<()> {
         self.written.restarts += 1;
+        if self.nameless && reader.is_killed() {
+            self.settle(reader)?;
+        }
         reader.restart(&mut || {
             // What happens while nobody looks; no name or content goes for good.
             for _ in 0..self.dice.below(6) {
@@ -295,6 +307,7 @@ impl Stage {
         self.append(3, 20)?;
         self.logs[3].complete()?;
         fs::remove_file(&self.logs[3].path)?;
+        self.nameless = true;
         self.logs[3].file = appending(&self.logs[3].path)?;
         self.append(3, 100)
     }
@@ -307,6 +320,7 @@ impl Stage {
         self.append(4, 20)?;
         self.logs[4].complete()?;
         self.targets += 1;
+        self.nameless = true;
         let target = self.dir.join(format!("targets/{}", self.targets));
         self.logs[4].file = appending(&target)?;
         let aside = self.dir.join("aside");

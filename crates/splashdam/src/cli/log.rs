@@ -48,8 +48,20 @@ pub(crate) struct Directories {
     pub(crate) checkpoint: Option<PathBuf>,
     /// `backupCheckpointDir`.
     pub(crate) backup: Option<PathBuf>,
-    /// The key store, the file of its password, and the aliases of the keys.
-    pub(crate) keys: Option<(String, String, String)>,
+    pub(crate) keys: Option<KeyNames>,
+}
+
+/// Where the keys of an encrypted log are.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyNames {
+    /// The key store.
+    pub(crate) store: String,
+    /// The file of its password.
+    pub(crate) password: String,
+    /// The file of the password of the keys, if that is another one.
+    pub(crate) key_password: Option<String>,
+    /// The keys, between blanks.
+    pub(crate) aliases: String,
 }
 
 /// What to do with a log.
@@ -81,6 +93,8 @@ pub(crate) enum Export {
 pub(crate) struct IntegrityArgs {
     /// `-l`.
     pub(crate) directories: Vec<PathBuf>,
+    /// Those of encrypted logs.
+    pub(crate) keys: Option<KeyNames>,
     /// What means nothing here.
     pub(crate) notes: Vec<String>,
 }
@@ -170,7 +184,8 @@ pub(super) fn tool_grammar() -> clap::Command {
         .long_about(
             "FCINTEGRITYTOOL looks at every record in data directories of file channels. In those of \
              splashdam, damaged bytes are set aside in files beside the log. Those of Flume are only \
-             read: the damage is reported, and passed over when the channel is taken over.",
+             read: the damage is reported, and passed over when the channel is taken over. \
+             Encrypted logs of either need their keys.",
         )
         .arg(Arg::new("tool").value_name("TOOL").help("FCINTEGRITYTOOL"))
         .arg(
@@ -184,6 +199,7 @@ pub(super) fn tool_grammar() -> clap::Command {
                 .short('e')
                 .help("Refused: validators of events are Java classes"),
         )
+        .args(keys("dataDirs"))
 }
 
 fn flag(name: &'static str) -> Arg {
@@ -215,17 +231,40 @@ fn place() -> Vec<Arg> {
         path("backup-checkpoint-dir", "DIR")
             .requires("data-dirs")
             .help("With --data-dirs: where a Flume had the copy of its checkpoint"),
+    ]);
+    all.extend(keys("data-dirs"));
+    all
+}
+
+/// The keys of an encrypted log whose directories are named by the option `directories`.
+fn keys(directories: &'static str) -> [Arg; 4] {
+    [
         option("key-store-file", "FILE")
-            .requires_all(["data-dirs", "key-store-password-file", "key-aliases"])
-            .help("With --data-dirs: the JCEKS key store of an encrypted log"),
+            .requires_all([directories, "key-store-password-file", "key-aliases"])
+            .value_hint(ValueHint::FilePath)
+            .help(format!("With --{directories}: the JCEKS key store of an encrypted log")),
         option("key-store-password-file", "FILE")
             .requires("key-store-file")
+            .value_hint(ValueHint::FilePath)
             .help("A file with the password of the key store and of its keys"),
+        option("key-password-file", "FILE")
+            .requires("key-store-file")
+            .value_hint(ValueHint::FilePath)
+            .help("A file with the password of the keys, where it is not that of the key store"),
         option("key-aliases", "ALIASES")
             .requires("key-store-file")
             .help("The keys that are needed, between blanks"),
-    ]);
-    all
+    ]
+}
+
+fn key_names(given: &ArgMatches) -> Option<KeyNames> {
+    let other = |name| text(given, name).unwrap_or_default();
+    Some(KeyNames {
+        store: text(given, "key-store-file")?,
+        password: other("key-store-password-file"),
+        key_password: text(given, "key-password-file"),
+        aliases: other("key-aliases"),
+    })
 }
 
 /// Reads `log …`.
@@ -277,15 +316,11 @@ fn place_of(given: &ArgMatches, java: Java) -> Result<Place, String> {
             if data.is_empty() {
                 return Err("--data-dirs names no directory".to_owned());
             }
-            let keys = text(given, "key-store-file").map(|store| {
-                let other = |name| text(given, name).unwrap_or_default();
-                (store, other("key-store-password-file"), other("key-aliases"))
-            });
             Of::Directories(Directories {
                 data,
                 checkpoint: path_of(given, "checkpoint-dir"),
                 backup: path_of(given, "backup-checkpoint-dir"),
-                keys,
+                keys: key_names(given),
             })
         }
     };
@@ -381,5 +416,6 @@ pub(super) fn tool(given: &ArgMatches, java: Java) -> Command {
         ));
     }
     let directories = directories.into_iter().map(PathBuf::from).collect();
-    Command::Integrity(Box::new(IntegrityArgs { directories, notes }))
+    let keys = key_names(given);
+    Command::Integrity(Box::new(IntegrityArgs { directories, keys, notes }))
 }

@@ -22,6 +22,7 @@ mod faults;
 mod kills;
 mod order;
 mod refusals;
+mod rotation;
 mod space;
 
 /// Events in one take. Takes whose commits are under way come again, but the sink passes over what it

@@ -242,6 +242,53 @@ fn damage_is_named_set_aside_and_given_up() {
 }
 
 #[test]
+fn an_encrypted_log_is_looked_at_with_its_keys() {
+    let rig = Rig::new(1000);
+    for (name, password) in [("store", "storePassword"), ("key", "keyPassword0")] {
+        fs::write(rig.path(name), password).expect("it can be written");
+    }
+    let store =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../components/testdata/jceks/file-channel.jceks");
+    let (password, key) = (rig.path("store"), rig.path("key"));
+    let keys = [
+        "--key-store-file",
+        store,
+        "--key-store-password-file",
+        password.to_str().expect("a path"),
+        "--key-password-file",
+        key.to_str().expect("a path"),
+        "--key-aliases",
+        "key-0",
+    ];
+    let (status, text) = rig.log("import", &keys);
+    assert_eq!(status, 0, "{text}");
+    let dirs = format!("{},{}", rig.path("d0").display(), rig.path("d1").display());
+    let tool = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_splashdam"));
+        command.args(["tool", "FCINTEGRITYTOOL", "-l", &dirs]).args(more).env_clear();
+        told(command.output().expect("the program starts"))
+    };
+    for (what, (status, text)) in [("verify", rig.log("verify", &[])), ("tool", tool(&[]))] {
+        assert!(status == 1 && text.contains("key-0"), "{what} without keys: {text}");
+    }
+    let (status, text) = rig.log("verify", &keys);
+    assert!(status == 0 && text.contains("channel c1: 1000 events queued"), "{text}");
+    let (status, text) = tool(&keys);
+    assert!(status == 0 && text.contains("Number of Valid Put Events = 1000\n"), "{text}");
+    let path = rig.segments().into_iter().max_by_key(|path| used(path)).expect("a segment");
+    let mut bytes = fs::read(&path).expect("a segment");
+    bytes[8192 + 600] ^= 1;
+    fs::write(&path, bytes).expect("it can be written");
+    let (status, text) = tool(&keys);
+    assert!(status == 1 && text.contains("Number of Corrupt Events = 1"), "{text}");
+}
+
+/// Bytes that are not zero.
+fn used(path: &PathBuf) -> usize {
+    fs::read(path).expect("a segment").iter().filter(|byte| **byte != 0).count()
+}
+
+#[test]
 fn flumes_own_directories_are_checked_and_left_as_they_are() {
     let rig = Rig::new(1000);
     let dirs = format!("{},{}", rig.path("d0").display(), rig.path("d1").display());

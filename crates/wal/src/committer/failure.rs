@@ -80,7 +80,7 @@ impl<R: Record> Committer<R> {
             .into_iter()
             .partition(|request| matches!(request, Request::Bury(_)));
         for buried in std::iter::once(mine).chain(others).map(Request::Bury).chain(waiting) {
-            shared.post(shared.able(None), buried);
+            shared.hand_on(buried);
         }
         let why = CommitError::Closed(why.to_string());
         rest.into_iter().for_each(|request| request.refuse(&shared, why.clone()));
@@ -94,7 +94,7 @@ impl<R: Record> Committer<R> {
             locked(&self.shared.voids).insert(void.directory, void);
             if self.write_cursor(&[]).is_err() {
                 if self.directory.failed() {
-                    self.shared.post(self.shared.able(None), Request::Bury(buried));
+                    self.shared.hand_on(Request::Bury(buried));
                 } else {
                     self.unburied.push(buried);
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Directory, Spare};
 use crate::frame::ALIGN;
-use crate::options::{Notice, sabotaged};
+use crate::options::{Notice, Options, sabotaged};
 use crate::recovery::Recovered;
 use crate::segment::{self, FIRST_FRAME, SegmentHeader};
 use crate::storage::{Asked, DiskError, StorageFile};
@@ -13,6 +13,12 @@ use crate::storage::{Asked, DiskError, StorageFile};
 pub(super) const RESERVE: &str = "splashdam.reserve";
 /// Room for takes in a segment that is made short because the disk is full.
 const SHORT_BYTES: u64 = 4096;
+
+/// What a reserve needs beyond its usual length, where `share` of that is for a cursor: it has room
+/// for twice the present one, as it grows, and becomes longer in steps of a share.
+fn beyond(cursor: u64, share: u64) -> u64 {
+    (cursor + cursor.min(share)).saturating_sub(share).next_multiple_of(share)
+}
 
 impl Directory {
     /// Takes over the reserve of an earlier start, so that it is at hand if the disk is full.
@@ -55,23 +61,33 @@ impl Directory {
     }
 
     /// Whether `pending` bytes of frames and then a put of `bytes` may be written: there is room in
-    /// this segment or a prepared one, and the reserve for takes is there.
-    pub fn admits_put(&mut self, pending: u64, bytes: u64) -> bool {
+    /// this segment or a prepared one, and the reserve for takes is there. `positions` is what these
+    /// puts add to a cursor.
+    pub fn admits_put(&mut self, pending: u64, bytes: u64, positions: u64) -> bool {
         let fits = self.fits(pending + bytes);
-        if !self.reserve_covers(bytes) || (self.spare.is_none() && !fits) {
-            self.prepare_ahead(bytes);
+        let covered = self.reserve_covers(bytes, positions);
+        if !covered || (self.spare.is_none() && !fits) {
+            self.prepare_ahead(bytes, positions);
         }
-        self.reserve_covers(bytes) && (fits || self.spare.is_some())
+        self.reserve_covers(bytes, positions) && (fits || self.spare.is_some())
+    }
+
+    /// Takes note of what a cursor takes now, so that the reserve has room for one.
+    pub fn expect_cursor(&mut self, bytes: u64) {
+        self.cursor_bytes = bytes;
     }
 
     /// Whether the reserve could take a put of `bytes` at the next start, with all that goes along.
-    pub(super) fn reserve_covers(&self, bytes: u64) -> bool {
-        let needed = self.reserve_bytes(bytes);
+    pub(super) fn reserve_covers(&self, bytes: u64, positions: u64) -> bool {
+        let needed = self.reserve_bytes(bytes, positions);
         self.reserve.as_ref().is_some_and(|(_, length)| *length >= needed)
     }
 
-    pub(super) fn reserve_bytes(&self, bytes: u64) -> u64 {
-        self.options.reserve_bytes.max(bytes + 2 * FIRST_FRAME + SHORT_BYTES)
+    pub(super) fn reserve_bytes(&self, bytes: u64, positions: u64) -> u64 {
+        let Options { reserve_bytes, group_bytes, .. } = self.options;
+        let cursor = self.cursor_bytes + self.table_bytes + positions;
+        let usual = reserve_bytes.max(bytes + 2 * FIRST_FRAME + SHORT_BYTES);
+        usual + beyond(cursor, reserve_bytes - group_bytes)
     }
 
     /// Removes segments, after a cursor that no longer names them is durable.
@@ -92,7 +108,7 @@ impl Directory {
             }
         }
         self.sync_names();
-        self.prepare_ahead(0);
+        self.prepare_ahead(0, 0);
     }
 
     /// Removes files that recovery found to be of no use, now that a new segment is durable.
@@ -106,18 +122,18 @@ impl Directory {
     }
 
     /// Makes the next segment ready, so that a roll finds it and a full disk shows early.
-    pub fn prepare_ahead(&mut self, least: u64) {
+    pub fn prepare_ahead(&mut self, least: u64, positions: u64) {
         let room = FIRST_FRAME + (64 << 10) + least;
         let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
         if self.failed() {
             return;
         }
-        if ready && self.reserve_covers(least) {
+        if ready && self.reserve_covers(least, positions) {
             // It was not for a larger frame; others must not wait for that.
             self.note_full(false);
             return;
         }
-        match self.prepare_both(room, least) {
+        match self.prepare_both(room, self.reserve_bytes(least, positions)) {
             Ok(()) => self.note_full(false),
             Err(error) => {
                 // Whatever the reason, there is no next segment yet: puts wait, takes have the
@@ -144,10 +160,10 @@ impl Directory {
         }
     }
 
-    pub(super) fn prepare_both(&mut self, room: u64, least: u64) -> Result<(), DiskError> {
-        if !self.reserve_covers(least) {
-            let file = self.hold_reserve(self.reserve_bytes(least))?;
-            self.reserve = Some((file, self.reserve_bytes(least)));
+    fn prepare_both(&mut self, room: u64, reserve: u64) -> Result<(), DiskError> {
+        if self.reserve.as_ref().is_none_or(|(_, length)| *length < reserve) {
+            let file = self.hold_reserve(reserve)?;
+            self.reserve = Some((file, reserve));
         }
         if self.spare.is_none() {
             self.room_for_puts(room)?;

@@ -1,14 +1,16 @@
 //! The open logs of an agent: channels that name the same directories share one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use splashdam_core::{ChannelError, Context, JointId, OpenError};
+use splashdam_wal::member::absent;
 use splashdam_wal::storage::{Disk, Storage};
 use splashdam_wal::{self as wal, Log, QueueId, QueueOptions};
 use tokio::sync::Notify;
@@ -22,6 +24,10 @@ use super::record::Datums;
 use super::under_way::UnderWay;
 
 mod again;
+#[cfg(feature = "simulation")]
+mod by_hand;
+#[cfg(feature = "simulation")]
+pub use by_hand::Hands;
 
 /// How long after a log was opened its queues must have found their channels.
 const FIND_CHANNELS: Duration = Duration::from_secs(10);
@@ -59,8 +65,6 @@ pub(super) struct OpenLog {
     log: RwLock<Log<Datums>>,
     directories: Vec<PathBuf>,
     settings: Settings,
-    /// Whether it stays as it is when it has stopped.
-    stays_stopped: AtomicBool,
     pub(super) under_way: Arc<UnderWay>,
     members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
     /// One for each queue that had a channel; a log takes one listener for a queue.
@@ -92,6 +96,11 @@ impl Member {
     }
 }
 
+/// One that is locked is being opened or closed.
+fn is_used(place: &Place) -> bool {
+    place.try_lock().map_or(true, |open| open.strong_count() > 0)
+}
+
 impl Logs {
     /// Opens the log in `directories`, or joins those who did.
     pub(super) async fn attach(
@@ -102,14 +111,19 @@ impl Logs {
         cx: &Context,
     ) -> Result<(Arc<OpenLog>, Arc<Member>), OpenError> {
         let directories = places.data_dirs.clone();
-        let storages = blocking(move || storages(&directories)).await?;
+        let there = blocking(move || found(&directories)).await?;
+        let names = there.iter().flatten().map(|storage| storage.place()).collect();
+        // Whoever shares some must hear that, also where one of the others is missing.
+        refuse_shared(&locked(&self.places), &names, &places.data_dirs)?;
+        let directories = places.data_dirs.clone();
+        let storages = blocking(move || made(&directories, &there)).await?;
         let mut names: Vec<_> = storages.iter().map(|storage| storage.place()).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("dataDirs names {} twice; name each directory once", twice[0]);
             return Err(OpenError::config(message));
         }
-        let place = self.place(names)?;
+        let place = self.place(names, &places.data_dirs)?;
         let mut held = place.clone().lock_owned().await;
         if held.strong_count() == 0 {
             let (looked, there) = (storages.clone(), places.clone());
@@ -158,26 +172,35 @@ impl Logs {
         Ok((open, member))
     }
 
-    fn place(&self, names: Vec<String>) -> Result<Place, OpenError> {
+    fn place(&self, names: Vec<String>, written: &[PathBuf]) -> Result<Place, OpenError> {
         let mut places = locked(&self.places);
-        // One that is locked is being opened or closed.
-        let used = |place: &Place| place.try_lock().map_or(true, |open| open.strong_count() > 0);
         // Places without a log are forgotten here, so that reloads do not pile them up, but for
         // those that somebody has in hand.
-        places.retain(|_, place| Arc::strong_count(place) > 1 || used(place));
-        let shares = |(other, place): &(&Vec<String>, &Place)| {
-            **other != names && other.iter().any(|name| names.contains(name)) && used(place)
-        };
-        if let Some((other, _)) = places.iter().find(shares) {
-            return Err(OpenError::config(format!(
-                "dataDirs {} and dataDirs {} of another channel have some directories in common; \
-                 channels share all directories or none",
-                names.join(","),
-                other.join(",")
-            )));
-        }
+        places.retain(|_, place| Arc::strong_count(place) > 1 || is_used(place));
+        refuse_shared(&places, &names.iter().cloned().collect(), written)?;
         Ok(places.entry(names).or_default().clone())
     }
+}
+
+/// No channel has some of these directories open, of which those of `names` are there.
+fn refuse_shared(
+    places: &BTreeMap<Vec<String>, Place>,
+    names: &BTreeSet<String>,
+    written: &[PathBuf],
+) -> Result<(), OpenError> {
+    let shares = |(other, place): &(&Vec<String>, &Place)| {
+        let common = other.iter().filter(|name| names.contains(*name)).count();
+        let same = common == other.len() && other.len() == written.len();
+        common > 0 && !same && is_used(place)
+    };
+    let Some((other, _)) = places.iter().find(shares) else { return Ok(()) };
+    let written: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    Err(OpenError::config(format!(
+        "dataDirs {} and dataDirs {} of another channel have some directories in common; \
+         channels share all directories or none",
+        written.join(","),
+        other.join(",")
+    )))
 }
 
 /// The directories of a log, and where a Flume may have left something.
@@ -229,7 +252,6 @@ async fn open(
             log: RwLock::new(log),
             directories,
             settings: wanted,
-            stays_stopped: AtomicBool::new(false),
             under_way: Arc::default(),
             members: Mutex::default(),
             signals: Mutex::default(),
@@ -422,13 +444,87 @@ fn unavailable(error: wal::OpenError) -> OpenError {
     }
 }
 
-fn storages(directories: &[PathBuf]) -> Result<Vec<Arc<dyn Storage>>, OpenError> {
-    let mut storages: Vec<Arc<dyn Storage>> = Vec::new();
-    for path in directories {
-        let disk = Disk::open(path).map_err(|error| {
-            OpenError::unavailable(format!("cannot open directory {}: {error}", path.display()))
-        })?;
-        storages.push(Arc::new(disk));
+/// Those of the directories that are there.
+fn found(directories: &[PathBuf]) -> Result<Vec<Option<Arc<dyn Storage>>>, OpenError> {
+    let find = |path: &PathBuf| match Disk::find(path) {
+        Ok(disk) => Ok(Some(Arc::new(disk) as Arc<dyn Storage>)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unopened(path, &error)),
+    };
+    directories.iter().map(find).collect()
+}
+
+/// All of the directories. Those that are not `there` are made, unless they may be those of a log
+/// whose other directories are there, as when a disk is not mounted.
+fn made(
+    directories: &[PathBuf],
+    there: &[Option<Arc<dyn Storage>>],
+) -> Result<Vec<Arc<dyn Storage>>, OpenError> {
+    let all = || directories.iter().zip(there);
+    if let Some((missing, _)) = all().find(|(_, storage)| storage.is_none()) {
+        let there: Vec<_> = there.iter().flatten().cloned().collect();
+        let absent = absent(&there).map_err(unavailable)?;
+        if !absent.is_empty() {
+            return Err(OpenError::unavailable(format!(
+                "directory {} of dataDirs is missing, and the log of the others has data in {}; is its disk mounted?",
+                missing.display(),
+                absent.join(", ")
+            )));
+        }
     }
-    Ok(storages)
+    let make = |(path, storage): (&PathBuf, &Option<Arc<dyn Storage>>)| match storage {
+        Some(storage) => Ok(storage.clone()),
+        None => match Disk::open(path) {
+            Ok(disk) => Ok(Arc::new(disk) as Arc<dyn Storage>),
+            Err(error) => Err(unopened(path, &error)),
+        },
+    };
+    all().map(make).collect()
+}
+
+fn unopened(path: &Path, error: &io::Error) -> OpenError {
+    OpenError::unavailable(format!("cannot open directory {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use splashdam_config::Section;
+    use splashdam_core::{Channel, Component, Role, Shared};
+    use splashdam_testkit::{context, events};
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::channels::file::FileChannel;
+    use crate::channels::file::tests::{drain, numbers, put};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_missing_directory_of_a_log_is_named_and_not_made() {
+        let place = tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| place.path().join(name).join("data"));
+        let open = async |dirs: &[&PathBuf]| {
+            let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+            let keys = format!("dataDirs = {}\nmaxFileSize = 1048576", dirs.join(","));
+            let config = Section::parse(&keys).read().into_result().unwrap();
+            let shared = Shared::default();
+            FileChannel::open(config, Context { shared, ..context(Role::Channel) }).await
+        };
+        let stored = open(&[&a, &b]).await.expect("all are made at the first start");
+        put(&stored, events(0, 6)).await.unwrap();
+        stored.close().await.unwrap();
+        let aside = place.path().join("aside");
+        for dir in [&a, &b] {
+            let mount = dir.parent().unwrap();
+            fs::rename(mount, &aside).unwrap();
+            let why = open(&[&a, &b]).await.err().expect("one is missing").to_string();
+            assert!(why.contains(&*dir.to_string_lossy()) && why.contains("mounted"), "{why}");
+            assert!(!mount.exists(), "{why}");
+            fs::rename(&aside, mount).unwrap();
+        }
+        let more = open(&[&a, &b, &c]).await.expect("one that is added is made");
+        assert!(c.exists());
+        assert_eq!(drain(&more).await, numbers(0..6));
+        more.close().await.unwrap();
+    }
 }

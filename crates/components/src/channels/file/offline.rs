@@ -277,9 +277,11 @@ pub struct FlumeRecords {
 }
 
 /// Goes through all records of the logs in a Flume's data directories, from their beginnings,
-/// changing nothing; `None` when there are none.
+/// changing nothing; `None` when there are none. Of the configuration only the keys count, which
+/// encrypted logs need.
 pub fn flume_records(
     data_dirs: &[PathBuf],
+    config: &Config,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<FlumeRecords>, ToolError> {
     if let Some(missing) = data_dirs.iter().find(|path| !path.is_dir()) {
@@ -288,7 +290,10 @@ pub fn flume_records(
     let Some(first) = data_dirs.first() else { return Ok(None) };
     // No checkpoint is looked at: all records are gone through.
     let Some(found) = FlumeChannel::find(first, None, data_dirs)? else { return Ok(None) };
-    let checked = found.check(None, &mut |step| progress(step.done_bytes, step.all_bytes))?;
+    let (_, stored) = config.settings().options(Arc::new(|_| {}))?;
+    let secret = |alias: &str| Ok(stored.as_ref().and_then(|keys| keys.secret(alias)));
+    let keys: Option<flume::Keys<'_>> = if stored.is_some() { Some(&secret) } else { None };
+    let checked = found.check(keys, &mut |step| progress(step.done_bytes, step.all_bytes))?;
     Ok(Some(FlumeRecords {
         logs: found.logs(),
         counts: checked.counts,

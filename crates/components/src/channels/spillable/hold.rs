@@ -174,17 +174,18 @@ impl Put for LogRoom {
         if batch.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
-        let number = {
+        let (life, number) = {
             let mut state = inner.state();
             if state.closed {
                 drop(state);
                 let error = inner.closed_error();
                 return Box::pin(std::future::ready(Err(Refused { batch, error })));
             }
+            inner.follow(&mut state);
             state.under_way += 1;
-            state.order.push_pending(Store::Overflow, batch.len() as u64)
+            (state.life, state.order.push_pending(Store::Overflow, batch.len() as u64))
         };
-        let mut settling = Settling { inner, number, there: false };
+        let mut settling = Settling { inner, life, number, there: false };
         let told = Box::new(move |there| {
             settling.there = there;
             drop(settling);
@@ -205,6 +206,7 @@ impl Put for LogRoom {
 /// A put that the log was asked for.
 struct Settling {
     inner: Arc<Inner>,
+    life: u64,
     number: u64,
     there: bool,
 }
@@ -213,7 +215,9 @@ impl Drop for Settling {
     fn drop(&mut self) {
         {
             let mut state = self.inner.state();
-            state.order.settle(self.number, self.there);
+            if state.life == self.life {
+                state.order.settle(self.number, self.there);
+            }
             state.under_way -= 1;
         }
         self.inner.changed.notify_waiters();

@@ -15,7 +15,7 @@ use splashdam_config::Lenient;
 use splashdam_core::{Batch, Channel, Origin, Size};
 
 use super::order::{Order, Store};
-use crate::channels::file::{self, FileChannel};
+use crate::channels::file::{self, FileChannel, OpenedLog};
 
 /// The most of one batch that is written down.
 pub(super) const BATCH: Size = Size { events: 1000, bytes: 1 << 20 };
@@ -50,9 +50,23 @@ fn sender(name: &str) -> [u8; 16] {
 }
 
 /// The order of what two queues of a log hold.
-pub(super) fn order(name: &str, main: &FileChannel, kept: &FileChannel) -> Order {
+pub(super) fn order(name: &str, main: &FileChannel, kept: &FileChannel, log: &OpenedLog) -> Order {
     let position = main.last_of(sender(name)).map(|origin| origin.position).unwrap_or_default();
-    arrange(&decode(&position), &main.untaken().0, &kept.untaken().0)
+    let (main, kept) = (main.untaken_in(log).0, kept.untaken_in(log).0);
+    arrange(Order::default(), &decode(&position), &main, &kept, 0..0)
+}
+
+/// What the queues of a log hold, and their next numbers: the overflow and what was kept.
+pub(super) type Held = [(Vec<Range<u64>>, u64); 2];
+
+/// The order of `runs`, which a log held so `before`, of what it holds `now`, behind what is in
+/// `order` already. Memory is as it was.
+pub(super) fn order_anew(order: Order, runs: &[(Store, u64)], before: &Held, now: &Held) -> Order {
+    let [main, kept] = before;
+    let in_memory = runs.iter().filter(|run| run.0 == Store::Memory);
+    let memory = kept.1..kept.1 + in_memory.map(|run| run.1).sum::<u64>();
+    let pairs = pairs(runs, main, kept, usize::MAX);
+    arrange(order, &pairs, &now[0].0, &now[1].0, memory)
 }
 
 /// Writes `batches` down, the events of memory in `runs`. An error says how many of them are lost.
@@ -66,7 +80,8 @@ pub(super) async fn write(
     let Some(last) = batches.len().checked_sub(1) else { return Ok(()) };
     let sender = sender(name);
     let epoch = main.last_of(sender).map_or(0, |origin| origin.epoch + 1);
-    let position = Bytes::from(encode(&pairs(runs, &main.untaken(), &kept.untaken())));
+    let pairs = pairs(runs, &main.untaken(), &kept.untaken(), MOST_PAIRS);
+    let position = Bytes::from(encode(&pairs));
     // Batches of one sender stay in order, and one sync serves them all.
     let puts = (1..).zip(batches).enumerate().map(async |(index, (sequence, batch))| {
         let events = batch.len();
@@ -90,6 +105,7 @@ fn pairs(
     runs: &[(Store, u64)],
     (main, next_main): &(Vec<Range<u64>>, u64),
     (kept, next_kept): &(Vec<Range<u64>>, u64),
+    most: usize,
 ) -> Vec<Pair> {
     let (mut passed, mut old, mut new) = (0, 0, 0);
     let mut pairs: Vec<Pair> = Vec::new();
@@ -110,9 +126,9 @@ fn pairs(
         };
         let from = nth(main, passed).unwrap_or(*next_main);
         // More changes between the places than there is room for: what is left comes together.
-        let most = pairs.len() == MOST_PAIRS;
+        let all = pairs.len() == most;
         match pairs.last_mut() {
-            Some(last) if last.1 == from || most => *last = (below, from),
+            Some(last) if last.1 == from || all => *last = (below, from),
             _ => pairs.push((below, from)),
         }
     }
@@ -139,9 +155,16 @@ fn count(ranges: &[Range<u64>], window: Range<u64>) -> u64 {
     ranges.iter().map(part).sum()
 }
 
-/// The order that `pairs` tell, of the events that are still there.
-fn arrange(pairs: &[Pair], main: &[Range<u64>], kept: &[Range<u64>]) -> Order {
-    let mut order = Order::default();
+/// The order that `pairs` tell, of the events that are still there, behind what is in `order`.
+/// Numbers in `memory` are not in the kept queue yet.
+fn arrange(
+    mut order: Order,
+    pairs: &[Pair],
+    main: &[Range<u64>],
+    kept: &[Range<u64>],
+    memory: Range<u64>,
+) -> Order {
+    let in_memory = std::slice::from_ref(&memory);
     let mut push = |store, events| {
         if events > 0 {
             order.push(store, events);
@@ -151,6 +174,7 @@ fn arrange(pairs: &[Pair], main: &[Range<u64>], kept: &[Range<u64>]) -> Order {
     for (below, from) in pairs.iter().copied().chain([(u64::MAX, u64::MAX)]) {
         push(Store::Overflow, count(main, from_main..from));
         push(Store::Kept, count(kept, from_kept..below));
+        push(Store::Memory, count(in_memory, from_kept..below));
         (from_main, from_kept) = (from_main.max(from), from_kept.max(below));
     }
     order
@@ -187,7 +211,7 @@ mod tests {
         taken_since: [Range<u64>; 2],
         want: &[(Store, u64)],
     ) {
-        let told = decode(&encode(&pairs(runs, main, kept)));
+        let told = decode(&encode(&pairs(runs, main, kept, MOST_PAIRS)));
         let memory: u64 = runs.iter().filter(|run| run.0 == Memory).map(|run| run.1).sum();
         let mut grown = kept.0.clone();
         grown.push(kept.1..kept.1 + memory);
@@ -198,7 +222,8 @@ mod tests {
             ranges.iter().flat_map(parts).filter(|range| range.start < range.end).collect()
         };
         let [main_taken, kept_taken] = &taken_since;
-        let order = arrange(&told, &without(&main.0, main_taken), &without(&grown, kept_taken));
+        let (main, kept) = (without(&main.0, main_taken), without(&grown, kept_taken));
+        let order = arrange(Order::default(), &told, &main, &kept, 0..0);
         assert_eq!(order.runs().collect::<Vec<_>>(), want, "{runs:?}");
     }
 
@@ -251,9 +276,9 @@ mod tests {
     #[test]
     fn more_changes_than_can_be_told_lose_nothing() {
         let runs: Vec<_> = (0..1000).flat_map(|_| [(Memory, 1), (Overflow, 1)]).collect();
-        let told = encode(&pairs(&runs, &(one(0..1000), 1000), &(vec![], 0)));
+        let told = encode(&pairs(&runs, &(one(0..1000), 1000), &(vec![], 0), MOST_PAIRS));
         assert_eq!(told.len(), 4096);
-        let order = arrange(&decode(&told), &one(0..1000), &one(0..1000));
+        let order = arrange(Order::default(), &decode(&told), &one(0..1000), &one(0..1000), 0..0);
         let runs: Vec<_> = order.runs().collect();
         let all = |store| runs.iter().filter(|run| run.0 == store).map(|run| run.1).sum::<u64>();
         assert_eq!((all(Kept), all(Overflow)), (1000, 1000));
@@ -263,7 +288,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_order_are_none() {
         assert_eq!(decode(b"too short"), []);
-        let odd = arrange(&[(5, 9), (3, 2)], &one(0..10), &one(0..10));
+        let odd = arrange(Order::default(), &[(5, 9), (3, 2)], &one(0..10), &one(0..10), 0..0);
         assert_eq!(odd.runs().map(|run| run.1).sum::<u64>(), 20);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use splashdam_core::{Batch, BoxFuture, Channel, ChannelError, Size, Take};
+use splashdam_core::{Batch, BoxFuture, ChannelError, Size, Take};
 use tokio::time::timeout;
 
 use super::order::{Store, Ticket};
 use super::{Inner, Leased, State, Used, slots_of};
-use crate::channels::file::{FileChannel, Held};
+use crate::channels::file::Held;
 
 /// Leases from one place, waiting no longer than `overflowTimeout` for an event.
 pub(super) async fn lease(inner: &Arc<Inner>, limit: Size) -> Result<Box<dyn Take>, ChannelError> {
@@ -27,6 +27,7 @@ fn try_lease(inner: &Arc<Inner>, limit: Size) -> Result<Option<Lease>, ChannelEr
     if state.closed {
         return Err(inner.closed_error());
     }
+    inner.follow(&mut state);
     let limit = Size { events: limit.events.min(state.limits.transaction_events), ..limit };
     while let Some(head) = state.order.head(limit.events as u64) {
         let limit = Size { events: usize::try_from(head.events).unwrap_or(usize::MAX), ..limit };
@@ -52,7 +53,8 @@ fn try_lease(inner: &Arc<Inner>, limit: Size) -> Result<Option<Lease>, ChannelEr
                 }));
             }
         };
-        match queue.try_lease(limit)? {
+        let Some(log) = &state.log else { return Ok(None) };
+        match queue.try_lease_in(log, limit)? {
             Some(held) => {
                 let ticket = state.order.take(held.events());
                 let id = Some(state.lend(Leased { ticket, run: None }));
@@ -60,16 +62,11 @@ fn try_lease(inner: &Arc<Inner>, limit: Size) -> Result<Option<Lease>, ChannelEr
                 return Ok(Some(Lease { inner: inner.clone(), id, batch, held }));
             }
             // The log may not hold what was stored in it: damaged events are skipped.
-            None if is_empty(queue) => drop(state.order.drop_first()),
+            None if queue.is_empty_in(log) => drop(state.order.drop_first()),
             None => return Ok(None),
         }
     }
     Ok(None)
-}
-
-/// Whether nothing in the queue waits to be taken.
-fn is_empty(queue: &FileChannel) -> bool {
-    queue.level().queued.events == 0
 }
 
 impl State {
@@ -115,8 +112,9 @@ impl Take for Lease {
             return Box::pin(std::future::ready(Ok(())));
         };
         state.under_way += 1;
+        let life = state.life;
         drop(state);
-        let mut settling = Settling { inner, ticket: Some(leased.ticket) };
+        let mut settling = Settling { inner, life, ticket: Some(leased.ticket) };
         let told = Box::new(move |done: bool| {
             if done {
                 settling.ticket = None;
@@ -146,6 +144,7 @@ impl Drop for Lease {
 /// A take that the log was asked to commit.
 struct Settling {
     inner: Arc<Inner>,
+    life: u64,
     /// What returns if it fails.
     ticket: Option<Ticket>,
 }
@@ -154,7 +153,7 @@ impl Drop for Settling {
     fn drop(&mut self) {
         {
             let mut state = self.inner.state();
-            if let Some(ticket) = self.ticket.take() {
+            if let Some(ticket) = self.ticket.take().filter(|_| state.life == self.life) {
                 state.order.put_back(ticket);
             }
             state.under_way -= 1;

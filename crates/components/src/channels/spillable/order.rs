@@ -44,6 +44,23 @@ pub(super) struct Ticket {
     ranges: Vec<(u64, u64)>,
 }
 
+impl Ticket {
+    /// Of events whose place is known otherwise.
+    pub(super) fn of_nothing(store: Store) -> Ticket {
+        Ticket { store, ranges: Vec::new() }
+    }
+
+    /// Before which others its events were.
+    pub(super) fn first(&self) -> u64 {
+        self.ranges.first().map_or(u64::MAX, |(first, _)| *first)
+    }
+
+    /// How many events.
+    pub(super) fn events(&self) -> u64 {
+        self.ranges.iter().map(|(_, events)| events).sum()
+    }
+}
+
 /// The order.
 #[derive(Debug, Default)]
 pub(super) struct Order {

@@ -333,6 +333,44 @@ async fn a_clean_stop_keeps_memory_and_order() {
     channel.close().await.unwrap();
 }
 
+/// What a log had and was not told of: it took two events, and stored two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_opened_again_is_followed() {
+    let dir = tempdir().unwrap();
+    let (channel, memory) = filled(dir.path()).await;
+    assert_eq!(take(&channel, 2).await, numbers(8..10));
+    let overflow = lease(&channel, 3).await;
+    assert_eq!(bodies(overflow.batch().events()), numbers(10..13));
+    let log = &channel.0.overflow.as_ref().unwrap().main;
+    log.open_log().close();
+    assert!(put(&channel, events(90, 9)).await.is_err());
+    let config = read(&keys(dir.path(), SMALL)).overflow().unwrap();
+    let cx = Context { name: "c1".into(), shared: Shared::default(), ..context(Role::Channel) };
+    let other = FileChannel::open(config, cx).await.unwrap();
+    let taken = other.begin_take(Size::events(2)).await.unwrap();
+    taken.commit().await.unwrap();
+    let stored = other.begin_put(Size::events(2)).await.unwrap();
+    stored.commit(events(100, 2)).await.unwrap();
+    other.close().await.unwrap();
+    drop(other);
+
+    log.open_again().unwrap();
+    put(&channel, events(25, 2)).await.unwrap();
+    let want = [(Store::Overflow, 8), (Store::Memory, 5), (Store::Overflow, 4)];
+    assert_eq!(runs(&channel), want);
+    assert!(overflow.commit().await.is_err(), "it comes again");
+    assert_eq!(runs(&channel), want);
+    drop(memory);
+    assert_eq!(take(&channel, 20).await, numbers(6..8));
+    assert_eq!(take(&channel, 3).await, numbers(12..15));
+    channel.close().await.unwrap();
+    drop(channel);
+    let channel = open_again(dir.path(), SMALL).await;
+    let left = [numbers(15..25), numbers(100..102), numbers(25..27)].concat();
+    assert_eq!(drain(&channel).await, left);
+    channel.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loses_memory_and_nothing_else() {
     let dir = tempdir().unwrap();

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 use splashdam_core::metrics::SourceMetrics;
 use splashdam_core::{Batch, Context, Event, Headers, Origin, Outlet, Random, World};
+use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::finish::{Finish, Unfinished};
@@ -22,7 +23,7 @@ use super::progress::{Progress, SYNC_EVERY, sync_dir};
 use super::scan::{Candidate, Print, Rules};
 use super::{Config, ConsumeOrder, DeletePolicy, TrackingPolicy};
 use crate::charset::{Charset, OnMalformed};
-use crate::deserializers::{Choice, Deserializer, Input, ReadError};
+use crate::deserializers::{Choice, Content, Deserializer, Input, ReadError};
 
 const LOCK: &str = ".splashdam.lock";
 /// Files that are remembered as set aside.
@@ -39,6 +40,8 @@ pub(super) struct Spooler {
     choice: Choice,
     charset: Charset,
     on_malformed: OnMalformed,
+    /// The bytes that a packed file may become, if such are unpacked.
+    unpacks: Option<u64>,
     file_header: Option<String>,
     basename_header: Option<String>,
     batch_events: usize,
@@ -76,7 +79,16 @@ struct Current {
     finished: bool,
     /// The name under which channels know this file, and how far the last batch that said so went.
     sender: [u8; 16],
+    epoch: u64,
     told: u64,
+}
+
+/// What the channels know of a file: its name, which reading of it comes next, and up to where all
+/// have it.
+struct Known {
+    sender: [u8; 16],
+    epoch: u64,
+    position: Option<u64>,
 }
 
 /// A file that is left alone.
@@ -144,6 +156,7 @@ impl Spooler {
             choice,
             charset: config.input_charset,
             on_malformed: config.decode_error_policy,
+            unpacks: config.decompress.then_some(config.max_uncompressed_bytes),
             file_header: config.file_header.then_some(config.file_header_key),
             basename_header: config.basename_header.then_some(config.basename_header_key),
             batch_events: config.batch_size.get() as usize,
@@ -239,7 +252,7 @@ impl Spooler {
                 Err(error) => {
                     let until = match &error {
                         ReadError::Io { .. } => self.later(),
-                        ReadError::Malformed { .. } => Until::Changed,
+                        ReadError::Malformed { .. } | ReadError::Damaged { .. } => Until::Changed,
                     };
                     self.set_current_aside(&error.to_string(), until)?;
                 }
@@ -427,13 +440,16 @@ impl Spooler {
             return Ok(None);
         }
         let named = path.to_string_lossy().into_owned();
-        let progress = Progress::find(&self.tracker_dir, named, &metadata, &self.random)?;
-        let sender = sender(&self.tracker_dir, &metadata);
-        let stored = self.outlet.as_ref().and_then(|outlet| outlet.last_of(sender));
-        let stored = stored.map(|last| last.sequence).filter(|at| *at <= metadata.len());
-        let resumed = progress.resumed().max(stored);
+        let content = match self.unpacks {
+            Some(most) => Content::unpacked(file, most)?,
+            None => Content::plain(file)?,
+        };
+        let length = content.length();
+        let progress = Progress::find(&self.tracker_dir, named, &metadata, length, &self.random)?;
+        let Known { sender, epoch, position } = self.known(&metadata, length);
+        let resumed = progress.resumed().max(position);
         let deserializer = self.choice.open(Input {
-            file,
+            content,
             position: resumed.unwrap_or(0),
             charset: self.charset,
             on_malformed: self.on_malformed,
@@ -445,10 +461,34 @@ impl Spooler {
             fresh: resumed.is_none(),
             finished: false,
             sender,
+            epoch,
             told: resumed.unwrap_or(0),
             progress,
             headers: self.headers(&path)?,
         }))
+    }
+
+    /// What the channels know of a file.
+    ///
+    /// One log knows exactly how far it is stored. The file is read on in a new epoch, so that
+    /// nothing waits for what an earlier reading could not store, in batches of other lengths
+    /// perhaps. Several logs may stand apart: the batches are the same again, so each takes what it
+    /// lacks, and where they are not, as the source is configured otherwise, the file has another name.
+    fn known(&self, metadata: &fs::Metadata, length: u64) -> Known {
+        let sender = sender(&self.tracker_dir, metadata);
+        let Some(outlet) = &self.outlet else { return Known { sender, epoch: 1, position: None } };
+        let sender = outlet.name_of(sender);
+        let one_log = outlet.stores_once();
+        if let Ok(runtime) = Handle::try_current()
+            && one_log
+        {
+            // What a reading that was cut off had on its way may still get there.
+            runtime.block_on(outlet.settled(sender));
+        }
+        let position = outlet.last_of(sender).map(|last| last.sequence);
+        let position = position.filter(|at| *at <= length);
+        let epoch = if one_log { outlet.newest_epoch(sender) + 1 } else { 1 };
+        Known { sender, epoch, position }
     }
 
     fn headers(&self, path: &Path) -> io::Result<Headers> {
@@ -465,16 +505,16 @@ impl Spooler {
 }
 
 impl Current {
-    /// Says how far the batch goes that was just read. The same place in the same file is the same
-    /// batch, whoever reads it and when; one that does not go further says nothing.
+    /// Says how far the batch goes that was just read. The same place in the same reading is the
+    /// same batch, however often it is put; one that does not go further says nothing.
     fn origin(&mut self) -> Option<Origin> {
         let position = self.deserializer.position();
         if position <= self.told {
             return None;
         }
         self.told = position;
-        let (sender, sequence) = (self.sender, position);
-        Some(Origin { sender, epoch: 1, sequence, position: Bytes::new() })
+        let Current { sender, epoch, .. } = *self;
+        Some(Origin { sender, epoch, sequence: position, position: Bytes::new() })
     }
 }
 

@@ -8,6 +8,8 @@ use splashdam_core::{Batch, Event, Role};
 use splashdam_testkit::{Collector, FakeWorld, bodies, context, contract};
 use tempfile::TempDir;
 
+mod durable;
+
 fn cx() -> Context {
     context(Role::Source)
 }
@@ -416,7 +418,9 @@ fn keys_are_checked() {
     check("deserializer.maxLineLength = 100\nfileSuffix = .done", &[]);
     check("fileSuffix =", &["invalid-value"]);
     check("bufferMaxLines = 100", &["obsolete-key"]);
-    check("deserializer = AVRO", &["unknown-deserializer"]);
+    check("deserializer = avro\ndeserializer.schemaType = literal", &[]);
+    check("deserializer = BLOB\ndeserializer.maxBlobLength = 5", &[]);
+    check("deserializer = AVRO\ndeserializer.maxBlobLength = 5", &["unknown-key"]);
     check("deserializer = lines", &["unknown-deserializer"]);
     check("deserializer.maxLineLenght = 1", &["unknown-key"]);
     assert_eq!(findings("").len(), 1, "spoolDir is required");
@@ -520,50 +524,4 @@ async fn speed() {
         handle.stop();
         task.await.unwrap().unwrap();
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_durable_channel_crashes_repeat_nothing() {
-    use crate::channels::file::FileChannel;
-    use splashdam_core::{Channel, Size, Stop};
-
-    let content: String = (0..1000).map(|n| format!("line {n}\n")).collect();
-    let dir = directory(&[("a", content.as_bytes())]);
-    let data = tempfile::tempdir().unwrap();
-    let keys = format!("dataDirs = {0}\ncheckpointDir = {0}", data.path().display());
-    let config = Section::parse(&keys).read().into_result().unwrap();
-    let channel = FileChannel::open(config, context(Role::Channel)).await.unwrap();
-    let channel = Arc::new(channel);
-    let outlet = || splashdam_testkit::fakes::outlet_to(vec![channel.clone()]);
-    // Batches are stored, and their source dies before it writes that down.
-    for _ in 0..3 {
-        let mut reading = spooler(dir.path(), "batchSize = 10");
-        reading.tell(&outlet());
-        for written_down in [true, false] {
-            let Step::Batch(batch) = reading.step().unwrap() else { panic!("nothing read") };
-            outlet().put(batch).await.unwrap();
-            if written_down {
-                reading.delivered();
-            }
-        }
-    }
-    let (handle, stop) = Stop::new();
-    let keys = self::keys(dir.path(), "batchSize = 10");
-    let source = contract::open_source::<SpoolDir>(&keys, cx()).await;
-    let task = tokio::spawn(source.run(outlet(), stop));
-    for _ in 0..400 {
-        if channel.level().queued.events >= 1000 {
-            break;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    handle.stop();
-    task.await.unwrap().unwrap();
-    let mut got = Vec::new();
-    while channel.level().queued.events > 0 {
-        let taken = channel.begin_take(Size::events(10_000)).await.unwrap();
-        got.extend(bodies(taken.batch().events()));
-        taken.commit().await.unwrap();
-    }
-    assert_eq!(got, content.lines().collect::<Vec<_>>());
 }

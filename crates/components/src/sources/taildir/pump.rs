@@ -48,7 +48,7 @@ pub(super) async fn begin(
         return (positions.begin(Mark::default(), &[], now), None);
     }
     let (mut stored, mut later) = (Mark::default(), Vec::new());
-    let sender = positions.sender();
+    let sender = out.name_of(positions.sender());
     out.settled(sender).await;
     if let Some(last) = out.last_of(sender) {
         stored = Mark { epoch: last.epoch, sequence: last.sequence };

@@ -36,19 +36,11 @@ pub(super) async fn watch(log: Weak<OpenLog>, health: Arc<Health>) {
 }
 
 impl OpenLog {
-    /// Lets it be when it has stopped.
-    pub(in crate::channels::file) fn stays_stopped(&self) {
-        self.stays_stopped.store(true, Ordering::Release);
-    }
-
-    /// Opens the log in place of the one that stopped, unless it is closed or is to stay so.
+    /// Opens the log in place of the one that stopped, unless it is closed.
     async fn open_again(self: Arc<Self>) -> Result<(), OpenError> {
         // Neither closed nor joined meanwhile.
         let held = self.place.clone().lock_owned().await;
-        if self.closed.load(Ordering::Acquire)
-            || self.stays_stopped.load(Ordering::Acquire)
-            || !self.log().failed()
-        {
+        if self.closed.load(Ordering::Acquire) || !self.log().failed() {
             return Ok(());
         }
         blocking(move || {
@@ -58,7 +50,7 @@ impl OpenLog {
         .await
     }
 
-    fn replace(&self) -> Result<(), OpenError> {
+    pub(in crate::channels::file) fn replace(&self) -> Result<(), OpenError> {
         let members: Vec<_> = locked(&self.members).values().cloned().collect();
         let new = self.opened_anew(&members)?;
         self.take(new, &members);
