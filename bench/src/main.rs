@@ -10,9 +10,12 @@ mod workload;
 
 mod channel;
 mod flow;
+mod hbase;
 mod hop;
+mod http;
 mod lines;
 mod stress;
+mod syslog;
 
 mod start;
 
@@ -47,6 +50,13 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_MEMORY,
     hop::CLIENT_FILE,
     hop::CLIENT_LATENCY,
+    http::WORKLOAD,
+    hbase::PUTS_100,
+    hbase::PUTS_1000,
+    hbase::COUNTED_100,
+    hbase::COUNTED_1000,
+    syslog::TCP,
+    syslog::UDP,
 ];
 
 fn main() -> ExitCode {

@@ -5,5 +5,8 @@ pub mod avro;
 pub mod config;
 pub mod flume_channel;
 pub mod hbase;
+pub mod http_json;
 pub mod jks;
+pub mod spooled;
+pub mod syslog;
 pub mod thrift;

@@ -39,6 +39,8 @@ const OPENS: &[&str] = &[
 pub struct HBasePeer {
     java: PathBuf,
     jars: PathBuf,
+    /// Whether it lives for a test only: compiling little starts it sooner.
+    briefly: bool,
 }
 
 /// A running cluster of one. Dropping it kills it.
@@ -46,6 +48,8 @@ pub struct HBasePeer {
 pub struct HBase {
     peer: HBasePeer,
     child: Child,
+    /// A second region server, in a process of its own.
+    second: Option<Child>,
     driver: Option<Driver>,
     zookeeper_port: u16,
     master_port: u16,
@@ -79,45 +83,71 @@ pub struct JavaCell {
 impl HBasePeer {
     /// Finds the JDK and HBase's jars; the first call on a machine resolves them with Maven.
     pub fn available() -> Result<HBasePeer, Missing> {
-        Ok(HBasePeer { java: java()?, jars: jars::hbase()? })
+        Ok(HBasePeer { java: java()?, jars: jars::hbase()?, briefly: true })
+    }
+
+    /// The same, as fast as it gets once it is warm: for measuring.
+    #[must_use]
+    pub fn at_length(self) -> HBasePeer {
+        HBasePeer { briefly: false, ..self }
     }
 
     /// Starts a cluster in `dir` and waits until a client has an answer from it.
     pub fn start(&self, dir: &Path) -> Result<HBase> {
         let [zookeeper_port, master_port, server_port] = [free_port()?, free_port()?, free_port()?];
-        let site = site(dir, zookeeper_port, master_port, server_port);
+        let site = site(dir, zookeeper_port, master_port, server_port, false);
         fs::create_dir_all(dir.join("conf"))?;
         fs::write(dir.join("conf/hbase-site.xml"), site)?;
         let child = self.spawn(dir)?;
         let (peer, dir) = (self.clone(), dir.to_owned());
-        let mut hbase =
-            HBase { peer, child, driver: None, zookeeper_port, master_port, server_port, dir };
+        let mut hbase = HBase {
+            peer,
+            child,
+            second: None,
+            driver: None,
+            zookeeper_port,
+            master_port,
+            server_port,
+            dir,
+        };
         hbase.wait_for_port()?;
         hbase.driver = Some(self.drive(&hbase.dir)?);
         Ok(hbase)
     }
 
     fn spawn(&self, dir: &Path) -> Result<Child> {
-        self.command(dir, "1g")
-            .args(["org.apache.hadoop.hbase.master.HMaster", "start"])
+        self.spawn_one(dir, "conf", "org.apache.hadoop.hbase.master.HMaster", "hbase")
+    }
+
+    fn spawn_one(&self, dir: &Path, conf: &str, class: &str, log: &str) -> Result<Child> {
+        let said = |end: &str| {
+            let path = dir.join(format!("{log}.{end}"));
+            File::options().create(true).append(true).open(path)
+        };
+        self.command_with(dir, conf, "1g")
+            .args([class, "start"])
             .stdin(Stdio::null())
-            .stdout(File::create(dir.join("hbase.out"))?)
-            .stderr(File::create(dir.join("hbase.err"))?)
+            .stdout(said("out")?)
+            .stderr(said("err")?)
             .spawn()
-            .context("starting HBase")
+            .with_context(|| format!("starting {class}"))
     }
 
     fn command(&self, dir: &Path, heap: &str) -> Command {
+        self.command_with(dir, "conf", heap)
+    }
+
+    fn command_with(&self, dir: &Path, conf: &str, heap: &str) -> Command {
         let mut command = Command::new(&self.java);
         command.arg(format!("-Xmx{heap}"));
-        // It lives for a test: compiling little starts it sooner.
-        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        if self.briefly {
+            command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        }
         for package in OPENS {
             command.args(["--add-opens", &format!("{package}=ALL-UNNAMED")]);
         }
         command.args(["--add-exports", "java.base/jdk.internal.misc=ALL-UNNAMED"]);
-        let class_path =
-            format!("{}:{}", dir.join("conf").display(), self.jars.join("*").display());
+        let class_path = format!("{}:{}", dir.join(conf).display(), self.jars.join("*").display());
         command.args(["-cp", &class_path]).current_dir(dir);
         command
     }
@@ -184,9 +214,12 @@ impl HBase {
         self.drive(&format!("scan {table}"))?.iter().map(|line| cell(line)).collect()
     }
 
-    /// Stops the whole cluster, ZooKeeper included, in order, and starts it again on the same data and ports. In order,
-    /// since what HBase logs on a local file system need not outlive a kill.
+    /// Stops the whole cluster, ZooKeeper included, in order, and starts it again on the same data and ports. A second
+    /// region server is stopped for good.
     pub fn restart(&mut self) -> Result<()> {
+        if self.second.is_some() {
+            self.kill_second()?;
+        }
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let began = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -195,6 +228,33 @@ impl HBase {
         }
         self.child = self.peer.spawn(&self.dir)?;
         self.wait_for_port()
+    }
+
+    /// Starts a second region server, in a process of its own.
+    pub fn start_second(&mut self) -> Result<()> {
+        ensure!(self.second.is_none(), "a second region server runs already");
+        let port = free_port()?;
+        let site = site(&self.dir, self.zookeeper_port, self.master_port, port, true);
+        fs::create_dir_all(self.dir.join("second"))?;
+        fs::write(self.dir.join("second/hbase-site.xml"), site)?;
+        let class = "org.apache.hadoop.hbase.regionserver.HRegionServer";
+        self.second = Some(self.peer.spawn_one(&self.dir, "second", class, "second")?);
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = self.second.as_mut().map(Child::try_wait).transpose()?.flatten();
+            ensure!(ended.is_none(), "the second region server ended with {ended:?}");
+            ensure!(began.elapsed() < START_LIMIT, "no second server within {START_LIMIT:?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Kills the second region server as `kill -9` does.
+    pub fn kill_second(&mut self) -> Result<()> {
+        let mut second = self.second.take().context("no second region server runs")?;
+        second.kill()?;
+        second.wait()?;
+        Ok(())
     }
 
     fn wait_for_port(&mut self) -> Result<()> {
@@ -216,7 +276,8 @@ impl HBase {
 impl Drop for HBase {
     fn drop(&mut self) {
         let driver = self.driver.as_mut().map(|driver| &mut driver.child);
-        for child in driver.into_iter().chain([&mut self.child]) {
+        let second = self.second.as_mut();
+        for child in driver.into_iter().chain(second).chain([&mut self.child]) {
             // One that has ended by itself needs neither.
             child.kill().ok();
             child.wait().ok();
@@ -260,11 +321,18 @@ fn cell(line: &str) -> Result<JavaCell> {
     })
 }
 
-fn site(dir: &Path, zookeeper: u16, master: u16, server: u16) -> String {
+fn site(dir: &Path, zookeeper: u16, master: u16, server: u16, distributed: bool) -> String {
     let below = |name: &str| dir.join(name).display().to_string();
     let properties = [
         ("hbase.rootdir", format!("file://{}", below("data"))),
         ("hbase.tmp.dir", below("tmp")),
+        // Without the file system's own checksums, which it buffers: so what is logged outlives a `kill -9`.
+        ("fs.file.impl", "org.apache.hadoop.fs.RawLocalFileSystem".into()),
+        // A server of its own process is one of a distributed cluster, by its own word.
+        ("hbase.cluster.distributed", distributed.to_string()),
+        // The shortest that ZooKeeper allows: so long nobody knows that a server was killed.
+        ("hbase.zookeeper.property.tickTime", "2000".into()),
+        ("zookeeper.session.timeout", "4000".into()),
         ("hbase.zookeeper.quorum", "127.0.0.1".into()),
         ("hbase.zookeeper.property.dataDir", below("zookeeper")),
         ("hbase.zookeeper.property.clientPort", zookeeper.to_string()),

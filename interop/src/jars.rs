@@ -36,11 +36,15 @@ const LOGGING: &[(&str, &str)] = &[
 /// A cold Maven repository on a slow line needs minutes; more than this means that it hangs.
 const MAVEN_LIMIT: Duration = Duration::from_secs(600);
 
-/// The HBase that stands alone in one process, and what it logs with.
+/// The HBase that stands alone in one process; `SPLASHDAM_HBASE_VERSION` names another, such as 2.4.18.
 const HBASE_VERSION: &str = "2.6.2";
-const HBASE: &[(&str, &str, &str)] = &[
-    ("org.apache.hbase", "hbase-server", HBASE_VERSION),
-    ("org.apache.hbase", "hbase-zookeeper", HBASE_VERSION),
+/// What it logs with.
+const HBASE_LOGGING: (&str, &str, &str) = ("org.slf4j", "slf4j-reload4j", "1.7.36");
+
+/// Flume's appenders for Log4j 1, and the Log4j 1 that is still kept up.
+const LOG4J: &[(&str, &str, &str)] = &[
+    ("org.apache.flume.flume-ng-clients", "flume-ng-log4jappender", VERSION),
+    ("ch.qos.reload4j", "reload4j", "1.2.25"),
     ("org.slf4j", "slf4j-reload4j", "1.7.36"),
 ];
 
@@ -64,9 +68,21 @@ pub(crate) fn flume() -> Result<PathBuf, Missing> {
     fetched(&format!("flume-{VERSION}"), &pom(""))
 }
 
+/// The folder with Flume's appenders for Log4j, and a Log4j 1.
+pub(crate) fn flume_log4j() -> Result<PathBuf, Missing> {
+    fetched(&format!("flume-{VERSION}-log4j"), &standalone_pom("log4j-peer", VERSION, LOG4J))
+}
+
 /// The folder with HBase's jars, server and client.
 pub(crate) fn hbase() -> Result<PathBuf, Missing> {
-    fetched(&format!("hbase-{HBASE_VERSION}"), &hbase_pom())
+    let version = env::var("SPLASHDAM_HBASE_VERSION").unwrap_or_else(|_| HBASE_VERSION.to_owned());
+    let artifacts = [
+        ("org.apache.hbase", "hbase-server", &*version),
+        ("org.apache.hbase", "hbase-zookeeper", &*version),
+        HBASE_LOGGING,
+    ];
+    let pom = standalone_pom("hbase-peer", &version, &artifacts);
+    fetched(&format!("hbase-{version}"), &pom)
 }
 
 /// The folder with what a POM asks for. A stamp file marks it whole, a lock file keeps two processes from filling it at
@@ -156,17 +172,17 @@ fn pom(more: &str) -> String {
     )
 }
 
-fn hbase_pom() -> String {
+fn standalone_pom(name: &str, named_version: &str, artifacts: &[(&str, &str, &str)]) -> String {
     let mut wanted = String::new();
-    for (group, artifact, version) in HBASE {
+    for (group, artifact, version) in artifacts {
         depend(&mut wanted, group, artifact, &format!("<version>{version}</version>"));
     }
     format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>splashdam</groupId>
-  <artifactId>hbase-peer</artifactId>
-  <version>{HBASE_VERSION}</version>
+  <artifactId>{name}</artifactId>
+  <version>{named_version}</version>
   <packaging>pom</packaging>
   <dependencies>
 {wanted}  </dependencies>

@@ -9,6 +9,7 @@ pub mod avro_file;
 pub mod file_channel;
 pub mod hbase;
 pub mod jars;
+pub mod log4j;
 pub mod outputs;
 pub mod peers;
 pub mod properties_oracle;

@@ -49,6 +49,13 @@ impl Peers {
         Ok(Peers { java, flume_jars, java_options: Vec::new() })
     }
 
+    /// Flume's appenders for Log4j and what they need, without an agent.
+    pub fn of_log4j() -> Result<Peers, Missing> {
+        let java = java()?;
+        let flume_jars = jars::flume_log4j()?;
+        Ok(Peers { java, flume_jars, java_options: Vec::new() })
+    }
+
     /// The same with Flume's sink for HBase 2 and the client that it needs.
     pub fn with_hbase() -> Result<Peers, Missing> {
         let java = java()?;

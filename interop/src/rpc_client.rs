@@ -15,16 +15,26 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Sends `count` events, numbered from 0, with a client of these properties, `key=value` each. Its log goes to `dir`.
 pub fn send(peers: &Peers, dir: &Path, properties: &[String], count: u32) -> Result<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/RpcClientDriver.java");
+    let count = count.to_string();
+    let arguments = properties.iter().map(String::as_str).chain(["--", &count]);
+    run(peers, "RpcClientDriver.java", arguments, dir)
+}
+
+/// Runs a program of `java/` with these jars to its end. Its log goes to `dir`.
+pub(crate) fn run<'a>(
+    peers: &Peers,
+    program: &str,
+    arguments: impl Iterator<Item = &'a str>,
+    dir: &Path,
+) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java").join(program);
     let said = dir.join("client.log");
     let mut child = Command::new(&peers.java)
         .args(&peers.java_options)
         .arg("-cp")
         .arg(peers.flume_jars.join("*"))
         .arg(source)
-        .args(properties)
-        .arg("--")
-        .arg(count.to_string())
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&said)?)

@@ -12,6 +12,7 @@ runs of SEED (0) and the seeds after it, until N crash points (1000000) were tri
 are over; lets calls fail, flips bits, and looks for each planted bug. Ends with a table, or with an
 error and the plan of the run at the first promise that was broken.
   `cargo xtask sim SEED --points 1` runs one seed again.
+  `cargo xtask sim --hops N` simulates hops between agents instead.
 ";
 
 fn main() -> ExitCode {

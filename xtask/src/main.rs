@@ -22,7 +22,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   test       all tests of the workspace (--require-interop: what is missing fails)
   tidy       layering, sizes, and what each component must have
   docs       writes docs/components/ and docs/compatibility.md (--check: only compares)
-  sim        crashes of the log on simulated disks, from a seed (--help for more)
+  sim        crashes of the log on simulated disks, from a seed; with --hops N, agents that send to
+             each other (--help for more)
   fuzz       random input for a parser (--help for more)
   bench      both agents at the same work, ratios into docs/benchmarks.md (--help for more)
   interop    our agent against real Flume, failing where something is missing

@@ -1,4 +1,5 @@
-//! `cargo xtask sim`: builds the simulation in release mode and hands it the arguments.
+//! `cargo xtask sim`: builds a simulation in release mode and hands it the arguments: of hops with
+//! `--hops`, else of the log.
 
 use std::process::Command;
 
@@ -12,6 +13,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     // into giving memory back to the system and asking for it again (glibc).
     command.env("MALLOC_TOP_PAD_", (32u32 << 20).to_string());
     command.env("MALLOC_TRIM_THRESHOLD_", (256u32 << 20).to_string());
-    command.args(["run", "--quiet", "--release", "--package", "splashdam-sim", "--"]);
+    let package = match arguments.iter().any(|argument| argument == "--hops") {
+        true => {
+            // It is linked from all components, which would take longer than what it gains.
+            command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+            "splashdam-hops"
+        }
+        false => "splashdam-sim",
+    };
+    command.args(["run", "--quiet", "--release", "--package", package, "--"]);
     repository::run(command.args(arguments))
 }

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::repository;
 
-pub(crate) use components::{Listed, listed};
+pub(crate) use components::listed;
 
 /// What one rule found.
 #[derive(Debug, Default)]

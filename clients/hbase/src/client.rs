@@ -46,6 +46,15 @@ impl Client {
         &self.cluster.config
     }
 
+    /// Says what [`Client::mutate`] and [`Client::batch`] would refuse without asking a server: a row
+    /// key, a family or a cell that none takes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the reason.
+    pub fn check(&self, mutation: &Mutation) -> Result<(), Error> {
+        mutation.check(self.cluster.config.cell_limit_bytes)
+    }
+
     /// Asks the master what a table is made of.
     ///
     /// # Errors

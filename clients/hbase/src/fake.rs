@@ -64,6 +64,10 @@ pub(crate) struct State {
     /// Methods called, in order, with the server; those of meta as `meta`.
     pub(crate) calls: Vec<(usize, String)>,
     pub(crate) rows: BTreeMap<(Bytes, Bytes), Bytes>,
+    /// The time that each cell was last written with.
+    times: BTreeMap<(Bytes, Bytes), u64>,
+    /// Of cells, in seconds.
+    time_to_live: Option<u32>,
     nonces: Vec<(u64, u64)>,
     scanners: Vec<VecDeque<Vec<Cell>>>,
     servers: Vec<Address>,
@@ -117,6 +121,17 @@ impl FakeCluster {
             (row.clone(), column.clone(), value.clone())
         };
         state.rows.iter().map(cell).collect()
+    }
+
+    /// The times that cells were last written with, in the order of [`FakeCluster::rows`]; the
+    /// greatest of Java's stands for the server's own.
+    pub fn times(&self) -> Vec<u64> {
+        self.state().times.values().copied().collect()
+    }
+
+    /// Lets the table say that cells go after so many seconds.
+    pub fn set_time_to_live(&self, seconds: u32) {
+        self.state().time_to_live = Some(seconds);
     }
 
     /// This happens to the next call to a region that nothing else happens to.
@@ -311,7 +326,12 @@ impl State {
             "GetTableDescriptors" => {
                 let request = proto::GetTableDescriptorsRequest::decode(message).unwrap();
                 let known = request.table_names[0].qualifier == "t";
-                let family = proto::ColumnFamilySchema { name: FAMILY.into(), attributes: vec![] };
+                let time_to_live = self.time_to_live.map(|seconds| proto::BytesBytesPair {
+                    first: "TTL".into(),
+                    second: seconds.to_string().into(),
+                });
+                let attributes = time_to_live.into_iter().collect();
+                let family = proto::ColumnFamilySchema { name: FAMILY.into(), attributes };
                 let schema = proto::TableSchema {
                     table_name: None,
                     attributes: vec![],
@@ -422,6 +442,7 @@ impl State {
                 cell.value = Bytes::copy_from_slice(&after.to_be_bytes());
                 write(block, cell.clone());
             }
+            self.times.insert(key.clone(), cell.timestamp);
             match cell.kind {
                 CellKind::Put => self.rows.insert(key, cell.value),
                 _ => self.rows.remove(&key),

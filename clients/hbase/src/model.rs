@@ -11,6 +11,8 @@ use crate::error::Error;
 pub const ROW_LIMIT_BYTES: usize = 32_767;
 /// No cell is longer, whatever a configuration says: its length is one of Java's integers.
 const CELL_LIMIT_BYTES: usize = 0x7fff_ffff;
+/// What HBase writes for a time to live without end.
+const FOREVER_SECONDS: u32 = 0x7fff_ffff;
 /// The longest family name, whose length is one byte on the wire.
 pub const FAMILY_LIMIT_BYTES: usize = 255;
 
@@ -152,6 +154,15 @@ pub struct FamilyDescription {
     pub name: Bytes,
     /// Settings as HBase stores them.
     pub attributes: Vec<(Bytes, Bytes)>,
+}
+
+impl FamilyDescription {
+    /// The seconds after which cells go, by their own times; `None` where they stay.
+    pub fn time_to_live(&self) -> Option<u32> {
+        let ttl = self.attributes.iter().find(|(name, _)| **name == *b"TTL");
+        let seconds = ttl.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+        seconds.filter(|seconds| *seconds < FOREVER_SECONDS)
+    }
 }
 
 impl Address {
@@ -458,7 +469,12 @@ impl Row {
 impl TableDescription {
     /// Whether the table has a family of this name.
     pub fn has_family(&self, name: impl AsRef<[u8]>) -> bool {
-        self.families.iter().any(|family| family.name == name.as_ref())
+        self.family(name).is_some()
+    }
+
+    /// The family of this name.
+    pub fn family(&self, name: impl AsRef<[u8]>) -> Option<&FamilyDescription> {
+        self.families.iter().find(|family| family.name == name.as_ref())
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use splashdam_config::Diagnostic;
 use splashdam_core::Facts;
 
-use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
+use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSink, CheckedSource};
 
 /// The account of an agent.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +32,8 @@ pub struct Account {
 pub struct Flow {
     /// Where events come from; nothing for a channel that is only drained.
     pub source: Option<Station>,
+    /// Sinks whose dead letters come into the channel.
+    pub rejected_by: Vec<Station>,
     /// What events pass before the channel, as in `interceptor i1 (timestamp)`.
     pub through: Vec<Station>,
     /// What chooses this channel among several.
@@ -48,6 +50,8 @@ pub struct Flow {
     pub promise: Promise,
     /// When the source's sender, or its file's position, counts an event as handed over.
     pub acknowledged: Option<String>,
+    /// What becomes of events that a sink refuses for good.
+    pub rejects: Vec<Clause>,
     /// What a crash of the process can lose or repeat.
     pub process_crash: Vec<Clause>,
     /// What a crash of the machine can lose or repeat.
@@ -165,12 +169,13 @@ fn flows_of(
     let drains = |group: &&CheckedGroup| group.sinks.iter().any(|s| s.channel == channel.name);
     let groups: Vec<&CheckedGroup> = checked.groups.iter().filter(drains).collect();
     if groups.is_empty() {
-        return vec![flow(source, channel, None)];
+        return vec![flow(checked, source, channel, None)];
     }
-    groups.into_iter().map(|group| flow(source, channel, Some(group))).collect()
+    groups.into_iter().map(|group| flow(checked, source, channel, Some(group))).collect()
 }
 
 fn flow(
+    checked: &Checked,
     source: Option<&CheckedSource>,
     channel: &CheckedChannel,
     group: Option<&CheckedGroup>,
@@ -200,6 +205,9 @@ fn flow(
         (clauses(|facts| facts.process_crash), clauses(|facts| facts.machine_crash));
     Flow {
         source: source.map(|source| station(&source.name, source.part.entry.name)),
+        rejected_by: rejecting(checked, &channel.name)
+            .map(|sink| station(&sink.name, sink.part.entry.name))
+            .collect(),
         through: source
             .into_iter()
             .flat_map(|source| &source.interceptors)
@@ -214,9 +222,28 @@ fn flow(
         sinks: sinks.iter().map(|sink| station(&sink.name, sink.part.entry.name)).collect(),
         promise,
         acknowledged: source.and_then(|s| s.part.facts.acknowledged).map(str::to_owned),
+        rejects: sinks.iter().filter_map(|sink| rejects(sink)).collect(),
         process_crash,
         machine_crash,
     }
+}
+
+/// Sinks that send their dead letters into `channel`.
+fn rejecting<'c>(checked: &'c Checked, channel: &str) -> impl Iterator<Item = &'c CheckedSink> {
+    let sends = move |sink: &&CheckedSink| sink.dead_letter.as_deref() == Some(channel);
+    checked.sinks().map(|(_, sink)| sink).filter(sends)
+}
+
+/// What becomes of what a sink rejects.
+fn rejects(sink: &CheckedSink) -> Option<Clause> {
+    let says = match &sink.dead_letter {
+        _ if sink.part.facts.rejects.is_none() => return None,
+        Some(channel) => format!(
+            "goes to channel {channel} with the reason in its headers, before its take is committed: a crash in between puts it there again"
+        ),
+        None => sink.part.facts.rejects?.to_owned(),
+    };
+    Some(Clause { at: format!("sink {}", sink.name), says })
 }
 
 /// Whether a source's selector has anything to say.

@@ -90,6 +90,8 @@ pub struct CheckedSink {
     pub part: Part<dyn DynSink>,
     /// The channel it drains, which is checked.
     pub channel: Arc<str>,
+    /// The channel that takes what it rejects, which is checked.
+    pub dead_letter: Option<Arc<str>>,
 }
 
 /// What checking a plan gave.
@@ -114,6 +116,13 @@ impl Checked {
     /// All sinks with their groups.
     pub fn sinks(&self) -> impl Iterator<Item = (&CheckedGroup, &CheckedSink)> {
         self.groups.iter().flat_map(|group| group.sinks.iter().map(move |sink| (group, sink)))
+    }
+}
+
+impl CheckedSink {
+    /// The channel it drains and the one for its dead letters.
+    pub fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.channel).chain(&self.dead_letter)
     }
 }
 

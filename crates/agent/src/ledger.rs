@@ -122,6 +122,21 @@ impl Bookkeeper {
         }
     }
 
+    /// As [`Bookkeeper::opened`], for who keeps what [`Bookkeeper::paper`] says in another place.
+    pub fn found(&self, channel: &Arc<str>, lifetime: Lifetime, paper: Option<&[u8]>) {
+        let saved = paper.and_then(|bytes| serde_json::from_slice(bytes).ok());
+        self.take_over(channel, &lifetime, saved);
+        self.set_right(channel, lifetime);
+    }
+
+    /// Books what was counted to the minute, and answers what of it is to outlive the process, for a
+    /// channel that is open.
+    pub fn paper(&self, channel: &Arc<str>) -> Option<Vec<u8>> {
+        let now = self.0.world.now_millis();
+        self.0.ledger.book_to(now / MINUTE_MILLIS);
+        serde_json::to_vec(&self.due(channel, now)?.saved).ok()
+    }
+
     fn take_over(&self, channel: &Arc<str>, lifetime: &Lifetime, saved: Option<Saved>) {
         let now = self.0.world.now_millis();
         let held = lifetime.put.saturating_sub(lifetime.taken);

@@ -63,6 +63,7 @@ impl Reader {
             format!("config filter type `{kind}` is not known; known are {known}")
         })?;
         let context = Context {
+            dead_letters: false,
             agent: self.agent.clone(),
             name: Arc::from(plan.name.as_str()),
             role: Role::Source,

@@ -9,7 +9,11 @@
 //! A commit need not be through before the next batch is delivered: while a disk syncs, a few
 //! more batches go out, and one sync serves the commits of all of them. Should the process be
 //! killed in between, what was delivered and not yet committed is delivered again.
+//!
+//! What a sink gives up for good goes to its channel of dead letters, if it has one, before the
+//! take is committed.
 
+mod dead_letters;
 mod unsettled;
 
 use std::sync::Arc;
@@ -53,6 +57,8 @@ pub struct Member {
     pub context: Context,
     /// The channel it drains.
     pub channel: ChannelSlot,
+    /// The channel that takes what it rejects.
+    pub dead_letters: Option<ChannelSlot>,
     /// Its place on the board.
     pub sign: Sign,
     /// Its lines in the ledger.
@@ -64,6 +70,8 @@ pub struct Member {
 pub struct SinkTally {
     out: Arc<Counter>,
     refused: Arc<Counter>,
+    /// Into the channel of dead letters.
+    dead: Arc<Counter>,
 }
 
 struct Worker {
@@ -74,6 +82,8 @@ struct Worker {
     /// Its configuration cannot work: not opened again until that changes.
     broken: Option<String>,
     trouble: Trouble,
+    /// That it rejects events.
+    rejecting: Trouble,
     /// Commits of what it delivered.
     unsettled: Unsettled,
 }
@@ -107,10 +117,16 @@ enum Round {
 }
 
 impl SinkTally {
-    /// The lines of the way from `channel` to `sink`.
-    pub fn new(ledger: &Ledger, channel: &str, sink: &str) -> Self {
+    /// The lines of the way from `channel` to `sink`, and from there to the channel that takes what
+    /// it rejects.
+    pub fn new(ledger: &Ledger, channel: &str, sink: &str, dead_letter: Option<&str>) -> Self {
         let counter = |what| ledger.counter(Line::between(what, channel, sink));
-        SinkTally { out: counter(What::Out), refused: counter(What::Refused) }
+        let dead = dead_letter.map(|to| ledger.counter(Line::between(What::In, sink, to)));
+        SinkTally {
+            out: counter(What::Out),
+            refused: counter(What::Refused),
+            dead: dead.unwrap_or_default(),
+        }
     }
 }
 
@@ -222,6 +238,7 @@ impl Worker {
             sink: None,
             broken: None,
             trouble: Trouble::new(),
+            rejecting: Trouble::new(),
             unsettled: Unsettled::default(),
         }
     }
@@ -258,7 +275,14 @@ impl Worker {
         };
         self.count_batch(txn.batch(), limit);
         match self.deliver(txn.batch()).await {
-            Ok(delivered) => self.commit(txn, delivered).await,
+            Ok(delivered) => {
+                if self.bury(txn.batch(), &delivered.rejected, signals).await {
+                    self.commit(txn, delivered).await
+                } else {
+                    txn.rollback();
+                    Round::BackedOff
+                }
+            }
             Err(error) => {
                 self.metrics.write_failures.add(1);
                 self.note(&error.to_string());

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::channel_slot::{ChannelSlot, SlotFiller};
-use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSource};
+use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSink, CheckedSource};
 use crate::ledger::Bookkeeper;
 use crate::own_thread;
 use crate::sink_runner::{Member, Signals, SinkRunner, SinkTally};
@@ -163,8 +163,8 @@ impl Topology {
         }
         for (name, running) in &self.groups {
             let same = new.groups.contains(&running.checked);
-            let stays =
-                running.checked.sinks.iter().all(|s| !touched.channels.contains(&s.channel));
+            let gone = |name: &Arc<str>| touched.channels.contains(name);
+            let stays = !running.checked.sinks.iter().flat_map(CheckedSink::channels).any(gone);
             if !(same && stays) {
                 touched.groups.insert(name.clone());
             }
@@ -186,7 +186,7 @@ impl Topology {
             ledger.source(&source.name, source.channels.iter().map(|channel| &**channel));
         }
         for (_, sink) in checked.sinks() {
-            SinkTally::new(ledger, &sink.channel, &sink.name);
+            SinkTally::new(ledger, &sink.channel, &sink.name, sink.dead_letter.as_deref());
         }
     }
 
@@ -196,6 +196,7 @@ impl Topology {
             name: name.clone(),
             role,
             choices: choices.into(),
+            dead_letters: false,
             counters: Counters::new(role),
             world: self.around.world.clone(),
             shared: self.shared.clone(),
@@ -246,15 +247,21 @@ impl Topology {
             let Some(channel) = self.channels.get(&sink.channel) else { continue };
             info!("Creating instance of sink {} type {}", sink.name, sink.part.entry.name);
             info!("Starting Sink {}", sink.name);
-            let context = self.context(Role::Sink, &sink.name, Vec::new());
+            let dead = sink.dead_letter.as_ref();
+            let dead_letters = dead.and_then(|name| self.channels.get(name));
+            let dead_letters = dead_letters.map(|running| running.slot.clone());
+            let mut context = self.context(Role::Sink, &sink.name, Vec::new());
+            context.dead_letters = dead_letters.is_some();
             self.register(&context, None);
+            let ledger = self.around.ledger.ledger();
             members.push(Member {
                 entry: sink.part.entry,
                 section: sink.part.section.clone(),
                 context,
                 channel: channel.slot.clone(),
+                dead_letters,
                 sign: self.around.board.sign(Role::Sink, sink.name.clone()),
-                tally: SinkTally::new(self.around.ledger.ledger(), &sink.channel, &sink.name),
+                tally: SinkTally::new(ledger, &sink.channel, &sink.name, dead.map(|name| &**name)),
             });
         }
         let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
@@ -336,7 +343,36 @@ impl Topology {
         self.end_groups(&drain, true, ending).await;
     }
 
+    /// Ends groups, those that send dead letters to others before these, so that what they still
+    /// send is drained, too.
     async fn end_groups(&mut self, names: &BTreeSet<Arc<str>>, drain: bool, ending: Ending) {
+        let mut left = names.clone();
+        while !left.is_empty() {
+            let fed: BTreeSet<&Arc<str>> = left.iter().flat_map(|name| self.fed_by(name)).collect();
+            let (later, first): (BTreeSet<_>, BTreeSet<_>) =
+                left.iter().cloned().partition(|name| self.drains_any(name, &fed));
+            // Where dead letters go round nobody is first.
+            let (first, later) = match first.is_empty() {
+                true => (later, first),
+                false => (first, later),
+            };
+            self.end_together(&first, drain, ending).await;
+            left = later;
+        }
+    }
+
+    /// The channels that a group sends dead letters to.
+    fn fed_by(&self, group: &str) -> impl Iterator<Item = &Arc<str>> {
+        let group = self.groups.get(group).into_iter();
+        group.flat_map(|g| &g.checked.sinks).filter_map(|sink| sink.dead_letter.as_ref())
+    }
+
+    fn drains_any(&self, group: &str, channels: &BTreeSet<&Arc<str>>) -> bool {
+        let group = self.groups.get(group);
+        group.is_some_and(|g| g.checked.sinks.iter().any(|sink| channels.contains(&sink.channel)))
+    }
+
+    async fn end_together(&mut self, names: &BTreeSet<Arc<str>>, drain: bool, ending: Ending) {
         let running: Vec<_> = names.iter().filter_map(|n| self.groups.remove_entry(n)).collect();
         let ends = running.into_iter().map(async |(name, mut group)| {
             for sink in &group.checked.sinks {

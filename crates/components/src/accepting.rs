@@ -64,6 +64,22 @@ pub(crate) async fn serve_all<S: Future<Output = ()> + Send + 'static>(
     }
 }
 
+/// Counts a connection as open while it lives.
+pub(crate) struct Counted<'a>(&'a SourceMetrics);
+
+impl<'a> Counted<'a> {
+    pub(crate) fn new(metrics: &'a SourceMetrics) -> Self {
+        metrics.open_connections.add(1);
+        Counted(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open_connections.add(-1);
+    }
+}
+
 /// Says that a connection ended by a panic: a mistake of ours that cost its client the connection.
 fn report(cx: &Context, ended: &Result<(), JoinError>) {
     if let Err(panicked) = ended {

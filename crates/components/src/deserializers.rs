@@ -3,15 +3,18 @@
 //! They are named by Flume's alias or by the class of their builder, and their keys stand below
 //! `deserializer.`. They block, and run where blocking is allowed.
 
+pub mod avro;
+pub mod blob;
+mod content;
 pub mod line;
 
-use std::fs::File;
 use std::io;
 
 use splashdam_config::{Diagnostic, Reading, Section};
 use splashdam_core::Batch;
 
 use crate::charset::{Charset, OnMalformed};
+pub use content::Content;
 
 /// Bytes of a batch after which it ends, however few events it has.
 pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
@@ -28,10 +31,9 @@ pub trait Deserializer: Send {
 }
 
 /// A file to be read.
-#[derive(Debug)]
 pub struct Input {
-    /// The file.
-    pub file: File,
+    /// What is in it.
+    pub content: Content,
     /// Where to begin, as [`Deserializer::position`] told.
     pub position: u64,
     /// What its text is written in.
@@ -59,6 +61,14 @@ pub enum ReadError {
         /// What it was read as.
         charset: Charset,
     },
+    /// It is not what it seemed to be.
+    #[error("is damaged at byte {at}: {what}")]
+    Damaged {
+        /// Bytes in front of the place.
+        at: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
 }
 
 /// A deserializer as configured.
@@ -66,6 +76,10 @@ pub enum ReadError {
 pub enum Choice {
     /// A line is an event.
     Line(line::Config),
+    /// A datum of a container file is an event.
+    Avro(avro::Config),
+    /// A file is an event.
+    Blob(blob::Config),
 }
 
 const LINE: &[&str] = &[
@@ -73,11 +87,15 @@ const LINE: &[&str] = &[
     "org.apache.flume.serialization.LineDeserializer$Builder",
     "org.apache.flume.serialization.LineDeserializer",
 ];
-/// Flume's others, which are told apart from names that nobody knows.
-const NOT_YET: &[&str] = &[
+const AVRO: &[&str] = &[
     "AVRO",
     "org.apache.flume.serialization.AvroEventDeserializer$Builder",
+    "org.apache.flume.serialization.AvroEventDeserializer",
+];
+const BLOB: &[&str] = &[
+    "BLOB",
     "org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder",
+    "org.apache.flume.sink.solr.morphline.BlobDeserializer",
 ];
 
 impl Choice {
@@ -85,19 +103,23 @@ impl Choice {
     pub fn look(section: &Section) -> Reading<Choice> {
         let written = section.value().unwrap_or("LINE");
         let is = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(written));
+        let reader = section.reader();
         if is(LINE) {
-            let Reading { value, findings } =
-                section.reader().subject("deserializer `LINE`").read::<line::Config>();
+            let Reading { value, findings } = reader.subject("deserializer `LINE`").read();
             return Reading { value: value.map(Choice::Line), findings };
         }
-        let message = if is(NOT_YET) {
-            format!("deserializer `{written}` is not available yet")
-        } else {
-            format!("there is no deserializer `{written}`")
-        };
+        if is(AVRO) {
+            let Reading { value, findings } = reader.subject("deserializer `AVRO`").read();
+            return Reading { value: value.map(Choice::Avro), findings };
+        }
+        if is(BLOB) {
+            let Reading { value, findings } = reader.subject("deserializer `BLOB`").read();
+            return Reading { value: value.map(Choice::Blob), findings };
+        }
+        let message = format!("there is no deserializer `{written}`");
         let finding = Diagnostic::error("unknown-deserializer", message)
             .at(section.span())
-            .help("use LINE, which makes an event of each line");
+            .help("use LINE, AVRO or BLOB: an event of each line, each datum, or the whole file");
         Reading { value: None, findings: vec![finding] }
     }
 
@@ -108,6 +130,8 @@ impl Choice {
     pub fn open(&self, input: Input) -> io::Result<Box<dyn Deserializer>> {
         match self {
             Choice::Line(config) => Ok(Box::new(line::Line::open(config, input)?)),
+            Choice::Avro(config) => Ok(Box::new(avro::Avro::open(config, input)?)),
+            Choice::Blob(config) => Ok(Box::new(blob::Blob::open(config, input)?)),
         }
     }
 }

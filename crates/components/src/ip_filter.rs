@@ -207,7 +207,8 @@ impl IpFilter {
     }
 }
 
-fn name_of(ip: IpAddr) -> Option<String> {
+/// The name of an address, if that name has this address.
+pub(crate) fn name_of(ip: IpAddr) -> Option<String> {
     let name = dns_lookup::lookup_addr(&ip).ok()?;
     // As Java does, lest who owns the address makes up the name.
     let mut addresses = (name.as_str(), 0).to_socket_addrs().ok()?;

@@ -4,6 +4,7 @@
 //! any case, by alias or by Flume's class name.
 
 mod accepting;
+mod avro_file;
 pub mod channels;
 pub mod charset;
 pub mod config_filters;
@@ -20,11 +21,15 @@ pub mod name_pattern;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;
+mod simulation;
 pub mod sinks;
 pub mod sources;
 mod time_zone;
 pub mod tls;
 mod zlib_stream;
+
+#[cfg(feature = "simulation")]
+pub use simulation::{Bug, Simulation};
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
@@ -47,12 +52,19 @@ pub static LISTS: Lists = Lists {
 pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::avro::Avro>(),
     Entry::source::<sources::exec::Exec>(),
+    Entry::source::<sources::http::Http>(),
+    Entry::source::<sources::multiport_syslog_tcp::MultiportSyslogTcp>(),
     Entry::source::<sources::netcat::Netcat>(),
+    Entry::source::<sources::netcatudp::NetcatUdp>(),
+    Entry::source::<sources::scribe::Scribe>(),
     Entry::source::<sources::seq::Seq>(),
     Entry::source::<sources::spooldir::SpoolDir>(),
     Entry::source::<sources::stress::Stress>(),
+    Entry::source::<sources::syslog_tcp::SyslogTcp>(),
+    Entry::source::<sources::syslog_udp::SyslogUdp>(),
     Entry::source::<sources::taildir::Taildir>(),
     Entry::source::<sources::thrift::Thrift>(),
+    Entry::source::<sources::thrift_legacy::ThriftLegacy>(),
 ];
 
 /// The channels.
@@ -70,8 +82,11 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
     Entry::sink::<sinks::file_roll::FileRoll>(),
     Entry::sink::<sinks::hbase::Hbase>(),
     Entry::sink::<sinks::hbase2::Hbase2>(),
+    Entry::sink::<sinks::http::Http>(),
+    Entry::sink::<sinks::irc::Irc>(),
     Entry::sink::<sinks::logger::Logger>(),
     Entry::sink::<sinks::null::Null>(),
+    Entry::sink::<sinks::syslog::Syslog>(),
     Entry::sink::<sinks::thrift::Thrift>(),
 ];
 
@@ -139,12 +154,19 @@ mod tests {
             &[
                 ("avro", "org.apache.flume.source.AvroSource"),
                 ("exec", "org.apache.flume.source.ExecSource"),
+                ("http", "org.apache.flume.source.http.HTTPSource"),
+                ("multiport_syslogtcp", "org.apache.flume.source.MultiportSyslogTCPSource"),
                 ("netcat", "org.apache.flume.source.NetcatSource"),
+                ("netcatudp", "org.apache.flume.source.NetcatUdpSource"),
+                ("scribe", "org.apache.flume.source.scribe.ScribeSource"),
                 ("seq", "org.apache.flume.source.SequenceGeneratorSource"),
                 ("spooldir", "org.apache.flume.source.SpoolDirectorySource"),
                 ("stress", "org.apache.flume.source.StressSource"),
+                ("syslogtcp", "org.apache.flume.source.SyslogTcpSource"),
+                ("syslogudp", "org.apache.flume.source.SyslogUDPSource"),
                 ("TAILDIR", "org.apache.flume.source.taildir.TaildirSource"),
                 ("thrift", "org.apache.flume.source.ThriftSource"),
+                ("thriftLegacy", "org.apache.flume.source.thriftLegacy.ThriftLegacySource"),
             ],
         );
         let pseudo = "org.apache.flume.channel.PseudoTxnMemoryChannel";
@@ -165,8 +187,11 @@ mod tests {
                 ("hbase2", "org.apache.flume.sink.hbase2.HBase2Sink"),
                 ("avro", "org.apache.flume.sink.AvroSink"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
+                ("http", "org.apache.flume.sink.http.HttpSink"),
+                ("irc", "org.apache.flume.sink.irc.IRCSink"),
                 ("logger", "org.apache.flume.sink.LoggerSink"),
                 ("null", "org.apache.flume.sink.NullSink"),
+                ("syslog", "syslog"),
                 ("thrift", "org.apache.flume.sink.ThriftSink"),
             ],
         );
@@ -235,6 +260,7 @@ mod tests {
         }
         for (name, keys, batch) in [
             ("exec", "command = true", 20),
+            ("multiport_syslogtcp", "ports = 1", 100),
             ("spooldir", "spoolDir = /x", 100),
             ("TAILDIR", "filegroups = g\nfilegroups.g = /x/y", 100),
             ("seq", "", 1),
@@ -249,7 +275,10 @@ mod tests {
             ("hbase", "table = t\ncolumnFamily = f", Some(100)),
             ("hbase2", "table = t\ncolumnFamily = f", Some(100)),
             ("asynchbase", "table = t\ncolumnFamily = f", Some(100)),
+            ("http", "endpoint = http://h/", Some(1)),
+            ("irc", "hostname = h\nnick = n\nchan = c", Some(1)),
             ("logger", "", None),
+            ("syslog", "hostname = mill\nport = 1", Some(100)),
             ("thrift", "hostname = mill\nport = 1", Some(100)),
         ] {
             assert_eq!(facts(SINKS, name, keys).batch_events, batch, "{name}");

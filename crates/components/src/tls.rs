@@ -135,6 +135,13 @@ pub enum ClientAuthentication {
     Needed,
 }
 
+impl Password {
+    /// The password, for who has to send it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for Password {
     fn from(text: &str) -> Self {
         Password(text.to_owned())

@@ -82,6 +82,8 @@ pub struct SinkPlan {
     pub kind: Spanned<String>,
     /// The channel it drains, which is in the plan.
     pub channel: Spanned<String>,
+    /// Where events go that it rejects for good, which is in the plan and not the channel it drains.
+    pub dead_letter: Option<Spanned<String>>,
     /// Its keys.
     pub section: Section,
 }

@@ -71,6 +71,7 @@ impl Role {
         match self {
             Role::Part => key == "type",
             Role::SinkGroup => key == "sinks" || key == "config" || below("processor"),
+            Role::Sink if key == "deadLetter" => true,
             // Also where they do not belong: the plan says so, and once is enough.
             _ => {
                 matches!(key, "type" | "config" | "channel" | "channels")

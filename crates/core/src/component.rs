@@ -1,6 +1,6 @@
 //! What every part of an agent is, whatever its role, and the lists that name them.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
@@ -27,6 +27,15 @@ pub trait Component: Sized + Send + 'static {
         cx: Context,
     ) -> impl Future<Output = Result<Self, OpenError>> + Send;
 
+    /// Connects to what the component works with, changes nothing there, and says what it found as a
+    /// clause; `None` for a component that has nothing to look at before it runs.
+    fn probe(
+        _config: Self::Config,
+        _cx: Context,
+    ) -> impl Future<Output = Result<Option<String>, OpenError>> + Send {
+        ready(Ok(None))
+    }
+
     /// What can be said of a component with this configuration before it is opened.
     fn facts(_config: &Self::Config) -> Facts {
         Facts::default()
@@ -37,6 +46,9 @@ pub trait Component: Sized + Send + 'static {
         Vec::new()
     }
 }
+
+/// What [`Component::probe`] answers once it is erased.
+pub type Probed = Result<Option<String>, OpenError>;
 
 /// What a component says of itself, for validation as in Flume (a batch must fit the channel's
 /// transaction) and for the checker's account of a flow.
@@ -62,6 +74,13 @@ pub struct Facts {
     pub process_crash: Option<&'static str>,
     /// What a crash of the machine can lose or repeat here, as a clause.
     pub machine_crash: Option<&'static str>,
+    /// What becomes of an event that this sink or its destination refuses for good where there is
+    /// no channel of dead letters, as a clause; `None` for a sink that refuses no single event.
+    pub rejects: Option<&'static str>,
+    /// Whether this channel tells where the events of a lease lie ([`crate::Place`]).
+    pub tells_place: bool,
+    /// Whether this sink cannot do without that.
+    pub needs_place: bool,
     /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
     pub place: Option<String>,
     /// Header names that this part sets, as far as the configuration shows them; `*` for a source
@@ -92,6 +111,7 @@ pub struct Entry<T: ?Sized> {
     /// Whether its work holds up the thread it runs on ([`Sink::BLOCKS`](crate::Sink::BLOCKS)).
     pub blocks: bool,
     look: fn(&Section) -> Looked,
+    probe: fn(Section, Context) -> BoxFuture<'static, Probed>,
     open: fn(Section, Context) -> BoxFuture<'static, Result<Box<T>, OpenError>>,
 }
 
@@ -100,7 +120,14 @@ impl<T: ?Sized> Entry<T> {
     pub const fn new<C: Component>(
         open: fn(Section, Context) -> BoxFuture<'static, Result<Box<T>, OpenError>>,
     ) -> Self {
-        Entry { name: C::TYPE, aliases: C::ALIASES, blocks: false, look: look::<C>, open }
+        Entry {
+            name: C::TYPE,
+            aliases: C::ALIASES,
+            blocks: false,
+            look: look::<C>,
+            probe: probe::<C>,
+            open,
+        }
     }
 
     pub(crate) const fn with_blocks(mut self, blocks: bool) -> Self {
@@ -123,6 +150,11 @@ impl<T: ?Sized> Entry<T> {
         (self.open)(section, cx)
     }
 
+    /// See [`Component::probe`].
+    pub fn probe(&self, section: Section, cx: Context) -> BoxFuture<'static, Probed> {
+        (self.probe)(section, cx)
+    }
+
     /// Whether `written` names this entry, in any case, as in Flume.
     pub fn is_named(&self, written: &str) -> bool {
         std::iter::once(&self.name).chain(self.aliases).any(|n| n.eq_ignore_ascii_case(written))
@@ -133,6 +165,13 @@ impl<T: ?Sized> Entry<T> {
 pub(crate) async fn open<C: Component>(section: Section, cx: Context) -> Result<C, OpenError> {
     let config = section.read::<C::Config>().into_result().map_err(OpenError::Config)?;
     C::open(config, cx).await
+}
+
+fn probe<C: Component>(section: Section, cx: Context) -> BoxFuture<'static, Probed> {
+    Box::pin(async move {
+        let config = section.read::<C::Config>().into_result().map_err(OpenError::Config)?;
+        C::probe(config, cx).await
+    })
 }
 
 fn look<C: Component>(section: &Section) -> Looked {

@@ -77,6 +77,9 @@ pub struct Context {
     pub role: Role,
     /// Names that this part chooses among: a selector's channels, a sink processor's sinks.
     pub choices: Arc<[Arc<str>]>,
+    /// Whether a channel takes the events that this sink rejects. Where none does, a sink holds or
+    /// drops them, as Flume's does.
+    pub dead_letters: bool,
     /// Counters of the source, sink or channel, for what only the component knows.
     pub counters: crate::metrics::Counters,
     /// The machine.

@@ -26,7 +26,7 @@ mod trouble;
 
 pub use batch::{Batch, Origin, Place, Size};
 pub use channel::{Channel, JointId, Level, Lifetime, Put, PutTxn, Refused, Take, TakeTxn};
-pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, find, known_types};
+pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, Probed, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};
 pub use error::{
     Cause, ChannelError, DeliverError, Malformed, OpenError, PutError, SourceError, Then,
@@ -40,6 +40,6 @@ pub use processor::{SinkId, SinkProcessor, Went};
 pub use selector::{ChannelSet, Route, Selector};
 pub use serializer::{SerializeError, Serializer, Start};
 pub use shared::Shared;
-pub use sink::{Delivered, DynSink, Sink};
+pub use sink::{Delivered, DynSink, Rejected, Sink};
 pub use source::{DynSource, Source, Stop, StopHandle};
 pub use trouble::Trouble;

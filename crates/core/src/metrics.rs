@@ -124,6 +124,8 @@ counters! {
         drain_successes: Counter, Counter, Some("EventDrainSuccessCount"), "splashdam_sink_drain_successes_total", "Events delivered.";
         write_failures: Counter, Counter, Some("EventWriteFail"), "splashdam_sink_write_failures_total", "Batches that could not be delivered.";
         channel_read_failures: Counter, Counter, Some("ChannelReadFail"), "splashdam_sink_channel_read_failures_total", "Takes that the channel refused.";
+        rejected: Counter, Counter, None, "splashdam_sink_rejected_total", "Events that the sink gave up for good.";
+        dead_letters: Counter, Counter, None, "splashdam_sink_dead_letters_total", "Of these, events that went to the channel of dead letters.";
     }
 }
 

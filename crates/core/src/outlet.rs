@@ -278,7 +278,8 @@ impl Outlet {
         let unrouted = routes.unrouted(batch.len());
         let done = match &routes {
             Routes::One(route) => self.put_one_way(batch, *route, turn).await,
-            Routes::Each(routes) => self.put_parted(batch, routes, turn).await,
+            // Boxed, as the rarer ways are: thousands of puts may be under way, each with its future.
+            Routes::Each(routes) => Box::pin(self.put_parted(batch, routes, turn)).await,
         };
         match done {
             Ok(()) => {
@@ -321,7 +322,7 @@ impl Outlet {
             (1, true) => self.put_one(required, batch, turn).await,
             _ => match (self.together(required), route.optional.is_empty()) {
                 (parts, true) if parts.len() == 1 => self.put_one(required, batch, turn).await,
-                (parts, _) => self.put_whole(batch, parts, route.optional, turn).await,
+                (parts, _) => Box::pin(self.put_whole(batch, parts, route.optional, turn)).await,
             },
         }
     }

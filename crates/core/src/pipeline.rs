@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::{Batch, BoxFuture, ChannelError, Event, Outlet, PutError, Size, Stop, Trouble};
 
 /// The most puts that are under way, however small: each costs memory of its own.
-const MOST_PUTS: usize = 256;
+const MOST_PUTS: usize = 128;
 
 /// Puts under way, each with a token that says what it was.
 pub struct Pipeline<T> {
@@ -123,7 +123,7 @@ impl Turn {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    /// A pipeline into `outlet` that holds `most` at once, unless one batch alone is more, and 256
+    /// A pipeline into `outlet` that holds `most` at once, unless one batch alone is more, and 128
     /// batches.
     pub fn new(outlet: Outlet, most: Size) -> Self {
         Pipeline {
@@ -148,6 +148,11 @@ impl<T: Send + 'static> Pipeline<T> {
     /// Whether nothing is under way or waits to be asked for.
     pub fn is_empty(&self) -> bool {
         self.under_way.is_empty() && self.settled.is_empty() && self.refused.is_empty()
+    }
+
+    /// Of all that is under way or waits to be asked for.
+    pub fn size(&self) -> Size {
+        self.size
     }
 
     /// Begins to put a batch. It goes on while [`Pipeline::settle`] is waited for.

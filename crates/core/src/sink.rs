@@ -35,18 +35,37 @@ pub trait Sink: Sized + Send + 'static {
 }
 
 /// What became of a batch that need not be sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// Events that count as delivered (Flume's `EventDrainSuccessCount`).
     pub events: usize,
     /// Whether to back off before the next batch, as a sink may that could not place the batch.
     pub pause: bool,
+    /// Events that are given up, in the order of the batch and none of them among `events`. They go
+    /// to the channel of dead letters, or away where there is none. A sink that would rather hold
+    /// them than see them go looks at [`Context::dead_letters`](crate::Context::dead_letters) first.
+    pub rejected: Vec<Rejected>,
+}
+
+/// An event that the destination or a serializer refuses, however often it is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its place in the batch.
+    pub at: usize,
+    /// What is wrong with it, for a header and for the log.
+    pub why: String,
 }
 
 impl Delivered {
     /// Every event of `batch` was delivered.
     pub fn all(batch: &Batch) -> Self {
-        Delivered { events: batch.len(), pause: false }
+        Delivered { events: batch.len(), pause: false, rejected: Vec::new() }
+    }
+
+    /// Every event of `batch` was delivered but these.
+    pub fn all_but(batch: &Batch, rejected: Vec<Rejected>) -> Self {
+        let events = batch.len().saturating_sub(rejected.len());
+        Delivered { events, pause: false, rejected }
     }
 }
 

@@ -134,6 +134,7 @@ async fn client(args: &AvroClientArgs) -> Result<Client, Stopped> {
         None => return Err(OpenError::Config(keys.findings).into()),
     };
     let cx = Context {
+        dead_letters: false,
         agent: "avro-client".into(),
         name: "avro-client".into(),
         role: Role::Sink,

@@ -1,5 +1,7 @@
 //! `splashdam check`: what is wrong with a configuration, and what a good one promises.
 
+mod online;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -30,7 +32,11 @@ pub(crate) struct Reading {
 
 /// Runs `splashdam check`: prints to standard output, answers the exit status.
 pub(crate) fn run(args: &CheckArgs) -> io::Result<u8> {
-    let report = Report::new(read(&args.origin));
+    let mut reading = read(&args.origin);
+    if let Some(checked) = reading.checked.as_ref().filter(|_| args.online) {
+        reading.findings.extend(online::findings(checked, &args.origin)?);
+    }
+    let report = Report::new(reading);
     let out = io::stdout();
     let look = Look { colours: has_colours(&out), width: width() };
     let text = match args.format {
@@ -216,7 +222,12 @@ fn accounted(account: &Account) -> String {
 fn flowing(flow: &Flow) -> String {
     let named = |station: &Station| format!("{} ({})", station.name, station.short_kind());
     let all = |stations: &[Station]| stations.iter().map(named).collect::<Vec<_>>().join(", ");
-    let mut way = vec![flow.source.as_ref().map_or("(nothing)".to_owned(), named)];
+    let mut way = vec![match (&flow.source, &flow.rejected_by[..]) {
+        (Some(source), []) => named(source),
+        (Some(source), by) => format!("{}, and what {} rejects", named(source), all(by)),
+        (None, []) => "(nothing)".to_owned(),
+        (None, by) => format!("what {} rejects", all(by)),
+    }];
     if !flow.through.is_empty() {
         way.push(all(&flow.through));
     }
@@ -248,6 +259,7 @@ fn flowing(flow: &Flow) -> String {
             what = "";
         }
     };
+    crash("a bad event", flow.rejects.iter().collect());
     crash("any crash", flow.process_crash.iter().filter(both).collect());
     crash("process crash", flow.process_crash.iter().filter(|clause| !both(clause)).collect());
     crash("machine crash", flow.machine_crash.iter().filter(|clause| !both(clause)).collect());

@@ -96,6 +96,8 @@ pub(crate) struct CheckArgs {
     pub(crate) format: ReportFormat,
     /// Whether warnings fail the check as errors do.
     pub(crate) strict: bool,
+    /// Whether to connect to what the components work with.
+    pub(crate) online: bool,
 }
 
 /// How findings are told.
@@ -265,8 +267,8 @@ fn check(given: &ArgMatches, java: Java) -> Command {
     };
     match origin(given, java) {
         Ok(origin) => {
-            let strict = given.get_flag("strict");
-            Command::Check(Box::new(CheckArgs { origin, format, strict }))
+            let (strict, online) = (given.get_flag("strict"), given.get_flag("online"));
+            Command::Check(Box::new(CheckArgs { origin, format, strict, online }))
         }
         Err(refused) => refused,
     }

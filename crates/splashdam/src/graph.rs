@@ -111,6 +111,7 @@ impl Graph {
                 if !group.is_lone_sink() {
                     node.more.push(format!("{}: {}", group.name, group.processor.entry.name));
                 }
+                node.more.extend(sink.dead_letter.as_ref().map(|to| format!("dead letters: {to}")));
                 graph.sinks.push(node);
                 graph.takes.push(Edge { from, to, label: None, optional: false });
                 members.push(to);

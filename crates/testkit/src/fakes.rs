@@ -107,6 +107,7 @@ pub fn context_in(role: Role, world: Arc<dyn World>) -> Context {
         name: "x1".into(),
         role,
         choices: Arc::new([]),
+        dead_letters: false,
         counters: Counters::new(role),
         world,
         shared: Shared::default(),

@@ -2,4 +2,6 @@
 //! clocks; nothing panics or allocates more than its input allows, whatever the input.
 
 pub mod avro;
+pub mod http_json;
+pub mod syslog;
 pub mod thrift;

@@ -13,7 +13,9 @@
 use bytes::Bytes;
 use splashdam_core::{Malformed, Text};
 
+pub mod legacy;
 pub mod rpc;
+pub mod scribe;
 
 mod binary;
 mod compact;
@@ -25,6 +27,11 @@ pub use frame::Frame;
 pub const MOST_FRAME_BYTES: usize = 16_384_000;
 /// Bytes of the length before a frame.
 pub const FRAME_HEAD_BYTES: usize = 4;
+
+/// What is wrong with input that more bytes may mend, which only unframed input gets.
+const ENDS: &str = "it ends within a value";
+/// As [`ENDS`], told by a length or count.
+const BEYOND: &str = "a length or count beyond the end";
 
 /// How deep what is skipped may be nested.
 const MOST_DEPTH: u32 = 64;
@@ -245,14 +252,14 @@ impl Cursor {
 
     fn byte(&mut self) -> Result<u8, Malformed> {
         let byte = self.frame.get(self.at).copied();
-        let byte = byte.ok_or_else(|| self.malformed("it ends within a value"))?;
+        let byte = byte.ok_or_else(|| self.malformed(ENDS))?;
         self.at += 1;
         Ok(byte)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let taken = self.frame[self.at..].first_chunk::<N>().copied();
-        let taken = taken.ok_or_else(|| self.malformed("it ends within a value"))?;
+        let taken = taken.ok_or_else(|| self.malformed(ENDS))?;
         self.at += N;
         Ok(taken)
     }
@@ -260,7 +267,7 @@ impl Cursor {
     /// The next `length` bytes, as a slice of the frame.
     fn slice(&mut self, length: usize) -> Result<Bytes, Malformed> {
         if length > self.left() {
-            return Err(self.malformed("a length beyond the end"));
+            return Err(self.malformed(BEYOND));
         }
         let slice = self.frame.slice(self.at..self.at + length);
         self.at += length;
@@ -272,7 +279,7 @@ impl Cursor {
         let most = self.left() / each;
         match usize::try_from(count) {
             Ok(count) if count <= most => Ok(count),
-            Ok(_) => Err(self.malformed("a length or count beyond the end")),
+            Ok(_) => Err(self.malformed(BEYOND)),
             Err(_) => Err(self.malformed("a negative length or count")),
         }
     }

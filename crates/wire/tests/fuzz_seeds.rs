@@ -4,8 +4,16 @@ use std::fs;
 use std::path::Path;
 
 #[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/http_json.rs"]
+mod http_json;
+
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
 #[path = "../../../fuzz/src/thrift.rs"]
 mod thrift;
+
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/syslog.rs"]
+mod syslog;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
@@ -20,4 +28,14 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn thrift_seeds() {
     replay("thrift", thrift::frame);
+}
+
+#[test]
+fn http_json_seeds() {
+    replay("http_json", http_json::request);
+}
+
+#[test]
+fn syslog_seeds() {
+    replay("syslog", syslog::stream);
 }

@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use splashdam_interop::agent::free_port;
-use splashdam_interop::{Agent, Make, outputs, rpc_client};
+use splashdam_interop::{Agent, Make, Peers, log4j, outputs, rpc_client};
 
 use crate::side_by_side::{LIMIT, pair};
 
 /// Events of a hop.
 const EVENTS: u32 = 3000;
+/// Events that Log4j sends, one call each.
+const LOGGED: u32 = 200;
 /// Pairs of keys: the source's, and what its peers need.
 const WAYS: &[(&str, &str, &str)] = &[
     ("plain", "", ""),
@@ -172,81 +172,56 @@ fn flumes_java_clients_to_our_source() {
     }
 }
 
-/// Sender and receiver with file channels; either is killed again and again, and each event arrives once.
+/// Flume's appenders for Log4j 1: one that knows one agent, and one that shares its events among several.
 #[test]
-fn ours_are_killed_and_each_event_arrives_once() {
+fn flumes_log4j_appenders_to_our_source() {
     let Some(([_, ours], _turn)) = pair() else { return };
-    killed(&ours, 20_000).unwrap();
-}
-
-fn killed(ours: &Make, events: u32) -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let port = free_port()?;
-    let (there, here) = (site(dir.path(), "receiver")?, site(dir.path(), "sender")?);
-    let input = site(dir.path(), "spool")?;
-    let text: String = (0..events).map(|n| format!("{n}\n")).collect();
-    fs::write(input.join("numbers"), text)?;
-    let file_channel = |site: &Path| {
+    let peers = Peers::of_log4j().unwrap();
+    let class = "org.apache.flume.clients.log4jappender";
+    let run = |appender: &dyn Fn(u16) -> String| -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let port = free_port()?;
+        let agent = Agent::start(&ours, dir.path(), &receiver(dir.path(), port, "")?)?;
+        let configuration = format!(
+            "log4j.rootLogger = INFO, out\n\
+             log4j.appender.out = org.apache.log4j.ConsoleAppender\n\
+             log4j.appender.out.layout = org.apache.log4j.SimpleLayout\n\
+             log4j.additivity.mill = false\n\
+             log4j.logger.mill = INFO, flume\n{}\
+             log4j.appender.flume.layout = org.apache.log4j.PatternLayout\n\
+             log4j.appender.flume.layout.ConversionPattern = %p %m\n",
+            appender(port)
+        );
+        log4j::send(&peers, dir.path(), &configuration, LOGGED)
+            .with_context(|| agent.log_tail())?;
+        let lines = received(agent, dir.path(), LOGGED)?;
+        for (number, line) in lines.iter().enumerate() {
+            ensure!(line.ends_with(&format!(" INFO n{number}")), "line {number} is {line:?}");
+            for header in ["logger.name=mill", "log.level=20000", "message.encoding=UTF8"] {
+                let header = format!("flume.client.log4j.{header}");
+                ensure!(line.contains(&header), "{header} is not in {line:?}");
+            }
+        }
+        ensure!(lines.len() == LOGGED as usize, "{} of {LOGGED} lines", lines.len());
+        Ok(())
+    };
+    let one = |port| {
         format!(
-            "a1.channels.c1.type = file\n\
-             a1.channels.c1.checkpointDir = {0}/checkpoint\n\
-             a1.channels.c1.dataDirs = {0}/data\n\
-             a1.channels.c1.minimumRequiredSpace = 1048576\n\
-             a1.channels.c1.transactionCapacity = 1000\n",
-            site.display()
+            "log4j.appender.flume = {class}.Log4jAppender\n\
+             log4j.appender.flume.Hostname = 127.0.0.1\n\
+             log4j.appender.flume.Port = {port}\n"
         )
     };
-    let collects = receiver(&there, port, "")?
-        .replace("a1.channels.c1.type = memory\n", &file_channel(&there))
-        .replace("a1.channels.c1.capacity = 10000\n", "")
-        // What a sink has written is written again after a kill: that is another hop's affair.
-        .replace("a1.sinks = k1\n", "a1.sinks =\n");
-    let sends = format!(
-        "a1.sources = r1\na1.channels = c1\na1.sinks = k1 k2\n\
-         a1.sources.r1.type = spooldir\n\
-         a1.sources.r1.spoolDir = {}\n\
-         a1.sources.r1.channels = c1\n{}\
-         a1.sinks.k1.type = avro\n\
-         a1.sinks.k1.channel = c1\n\
-         a1.sinks.k1.hostname = 127.0.0.1\n\
-         a1.sinks.k1.port = {port}\n\
-         a1.sinks.k1.batch-size = 7\n\
-         a1.sinks.k2.type = avro\n\
-         a1.sinks.k2.channel = c1\n\
-         a1.sinks.k2.hostname = 127.0.0.1\n\
-         a1.sinks.k2.port = {port}\n\
-         a1.sinks.k2.batch-size = 13\n",
-        input.display(),
-        file_channel(&here),
-    );
-    let mut receiving = Agent::start(ours, &there, &collects)?;
-    let mut sending = Agent::start(ours, &here, &sends)?;
-    for round in 0..12_u64 {
-        thread::sleep(Duration::from_millis(150 + round * 37 % 200));
-        if round % 2 == 0 {
-            sending.kill()?;
-            sending = Agent::start(ours, &here, &sends)?;
-        } else {
-            receiving.kill()?;
-            receiving = Agent::start(ours, &there, &collects)?;
-        }
-    }
-    sending.wait_until(LIMIT, "empty channel", |metrics| {
-        metrics.count("CHANNEL.c1", "ChannelSize") == Some(0)
-            && fs::exists(input.join("numbers.COMPLETED")).unwrap_or(false)
-    })?;
-    sending.stop()?;
-    receiving.kill()?;
-    let writes =
-        collects.replace("a1.sinks =\n", "a1.sinks = k1\n").replace("header_and_text", "text");
-    let receiving = Agent::start(ours, &there, &writes)?;
-    let lines = received(receiving, &there, events)?;
-    let mut numbers: Vec<u32> = lines
-        .iter()
-        .map(|line| line.parse().with_context(|| format!("a line {line:?}")))
-        .collect::<Result<_>>()?;
-    numbers.sort_unstable();
-    ensure!(numbers.len() == events as usize, "{} events of {events}", numbers.len());
-    ensure!(numbers.iter().copied().eq(0..events), "some are missing, some are there twice");
-    Ok(())
+    run(&one).expect("Log4jAppender");
+    // Nobody listens at the first.
+    let dead = free_port().unwrap();
+    let several = |port| {
+        format!(
+            "log4j.appender.flume = {class}.LoadBalancingLog4jAppender\n\
+             log4j.appender.flume.Hosts = 127.0.0.1:{dead} 127.0.0.1:{port}\n\
+             log4j.appender.flume.Selector = ROUND_ROBIN\n\
+             log4j.appender.flume.MaxBackoff = 30000\n"
+        )
+    };
+    run(&several).expect("LoadBalancingLog4jAppender");
 }

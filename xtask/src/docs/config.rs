@@ -61,7 +61,9 @@ fn collect(
             let field = field.rsplit(' ').next().unwrap_or(field);
             let written =
                 argument(&serde, "rename").unwrap_or_else(|| rename(field, case.as_deref()));
-            if serde.contains("flatten") {
+            // Keys of this same section: of a struct that can be seen, or of one that only its help names.
+            let nested = written.starts_with('.') && structure(text, kind).is_some();
+            if serde.contains("flatten") || nested {
                 let inner = super::config::defaults(text, kind);
                 collect(text, kind, &inner, prefix, keys);
             } else if !serde.contains("skip") {
@@ -370,8 +372,11 @@ pub struct Config {
     pub port: Lenient<u16>,
     /// Text.
     pub word: String,
-    #[serde(flatten)]
+    #[serde(rename = ".more")]
     pub more: More,
+    /// Others.
+    #[serde(rename = ".others")]
+    pub others: elsewhere::Others,
 }
 
 /// More.
@@ -420,6 +425,7 @@ impl Default for Config {
             ("port", "41414", ""),
             ("word", "a, {b", "Text."),
             ("wait", "3 s", "Wait."),
+            (".others", "required", "Others."),
         ];
         assert_eq!(got, want);
         assert_eq!(head(SOURCE), "Sink `x`: first.\n\nSecond.");

@@ -6,7 +6,19 @@ use anyhow::Result;
 
 use super::config::{self, Default};
 use crate::repository;
-use crate::tidy::{Listed, listed};
+use crate::tidy::listed;
+
+/// Parts that are in no list, as only one family of components knows them: title, and files with their names.
+const PARTS: &[(&str, &[(&str, &str)])] = &[(
+    "HBase serializers",
+    &[
+        ("simple", "crates/components/src/sinks/hbase_writer/simple.rs"),
+        ("regex", "crates/components/src/sinks/hbase_writer/regex.rs"),
+        ("columns", "crates/components/src/sinks/hbase_writer/columns.rs"),
+        ("json", "crates/components/src/sinks/hbase_writer/json.rs"),
+        ("Templates", "crates/components/src/sinks/hbase_writer/template.rs"),
+    ],
+)];
 
 /// All documents, by their paths from the root.
 pub(super) fn documents() -> Result<BTreeMap<String, String>> {
@@ -14,18 +26,39 @@ pub(super) fn documents() -> Result<BTreeMap<String, String>> {
     let files = repository::files()?;
     for component in listed()? {
         let mut text = repository::read(&component.path)?;
-        // Constants and enums that defaults name may stand in modules below.
-        let below = format!("{}/", component.path.trim_end_matches(".rs"));
-        for path in files.iter().filter(|path| path.starts_with(&below) && !path.contains("tests"))
+        // Constants, enums and structs that a `Config` names may stand in modules below, and in
+        // those beside that the file uses.
+        for module in std::iter::once(component.path.clone()).chain(beside(&component.path, &text))
         {
-            text = text + "\n" + &repository::read(path)?;
+            let below = format!("{}/", module.trim_end_matches(".rs"));
+            let own = |path: &&String| **path == module && *path != &component.path;
+            let under = |path: &&String| path.starts_with(&below) && !path.contains("tests");
+            for path in files.iter().filter(|path| own(path) || under(path)) {
+                text = text + "\n" + &repository::read(path)?;
+            }
         }
         let title = format!("{}s", component.role.replace('_', " "));
         let path = format!("docs/components/{}.md", title.replace(' ', "-"));
         let document = documents.entry(path).or_insert_with(|| opening(&title));
-        chapter(document, &component, &text);
+        chapter(document, &component.name, &component.aliases, &text);
+    }
+    for (title, parts) in PARTS {
+        let mut document = opening(title);
+        for (name, path) in *parts {
+            chapter(&mut document, name, &[], &repository::read(path)?);
+        }
+        let name = title.to_lowercase().replace(' ', "-");
+        documents.insert(format!("docs/components/{name}.md"), document);
     }
     Ok(documents)
+}
+
+/// The files of the modules in the same folder that a file uses.
+fn beside(path: &str, text: &str) -> Vec<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let used = text.lines().filter_map(|line| line.strip_prefix("use super::"));
+    let modules = used.filter_map(|rest| rest.split_once("::"));
+    modules.map(|(module, _)| format!("{folder}/{module}.rs")).collect()
 }
 
 fn opening(title: &str) -> String {
@@ -36,9 +69,9 @@ fn opening(title: &str) -> String {
     )
 }
 
-fn chapter(out: &mut String, component: &Listed, text: &str) {
-    out.push_str(&format!("\n## {}\n\n{}\n", component.name, config::head(text)));
-    let aliases: Vec<String> = component.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+fn chapter(out: &mut String, name: &str, aliases: &[String], text: &str) {
+    out.push_str(&format!("\n## {name}\n\n{}\n", config::head(text)));
+    let aliases: Vec<String> = aliases.iter().map(|alias| format!("`{alias}`")).collect();
     if !aliases.is_empty() {
         out.push_str(&format!("\nAlso: {}.\n", aliases.join(", ")));
     }
@@ -57,5 +90,17 @@ fn chapter(out: &mut String, component: &Listed, text: &str) {
         // A field of such a name stands for the keys of another struct; see `splashdam_config::de`.
         let name = if key.name.starts_with('.') { "…".into() } else { format!("`{}`", key.name) };
         out.push_str(&format!("| {name} | {default} | {} |\n", escape(&key.help)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_beside_are_those_that_are_used() {
+        let text =
+            "use std::x::Y;\nuse super::shared::{A, B};\nuse super::C;\n    use super::no::D;\n";
+        assert_eq!(beside("a/b/c.rs", text), ["a/b/shared.rs"]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use splashdam_config::{Diagnostic, Section, Severity, Span};
 use splashdam_core::Facts;
 
+use super::rejecting;
 use crate::checked::{Checked, CheckedChannel, CheckedSink, CheckedSource, batch_key};
 
 /// A sink's batch that is this many times a source's makes a finding.
@@ -22,6 +23,8 @@ const EXCLUSIVE: &[(&str, &[&str], Severity)] = &[
     ("spooldir", &["spoolDir"], Severity::Error),
     ("netcat", &["bind", "port"], Severity::Error),
     ("netcatudp", &["bind", "port"], Severity::Error),
+    ("syslogtcp", &["host", "port"], Severity::Error),
+    ("syslogudp", &["host", "port"], Severity::Error),
     ("file_roll", &["sink.directory", "sink.pathManager.prefix"], Severity::Warning),
 ];
 
@@ -56,6 +59,8 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     }
     for (_, sink) in checked.sinks() {
         run_together(sink, &mut findings);
+        dead_letters(checked, sink, &mut findings);
+        no_place(checked, sink, &mut findings);
     }
     scattered_groups(checked, &mut findings);
     headers_for_sinks(checked, &mut findings);
@@ -99,7 +104,8 @@ fn ends(checked: &Checked, channel: &CheckedChannel, findings: &mut Vec<Diagnost
         let help = format!("give a sink `channel = {name}`");
         findings.push(of_channel(channel, Diagnostic::warning("no-sink", message)).help(help));
     }
-    if sources_of(checked, name).is_empty() && !channel.part.facts.durable {
+    let fed = !sources_of(checked, name).is_empty() || rejecting(checked, name).next().is_some();
+    if !fed && !channel.part.facts.durable {
         let message = format!("no source feeds channel {name}, which starts out empty");
         let help = format!("add {name} to the `channels` of a source");
         findings.push(of_channel(channel, Diagnostic::warning("no-source", message)).help(help));
@@ -237,6 +243,58 @@ fn run_together(sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
             .help("leave the line out, unless events end in a line break of their own")
             .component(format!("sink {name}")),
     );
+}
+
+/// A sink that has nothing to send into its channel of dead letters, or gets its own back.
+fn dead_letters(checked: &Checked, sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
+    let Some(channel) = &sink.dead_letter else { return };
+    let name = &sink.name;
+    let finding = if sink.part.facts.rejects.is_none() {
+        let kind = sink.part.entry.name;
+        let message =
+            format!("sink {name} never uses `deadLetter`: type `{kind}` rejects no event");
+        Diagnostic::note("dead-letter-unused", message).help("leave the line out")
+    } else if goes_round(checked, sink) {
+        let message = format!("what sink {name} rejects may come back to it by way of {channel}");
+        Diagnostic::warning("dead-letter-circle", message)
+            .help("end the way in a sink that takes everything, such as `file_roll`")
+    } else {
+        return;
+    };
+    let at = sink.part.section.value_span("deadLetter");
+    findings.push(finding.at(at).component(format!("sink {name}")));
+}
+
+/// A sink that has to know where events lie, and a channel that does not tell.
+fn no_place(checked: &Checked, sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
+    let tells = |channel: &CheckedChannel| channel.part.facts.tells_place;
+    if !sink.part.facts.needs_place || checked.channel(&sink.channel).is_none_or(tells) {
+        return;
+    }
+    let (name, channel) = (&sink.name, &sink.channel);
+    let message =
+        format!("sink {name} has to know where events lie, and channel {channel} does not tell");
+    findings.push(
+        Diagnostic::error("no-place", message)
+            .at(sink.part.section.value_span("channel"))
+            .help(format!("make {channel} a file channel that syncs each transaction"))
+            .with_note("the sink delivers nothing")
+            .component(format!("sink {name}")),
+    );
+}
+
+/// Whether dead letters of a sink can reach the channel that it drains.
+fn goes_round(checked: &Checked, sink: &CheckedSink) -> bool {
+    let mut reached: BTreeSet<&Arc<str>> = sink.dead_letter.iter().collect();
+    loop {
+        let before = reached.len();
+        let on = checked.sinks().filter(|(_, next)| reached.contains(&next.channel));
+        let further: Vec<_> = on.filter_map(|(_, next)| next.dead_letter.as_ref()).collect();
+        reached.extend(further);
+        if reached.len() == before {
+            return reached.contains(&sink.channel);
+        }
+    }
 }
 
 /// One group, several channels: no sink can stand in for another.

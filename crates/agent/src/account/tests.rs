@@ -143,12 +143,53 @@ fn combinations_are_found_where_they_are_and_only_there() {
                 .to_owned(),
             "no-sink no-source",
         ),
+        (format!("{SECOND_CHANNEL}a1.sinks.k1.deadLetter = c2\n"), "no-sink"),
+        ("a1.sinks.k1.sink.directory = /once".to_owned(), ""),
+        (format!("{MEMORY}a1.sinks.k1.sink.directory = /once"), "volatile-channel no-place"),
+        (
+            format!(
+                "{SECOND_CHANNEL}{SECOND_SINK}a1.sinks.k1.deadLetter = c2\n\
+                a1.channels.c2.type = memory\na1.channels.c2.capacity = 1000\n\
+                a1.sinks.k2.type = null\na1.sinks.k2.channel = c2"
+            ),
+            "",
+        ),
+        (
+            format!(
+                "{SECOND_CHANNEL}{SECOND_SINK}a1.sinks.k1.deadLetter = c2\n\
+                a1.sinks.k2.type = file_roll\na1.sinks.k2.sink.directory = /b\n\
+                a1.sinks.k2.channel = c2\na1.sinks.k2.deadLetter = c1"
+            ),
+            "dead-letter-circle dead-letter-circle",
+        ),
+        (
+            format!(
+                "{SECOND_CHANNEL}{SECOND_SINK}a1.sinks.k1.type = null\n\
+                a1.sinks.k1.deadLetter = c2\n\
+                a1.sinks.k2.type = null\na1.sinks.k2.channel = c2"
+            ),
+            "dead-letter-unused",
+        ),
     ] {
         let account = with(&lines);
         let found: Vec<&str> = account.findings.iter().map(|finding| finding.code).collect();
         assert_eq!(found.join(" "), codes, "{lines}");
         assert!(account.findings.iter().all(|finding| finding.span.is_some()), "{lines}");
     }
+}
+
+#[test]
+fn what_a_sink_rejects_is_accounted_for() {
+    let says = |account: &Account| {
+        account.flows[0].rejects.iter().map(|clause| clause.says.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(says(&with("a1.sinks.k1.type = null")), [""; 0]);
+    assert_eq!(says(&with("")), ["what it cannot write holds it"]);
+    let account =
+        with("a1.channels = c1 c9\na1.channels.c9.type = file\na1.sinks.k1.deadLetter = c9");
+    assert!(says(&account)[0].starts_with("goes to channel c9"), "{account:?}");
+    assert_eq!(account.flows[1].source, None);
+    assert_eq!(account.flows[1].rejected_by[0].name, "k1");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use splashdam_config::plan::{ChannelPlan, GroupPlan, SinkPlan, SourcePlan};
 use splashdam_config::{Diagnostic, Plan, Section, Span, Spanned, nearest};
-use splashdam_core::{ChannelSet, Entry, Interceptor, Lists, Selector, SinkProcessor, find};
+use splashdam_core::{
+    ChannelSet, DynSink, Entry, Interceptor, Lists, Selector, SinkProcessor, find,
+};
 
 use super::kinds::{self, Kind};
 use super::{CheckedChannel, CheckedGroup, CheckedSink, CheckedSource, Part, batch_key, strangers};
@@ -264,8 +266,33 @@ impl Checker {
         if !self.fits(&title, "takes", part.facts.batch_events, &plan.section, channel) {
             return None;
         }
+        let dead_letter = match &plan.dead_letter {
+            Some(written) => Some(self.dead_letter(&title, plan, &part, written, channels)?),
+            None => None,
+        };
         let name = Arc::from(plan.name.as_str());
-        Some(CheckedSink { name, part, channel: channel.name.clone() })
+        Some(CheckedSink { name, part, channel: channel.name.clone(), dead_letter })
+    }
+
+    /// The channel of a sink's dead letters, which must be there and take a whole batch.
+    fn dead_letter(
+        &mut self,
+        title: &str,
+        plan: &SinkPlan,
+        part: &Part<dyn DynSink>,
+        written: &Spanned<String>,
+        channels: &[CheckedChannel],
+    ) -> Option<Arc<str>> {
+        let Some(channel) = channels.iter().find(|channel| *channel.name == *written.value) else {
+            let name = &written.value;
+            let message =
+                format!("{title} is left out too, as channel {name} of its dead letters is");
+            self.follows(title, message, written.span);
+            return None;
+        };
+        let (verb, batch) = ("may send dead letters in", part.facts.batch_events);
+        let fits = self.fits(title, verb, batch, &plan.section, channel);
+        fits.then(|| channel.name.clone())
     }
 
     /// Drops channels that lost everything connected to them.
@@ -279,9 +306,10 @@ impl Checker {
         for channel in channels {
             let name = &channel.name;
             let fed = sources.iter().any(|source| source.channels.contains(name));
-            let drained =
-                groups.iter().flat_map(|group| &group.sinks).any(|sink| sink.channel == *name);
-            if fed || drained {
+            let mut sinks = groups.iter().flat_map(|group| &group.sinks);
+            let used =
+                sinks.any(|sink| sink.channel == *name || sink.dead_letter.as_ref() == Some(name));
+            if fed || used {
                 kept.push(channel);
                 continue;
             }

@@ -110,6 +110,7 @@ config!(FileConfig { "dataDirs" data_dirs: String = String::new(), });
 component!(File, FileConfig, "file", "org.apache.flume.channel.file.FileChannel", |_c| Facts {
     capacity_events: Some(1_000_000),
     transaction_events: Some(10_000),
+    tells_place: true,
     durable: true,
     ..Facts::default()
 });
@@ -124,6 +125,8 @@ config!(RollConfig {
 });
 component!(Roll, RollConfig, "file_roll", "org.apache.flume.sink.RollingFileSink", |c| Facts {
     batch_events: Some(c.batch_size),
+    rejects: Some("what it cannot write holds it"),
+    needs_place: c.directory == "/once",
     needs_headers: c.directory.contains("%Y").then(|| "timestamp".into()).into_iter().collect(),
     ..Facts::default()
 });

@@ -106,6 +106,58 @@ const FLUMES: &[(Kind, &str, &str)] = &[
     (Kind::Selector, "load_balancing", "channel.LoadBalancingChannelSelector"),
 ];
 
+/// Types of Flume that are not served and are not going to be: why, and what to use instead.
+const INSTEAD: &[(Kind, &str, &str, &str)] = &[
+    (
+        Kind::Source,
+        "jms",
+        "JMS is a Java interface, whose drivers are Java",
+        "use `http` or `exec` with a client of the broker's own protocol, or a bridge of the broker to Kafka",
+    ),
+    (
+        Kind::Source,
+        "twitter",
+        "the interface that it read from was closed",
+        "use `exec` with a client of today's interface, or let it post to `http`",
+    ),
+    (
+        Kind::Channel,
+        "jdbc",
+        "its database is driven by Java",
+        "use `file`, which keeps events on disk in a log of its own; drain the old channel with Flume first",
+    ),
+    (
+        Kind::Sink,
+        "elasticsearch",
+        "Flume itself has had no such class since 1.10",
+        "use `http` with the address of a program that indexes, or `file_roll` and a shipper",
+    ),
+    (
+        Kind::Sink,
+        "dataset",
+        "Flume itself has had no such class since 1.10",
+        "use `file_roll` with the serializer `avro_event`, and load its files",
+    ),
+];
+
+/// What to use instead of a Java class of one's own.
+fn instead_of_java(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Source => {
+            "use `exec` with a program that prints events, or let a program post to `http`"
+        }
+        Kind::Channel => "use `file`, or `memory` where events may be lost",
+        Kind::Sink => {
+            "use `http` with a program that listens, or `file_roll` and a program that reads its files"
+        }
+        Kind::Interceptor => {
+            "use `search_replace`, `regex_extractor` or `regex_filter` where they will do"
+        }
+        Kind::Selector => "use `multiplexing` by a header that an interceptor sets",
+        Kind::Processor => "use `failover` or `load_balance`",
+    }
+}
+
 /// The alias of Flume's type that is written as `written`.
 fn flumes(kind: Kind, written: &str) -> Option<&'static str> {
     let class = written.strip_prefix("org.apache.flume.").unwrap_or_default();
@@ -118,7 +170,13 @@ fn flumes(kind: Kind, written: &str) -> Option<&'static str> {
 /// The finding for a type that `kind`'s list does not hold.
 pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>) -> Diagnostic {
     let word = kind.word();
-    if flumes(kind, written).is_some() {
+    if let Some(alias) = flumes(kind, written) {
+        let same = |row: &&(Kind, &str, &str, &str)| row.0 == kind && row.1 == alias;
+        if let Some((.., why, instead)) = INSTEAD.iter().find(same) {
+            let message = format!("{word} type `{written}` is not served");
+            let finding = Diagnostic::error("type-not-served", message).at(at).label(*why);
+            return finding.help(*instead);
+        }
         let message = format!("this version has no {word} of type `{written}` yet");
         return Diagnostic::error("type-not-built", message)
             .at(at)
@@ -139,16 +197,19 @@ pub(super) fn unknown(lists: &Lists, kind: Kind, written: &str, at: Option<Span>
     if let Some(meant) = meant(lists, kind, written) {
         return finding.help(format!("did you mean `{meant}`?"));
     }
-    let finding = finding.help(known(lists, kind));
     if written.starts_with("org.apache.flume.") {
-        return finding.label("no class of Flume 1.11");
+        return finding.help(known(lists, kind)).label("no class of Flume 1.11");
     }
     if written.contains('.') {
-        return finding.label("taken for a Java class that is no part of Flume").with_note(
-            "splashdam runs no Java: it knows Flume's own types, by alias or class name",
-        );
+        let help = format!("{}; {}", instead_of_java(kind), known(lists, kind));
+        return finding
+            .help(help)
+            .label("taken for a Java class that is no part of Flume")
+            .with_note(
+                "splashdam runs no Java: it knows Flume's own types, by alias or class name",
+            );
     }
-    finding
+    finding.help(known(lists, kind))
 }
 
 /// The name of this role that `written` is most like.

@@ -75,6 +75,18 @@ fn what_cannot_be_opened_is_left_out() {
         ("a1.sources.r1.batchSize = 10k", "c1 k1:default(k1<c1)", "bad-number"),
         ("a1.sources.r1.batchSize = 101", "c1 k1:default(k1<c1)", "batch-exceeds-transaction"),
         ("a1.sources.r1.batchSize = 100", "", ""),
+        (
+            "a1.channels = c1 c9\na1.channels.c9.type = memory\na1.sinks.k1.deadLetter = c9\n\
+             a1.channels.c9.transactionCapacity = 99",
+            "r1>c1 c1",
+            "batch-exceeds-transaction left-out",
+        ),
+        (
+            "a1.channels = c1 c9\na1.channels.c9.type = memory\na1.sinks.k1.deadLetter = c9\n\
+             a1.channels.c9.capacity = many",
+            "r1>c1 c1",
+            "bad-number left-out",
+        ),
         ("a1.sinks.k1.batchSize = 101", "r1>c1 c1", "batch-exceeds-transaction"),
         ("a1.channels.c1.capacity = many", "idle", "bad-number left-out left-out nothing-left"),
         ("a1.sources.r1.selector.type = mine", "c1 k1:default(k1<c1)", "unknown-type"),
@@ -144,7 +156,8 @@ fn findings_say_where_and_what_now() {
         ("a1.sources.r1.type = tail-dir", "unknown-type", "did you mean `taildir`?"),
         ("a1.sinks.k1.type = fileroll", "unknown-type", "did you mean `file_roll`?"),
         ("a1.sinks.k1.type = com.example.S", "unknown-type", "splashdam runs no Java"),
-        ("a1.sources.r1.type = jms", "type-not-built", "`taildir`, `seq`"),
+        ("a1.sources.r1.type = kafka", "type-not-built", "`taildir`, `seq`"),
+        ("a1.sources.r1.type = jms", "type-not-served", "use `http`"),
         ("a1.sources.r1.bachSize = 5", "unknown-key", "did you mean `batchSize`?"),
         ("a1.sinks.k1.sink.directory = /x", "unknown-key", "a key of the sink `file_roll`"),
         ("a1.sinks.k1.hdfs.path = /x", "unknown-key", "belong to the type `hdfs`"),

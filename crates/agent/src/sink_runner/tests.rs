@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Deserialize;
 use splashdam_core::metrics::{ChannelMetrics, Counters};
 use splashdam_core::{Component, Role, Sink, StopHandle};
-use splashdam_testkit::{Queue, bodies, context, events};
+use splashdam_testkit::{Collector, Queue, bodies, context, events};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -22,6 +22,8 @@ enum Act {
     Pause,
     /// Fails over after three seconds.
     FailLate,
+    /// Takes all but the first event.
+    Reject,
 }
 
 struct Script {
@@ -72,6 +74,11 @@ impl Sink for Scripted {
                 sleep(Duration::from_secs(3)).await;
                 return Err(DeliverError::fail_over("refused late"));
             }
+            Act::Reject => {
+                with(self.0, |script| script.got.extend(bodies(&batch.events()[1..])));
+                let why = format!("no {}", "x".repeat(2000));
+                return Ok(Delivered::all_but(batch, vec![Rejected { at: 0, why }]));
+            }
             Act::Take | Act::RefuseOpen | Act::Pause => {}
         }
         with(self.0, |script| script.got.extend(bodies(batch.events())));
@@ -110,9 +117,22 @@ fn start(scripts: &[(&'static str, &[Act])], queue: Queue) -> Group {
 }
 
 fn start_on(scripts: Vec<(&'static str, &[Act], Queue)>) -> Group {
+    start_with(scripts, None)
+}
+
+fn start_with(
+    scripts: Vec<(&'static str, &[Act], Queue)>,
+    dead: Option<Arc<dyn splashdam_core::Channel>>,
+) -> Group {
     let queue = scripts[0].2.clone();
     let board = Board::default();
     let (mut metrics, mut fillers) = (Vec::new(), Vec::new());
+    let dead = dead.map(|channel| {
+        let (filler, slot) = ChannelSlot::new("dead".into(), Arc::new(ChannelMetrics::default()));
+        filler.fill(channel);
+        fillers.push(filler);
+        slot
+    });
     let members = scripts.into_iter().map(|(name, acts, queue)| {
         // Members of one group that drain one channel know it by one name.
         let channel = format!("{:p}", queue.place());
@@ -130,6 +150,7 @@ fn start_on(scripts: Vec<(&'static str, &[Act], Queue)>) -> Group {
             section: Section::parse(&format!("script = {name}")),
             context,
             channel: slot,
+            dead_letters: dead.clone(),
             sign: board.sign(Role::Sink, name.into()),
             tally: SinkTally::default(),
         }
@@ -278,4 +299,51 @@ async fn at_the_end_the_turn_goes_to_whose_channel_holds_something() {
     group.drain.stop();
     group.task.await.expect("no panic");
     assert_eq!(got("busy"), numbers(0..9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_events_go_to_the_channel_of_dead_letters_or_away() {
+    let acts = [Act::Reject, Act::Take, Act::Reject];
+    let check = async |name: &'static str, dead: Option<Collector>, posted: usize| {
+        let kept = dead.clone().map(|dead| Arc::new(dead) as Arc<dyn splashdam_core::Channel>);
+        let group = start_with(vec![(name, &acts, Queue::holding(events(0, 6)))], kept);
+        sleep(Duration::from_secs(60)).await;
+        let metrics = group.drained().await;
+        assert_eq!(got(name), ["1", "2", "3", "5"], "{name}");
+        let counts = (
+            metrics[0].rejected.value(),
+            metrics[0].dead_letters.value(),
+            metrics[0].drain_successes.value(),
+        );
+        assert_eq!(counts, (2, posted as u64, 4), "{name}");
+        let letters: Vec<_> = dead.iter().flat_map(Collector::events).collect();
+        assert_eq!(bodies(&letters), ["0", "4"][..posted], "{name}");
+        for letter in letters {
+            let header = |name: &str| letter.headers.get(name).expect(name).as_str().to_owned();
+            assert_eq!(header("deadLetter.reason").len(), 1000);
+            assert_eq!(header("deadLetter.sink"), "x1");
+            assert_eq!(header("deadLetter.agent"), "a1");
+            assert_eq!(header("deadLetter.time"), "1700000000000");
+        }
+    };
+    check("rejected, dropped", None, 0).await;
+    check("rejected, kept", Some(Collector::new()), 2).await;
+    // Neither a full channel nor one that fails at the commit makes the rest go twice.
+    let late = Collector::new();
+    late.refuse(1);
+    late.fail_commits(1);
+    check("rejected, kept late", Some(late), 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_dead_letters_is_kept_at_a_halt() {
+    let dead = Collector::new();
+    dead.refuse(1000);
+    let queue = Queue::holding(events(0, 2));
+    let group =
+        start_with(vec![("rejected, halted", &[Act::Reject], queue)], Some(Arc::new(dead.clone())));
+    sleep(Duration::from_secs(30)).await;
+    group.halt.stop();
+    group.task.await.expect("no panic");
+    assert_eq!((group.queue.level_events(), dead.events().len()), (2, 0));
 }

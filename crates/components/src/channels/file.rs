@@ -36,6 +36,8 @@ use tokio::time::timeout;
 pub use config::{Compression, Config, OnDamage};
 pub use import::{FlumePlaces, ImportError, Imported, Step};
 pub use keys::KeyError;
+#[cfg(feature = "simulation")]
+pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, leased, numbers};
 use under_way::UnderWay;
@@ -114,6 +116,7 @@ impl Component for FileChannel {
             place: Some(place),
             memory_bytes: Some(config.settings().window_bytes as u64),
             durable: true,
+            tells_place: config.fsync_per_transaction,
             process_crash: Some(
                 "nothing that was committed is lost; a batch whose commit was under way may be there or not, but whole",
             ),

@@ -6,16 +6,14 @@
 //! half at such a place, stays whole.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::num::NonZeroU32;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use splashdam_core::{Batch, Event};
 
-use super::{BATCH_BYTES, Deserializer, Input, ReadError};
+use super::{BATCH_BYTES, Content, Deserializer, Input, ReadError};
 use crate::charset::{Charset, OnMalformed};
 
 /// Bytes that are read at once, unless a line needs more. Events are slices of what was read, so
@@ -45,9 +43,8 @@ impl Default for Config {
 }
 
 /// The deserializer, reading.
-#[derive(Debug)]
 pub struct Line {
-    file: File,
+    content: Content,
     charset: Charset,
     on_malformed: OnMalformed,
     output: Charset,
@@ -63,16 +60,17 @@ pub struct Line {
 
 impl Line {
     pub(super) fn open(config: &Config, input: Input) -> io::Result<Self> {
-        let Input { mut file, position, charset, on_malformed } = input;
+        let Input { mut content, position, charset, on_malformed } = input;
         // The byte order is told at the start of the file, wherever reading begins.
-        let mut head = [0; 2];
-        let read = file.read_at(&mut head, 0)?;
-        let (charset, mark) = charset.resolve(&head[..read]);
+        content.go_to(0)?;
+        let mut head = Vec::new();
+        (&mut content).take(2).read_to_end(&mut head)?;
+        let (charset, mark) = charset.resolve(&head);
         let position = position.max(mark as u64);
-        file.seek(SeekFrom::Start(position))?;
+        content.go_to(position)?;
         let max_chars = config.max_line_length.get() as usize;
         Ok(Line {
-            file,
+            content,
             charset,
             on_malformed,
             output: config.output_charset,
@@ -141,9 +139,9 @@ impl Line {
         // After an error the file may stand anywhere.
         let at = self.position + self.rest.len() as u64;
         let read = self
-            .file
-            .seek(SeekFrom::Start(at))
-            .and_then(|_| (&mut self.file).take(wanted as u64).read_to_end(&mut buffer))
+            .content
+            .go_to(at)
+            .and_then(|()| (&mut self.content).take(wanted as u64).read_to_end(&mut buffer))
             .map_err(|source| ReadError::Io { at, source })?;
         self.at_end = read < wanted;
         self.rest = Bytes::from(buffer);
@@ -182,7 +180,8 @@ mod tests {
         file.write_all(input).unwrap();
         let config = Section::parse(keys).read().into_result().unwrap();
         let charset = Charset::named(charset).unwrap();
-        Line::open(&config, Input { file, position: at, charset, on_malformed }).unwrap()
+        let content = Content::plain(file).unwrap();
+        Line::open(&config, Input { content, position: at, charset, on_malformed }).unwrap()
     }
 
     /// Reads to the end, one event at a time, opening anew at each position told.

@@ -12,51 +12,19 @@
 //! - `async.*` is not handed to another client: of its keys those for ZooKeeper are used.
 //! - `maxConsecutiveFails` has no effect: connections that failed are made anew at once.
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use splashdam_config::{Diagnostic, Section};
-use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size,
-};
 
-use super::hbase_writer::{self, HbaseTable, Quorum, Settings, Writer};
+use super::hbase_writer::{Flavour, HbaseSink, Quorum, Settings, TableConfig};
 
 /// Keys of the asynchbase sink.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// The table, with `namespace:` before it where that is not `default`. It must exist.
-    pub table: HbaseTable,
-    /// The column family of all columns. It must exist.
-    pub column_family: String,
-    /// Events per transaction.
-    #[serde(default = "defaults::batch_size")]
-    pub batch_size: NonZeroU32,
-    /// How events become rows: `simple` (a row for each body, and a count), `regex` (a column for
-    /// each group of a pattern), or Flume's class for one of them; the keys of the serializer go
-    /// below. Default: `simple`.
-    #[serde(default)]
-    pub serializer: Section,
-    /// ZooKeeper's servers, between commas, with or without `:port`; else what `hbase-site.xml`
-    /// says.
-    #[serde(default)]
-    pub zookeeper_quorum: Option<Quorum>,
-    /// The cluster's node in ZooKeeper; else what `hbase-site.xml` says, else `/hbase`.
-    #[serde(default)]
-    pub znode_parent: Option<String>,
-    /// The cluster's `hbase-site.xml`; not a key of Flume's.
-    #[serde(default)]
-    pub hbase_site: Option<PathBuf>,
-    /// Whether HBase logs what it is given before it acknowledges it. Without, a region server that
-    /// crashes loses what was not flushed.
-    #[serde(default = "defaults::enable_wal")]
-    pub enable_wal: bool,
-    /// Whether increments of one column in a batch are added up before they are sent.
-    #[serde(default)]
-    pub coalesce_increments: bool,
+    /// What, where and how.
+    #[serde(rename = ".table")]
+    pub table: TableConfig,
     /// Milliseconds in which a batch must be acknowledged; 0 or less is the default.
     #[serde(default = "defaults::timeout")]
     pub timeout: i64,
@@ -72,16 +40,6 @@ pub struct Config {
 }
 
 mod defaults {
-    use std::num::NonZeroU32;
-
-    pub(super) fn batch_size() -> NonZeroU32 {
-        const { NonZeroU32::new(100).unwrap() }
-    }
-
-    pub(super) fn enable_wal() -> bool {
-        true
-    }
-
     pub(super) fn timeout() -> i64 {
         60_000
     }
@@ -91,73 +49,28 @@ mod defaults {
     }
 }
 
-impl Config {
-    fn batch_events(&self) -> usize {
-        usize::try_from(self.batch_size.get()).unwrap_or(usize::MAX)
-    }
-
-    fn patience(&self) -> Duration {
-        let millis = if self.timeout > 0 { self.timeout } else { defaults::timeout() };
-        Duration::from_millis(millis.unsigned_abs())
-    }
-
-    fn settings(self) -> Settings {
-        Settings {
-            patience: Some(self.patience()),
-            kerberos: false,
-            table: self.table,
-            family: self.column_family,
-            serializer: self.serializer,
-            quorum: self.zookeeper_quorum.or(self.async_quorum),
-            znode_parent: self.znode_parent.or(self.async_parent),
-            site: self.hbase_site,
-            put_wal: self.enable_wal,
-            // As there, increments are logged in any case.
-            increment_wal: true,
-            coalesce: self.coalesce_increments,
-        }
+impl From<Config> for Settings {
+    fn from(config: Config) -> Self {
+        let millis = if config.timeout > 0 { config.timeout } else { defaults::timeout() };
+        Settings::from(config.table)
+            .or_at(config.async_quorum, config.async_parent)
+            .asynchronous(Duration::from_millis(millis.unsigned_abs()))
     }
 }
 
 /// The sink.
-pub struct AsyncHbase {
-    limit: Size,
-    writer: Writer,
-}
+pub type AsyncHbase = HbaseSink<OfAsyncHbase>;
 
-impl Component for AsyncHbase {
+/// What makes it this one.
+pub struct OfAsyncHbase;
+
+impl Flavour for OfAsyncHbase {
     const TYPE: &'static str = "asynchbase";
     const ALIASES: &'static [&'static str] = &["org.apache.flume.sink.hbase.AsyncHBaseSink"];
     type Config = Config;
 
-    async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
-        let limit = Size::events(config.batch_events());
-        Ok(AsyncHbase { limit, writer: Writer::open(config.settings(), &cx).await? })
-    }
-
-    fn facts(config: &Config) -> Facts {
-        let quorum = config.zookeeper_quorum.as_ref().or(config.async_quorum.as_ref());
-        Facts {
-            batch_events: Some(config.batch_events()),
-            place: Some(hbase_writer::place(&config.table, &config.column_family, quorum)),
-            process_crash: Some(hbase_writer::PROCESS_CRASH),
-            machine_crash: Some(hbase_writer::PROCESS_CRASH),
-            ..Facts::default()
-        }
-    }
-
-    fn check(config: &Config, _section: &Section) -> Vec<Diagnostic> {
-        hbase_writer::check(&config.serializer)
-    }
-}
-
-impl Sink for AsyncHbase {
-    fn limit(&self) -> Size {
-        self.limit
-    }
-
-    async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
-        self.writer.deliver(batch).await
+    fn settings(config: Config) -> Settings {
+        config.into()
     }
 }
 

@@ -30,6 +30,9 @@ use tracing::info;
 use crate::tls::{ClientTls, Connector};
 use connection::{Connection, Settings};
 
+#[cfg(feature = "simulation")]
+use crate::simulation::planted;
+
 /// Calls under way at once, where the peer stores each event once.
 const CALLS: usize = 8;
 /// Bytes of events in them.
@@ -116,6 +119,8 @@ impl Config {
                 .then(|| self.compression_level.0.filter(|level| *level <= 9).unwrap_or(LEVEL)),
             connector,
             deflate_inside_tls: self.deflate_inside_tls,
+            #[cfg(feature = "simulation")]
+            network: None,
         }
     }
 
@@ -138,6 +143,8 @@ pub struct Avro {
     /// Whether several calls may be under way: as the last batch and the peer are.
     ahead: bool,
     guarantee: Option<bool>,
+    #[cfg(feature = "simulation")]
+    simulation: Arc<crate::Simulation>,
 }
 
 impl Component for Avro {
@@ -149,7 +156,11 @@ impl Component for Avro {
         let connector = config.tls.connector(&cx).await?;
         Ok(Avro {
             title: cx.title(),
-            settings: config.settings(connector),
+            settings: Settings {
+                #[cfg(feature = "simulation")]
+                network: cx.shared.of::<crate::Simulation>().network.get().cloned(),
+                ..config.settings(connector)
+            },
             batch_events: config.batch_events().get() as usize,
             reset_after: config.reset_after(),
             metrics: cx.counters.sink(),
@@ -157,6 +168,8 @@ impl Component for Avro {
             connection: None,
             ahead: false,
             guarantee: None,
+            #[cfg(feature = "simulation")]
+            simulation: cx.shared.of(),
         })
     }
 
@@ -224,6 +237,11 @@ impl Sink for Avro {
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
         let (mut connection, made) = self.connected().await?;
         let claims = batch.place().and_then(|place| claims(place, self.batch_events, batch.len()));
+        #[cfg(feature = "simulation")]
+        let claims = claims.map(|claims| match planted!(self, LowAhead) {
+            true => claims.into_iter().map(settled_early).collect(),
+            false => claims,
+        });
         let sent = connection
             .send(batch.events(), self.batch_events, claims.as_deref(), &mut self.peer_hash)
             .await;
@@ -272,6 +290,13 @@ fn claims(place: &Place, batch_events: usize, events: usize) -> Option<Vec<Claim
         claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
     }
     claims.iter().all(|claim| claim.ranges.len() <= MOST_RANGES).then_some(claims)
+}
+
+/// A claim that says its own events were settled.
+#[cfg(feature = "simulation")]
+fn settled_early(claim: Claim) -> Claim {
+    let low = claim.ranges.last().map_or(claim.low, |last| last.end);
+    Claim { low, ..claim }
 }
 
 #[cfg(test)]

@@ -3,31 +3,52 @@
 //!
 //! All puts of a batch are acknowledged before its increments are sent, as in Flume. HBase has no
 //! transaction over both, so a batch that failed half-way is written again whole: puts under row
-//! keys that differ from try to try are there twice, and increments are counted twice.
+//! keys that differ from try to try are there twice, and increments are counted twice. Where
+//! `effectivelyOnce` is set neither exists: row keys and times of cells come from the event and from
+//! its place in the channel, which stays its own across restarts, so that what is written again are
+//! the same cells.
 
+mod columns;
+mod config;
+mod json;
 mod open;
 mod regex;
 mod serializer;
 mod simple;
+mod sink;
+mod template;
+mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use splashdam_core::{Batch, DeliverError, Delivered};
-use splashdam_hbase::{BatchResult, Client, Durability, Mutation, TableName};
+use splashdam_core::{Batch, DeliverError, Delivered, Event, Rejected};
+use splashdam_hbase::{BatchResult, Client, Durability, Error, Mutation, TableName};
 use tokio::time::timeout;
 
-pub use open::{HbaseTable, Quorum};
-pub(crate) use open::{Settings, check_kerberos, place};
-pub(crate) use serializer::check;
-use serializer::{Actions, Columns, RowSerializer};
+pub use config::{CellTime, HbaseTable, Quorum, Settings, TableConfig};
+use serializer::{Actions, Columns, EventPlace, NO_PLACE, Refusal, RowSerializer};
+pub use sink::{Flavour, HbaseSink};
 
 /// What a crash costs with any of the three.
-pub(crate) const PROCESS_CRASH: &str = "the batch that is being written is written again after the restart: rows under generated keys may be there twice, and increments counted twice";
+const AT_LEAST_ONCE: &str = "the batch that is being written is written again after the restart: rows under generated keys may be there twice, and increments counted twice";
+/// What it costs where writing is repeatable.
+const EFFECTIVELY_ONCE: &str = "the batch that is being written is written again after the restart, as the same cells: each event is there once";
+/// What becomes of a bad event.
+const REJECTS: &str = "an event that no row can be made of (by its serializer, or as a row key, cell or value is not what HBase takes) holds the batch, but that the serializer `regex` drops what its pattern does not match, as in Flume";
+
+/// Exceptions that are about what was to be written, not about the table or the cluster.
+const ABOUT_THE_EVENT: [&str; 5] = [
+    "DoNotRetryIOException",
+    "ConstraintException",
+    "FailedSanityCheckException",
+    "RowTooBigException",
+    "IllegalArgumentException",
+];
 
 /// An open table and how events get into it.
-pub(crate) struct Writer {
+struct Writer {
     client: Client,
     table: TableName,
     family: Bytes,
@@ -35,60 +56,149 @@ pub(crate) struct Writer {
     puts: Durability,
     increments: Durability,
     coalesce: bool,
+    cell_time: CellTime,
+    needs_place: bool,
+    /// Whether somebody takes what is rejected.
+    dead_letters: bool,
     /// How long a batch may take, where that is not left to the client.
     patience: Option<Duration>,
 }
 
+/// A batch as changes of rows, each with the event that it is of, by its place in the batch.
+#[derive(Default)]
+struct Changes {
+    puts: Vec<Mutation>,
+    put_by: Vec<usize>,
+    increments: Vec<(Bytes, Columns<i64>)>,
+    increment_by: Vec<usize>,
+    rejected: Vec<Rejected>,
+}
+
 impl Writer {
-    /// Writes a batch; `Ok` means that HBase acknowledged all of it.
-    pub(crate) async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
-        let mut actions = Actions::default();
-        for event in batch.events() {
-            self.serializer.write(event, &mut actions).map_err(DeliverError::fail_over)?;
-        }
+    /// Writes a batch; `Ok` means that HBase acknowledged all of it that is not rejected.
+    async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+        let changes = self.changes(batch)?;
         let patience = self.patience;
-        let written = self.write(actions);
-        match patience {
+        let written = self.write(changes);
+        let rejected = match patience {
             None => written.await?,
             Some(patience) => timeout(patience, written).await.map_err(|_| {
                 let why = format!("HBase did not acknowledge all of a batch within {patience:?}");
                 DeliverError::fail_over(why)
             })??,
-        }
-        Ok(Delivered::all(batch))
+        };
+        Ok(Delivered::all_but(batch, rejected))
     }
 
-    async fn write(&mut self, actions: Actions) -> Result<(), DeliverError> {
+    /// What a batch comes to. Nothing is written while an event holds it.
+    fn changes(&mut self, batch: &Batch) -> Result<Changes, DeliverError> {
+        let mut places = EventPlace::of(batch.place());
+        let mut changes = Changes::default();
+        for (at, event) in batch.events().iter().enumerate() {
+            let place = places.next();
+            if place.is_none() && self.needs_place {
+                return Err(DeliverError::fail_over(NO_PLACE));
+            }
+            match self.change(event, place) {
+                Ok((puts, increments)) => {
+                    changes.put_by.extend(puts.iter().map(|_| at));
+                    changes.puts.extend(puts);
+                    changes.increment_by.extend(increments.iter().map(|_| at));
+                    changes.increments.extend(increments);
+                }
+                Err(Refusal::Holds(why)) if !self.dead_letters => {
+                    return Err(DeliverError::fail_over(why));
+                }
+                Err(Refusal::Holds(why) | Refusal::Drops(why)) => {
+                    changes.rejected.push(Rejected { at, why });
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// What an event comes to, looked at as a server would.
+    fn change(
+        &mut self,
+        event: &Event,
+        place: Option<EventPlace>,
+    ) -> Result<(Vec<Mutation>, Vec<(Bytes, Columns<i64>)>), Refusal> {
+        let mut actions = Actions::default();
+        self.serializer.write(event, place, &mut actions)?;
+        let time = match (self.cell_time, place) {
+            (CellTime::Server, _) | (CellTime::Number, None) => None,
+            (CellTime::Number, Some(place)) => Some(place.number),
+            (CellTime::Header, _) => {
+                let millis = template::millis(event)?;
+                let before =
+                    || format!("the header `timestamp` of an event is {millis}: before 1970");
+                Some(u64::try_from(millis).map_err(|_| before())?)
+            }
+        };
         let puts = actions.puts.into_iter().map(|(row, columns)| {
-            let set = |put: Mutation, (column, value)| put.set(self.family.clone(), column, value);
+            let set = |put: Mutation, (column, value)| match time {
+                None => put.set(self.family.clone(), column, value),
+                Some(time) => put.set_at(self.family.clone(), column, time, value),
+            };
             columns.into_iter().fold(Mutation::put(row), set).durability(self.puts)
         });
         let puts: Vec<Mutation> = puts.collect();
-        acknowledged(&self.client.batch(&self.table, &puts).await)?;
-        let increments = match self.coalesce {
-            true => coalesced(actions.increments),
-            false => actions.increments,
-        };
+        for put in &puts {
+            self.client.check(put).map_err(|error| error.to_string())?;
+        }
+        Ok((puts, actions.increments))
+    }
+
+    /// Writes the changes and answers which events were rejected.
+    async fn write(&mut self, changes: Changes) -> Result<Vec<Rejected>, DeliverError> {
+        let Changes { puts, put_by, increments, increment_by, mut rejected } = changes;
+        let done = self.client.batch(&self.table, &puts).await;
+        if self.dead_letters {
+            rejected.extend(refused_events(&done, &put_by));
+            rejected.sort_by_key(|rejected| rejected.at);
+            rejected.dedup_by_key(|rejected| rejected.at);
+        }
+        let gone: HashSet<usize> = rejected.iter().map(|rejected| rejected.at).collect();
+        acknowledged(&done, |put| !gone.contains(&put_by[put]))?;
+        let increments = increments.into_iter().zip(increment_by);
+        let kept = increments.filter(|(_, by)| !gone.contains(by)).map(|(increment, _)| increment);
+        let increments = if self.coalesce { coalesced(kept) } else { kept.collect() };
         let increments = increments.into_iter().map(|(row, columns)| {
             let add = |sum: Mutation, (column, by)| sum.add(self.family.clone(), column, by);
             columns.into_iter().fold(Mutation::increment(row), add).durability(self.increments)
         });
         let increments: Vec<Mutation> = increments.collect();
-        acknowledged(&self.client.batch(&self.table, &increments).await)
+        acknowledged(&self.client.batch(&self.table, &increments).await, |_| true)?;
+        Ok(rejected)
     }
 }
 
-/// The first failure, with how much of the batch it is about.
-fn acknowledged(done: &BatchResult) -> Result<(), DeliverError> {
-    done.all().map_err(|(_, error)| {
-        let (failed, all) = (done.results.len() - done.done(), done.results.len());
-        DeliverError::fail_over(format!("{failed} of {all} changes were not written: {error}"))
-    })
+/// The events whose puts a server refused for what is in them.
+fn refused_events(done: &BatchResult, put_by: &[usize]) -> Vec<Rejected> {
+    let refused = done.results.iter().zip(put_by).filter_map(|(result, at)| match result {
+        Err(error @ Error::Refused { exception, .. })
+            if ABOUT_THE_EVENT.contains(&exception.short_class()) =>
+        {
+            Some(Rejected { at: *at, why: error.to_string() })
+        }
+        _ => None,
+    });
+    refused.collect()
+}
+
+/// The first failure of a change that `counts`, with how much of the batch it is about.
+fn acknowledged(done: &BatchResult, counts: impl Fn(usize) -> bool) -> Result<(), DeliverError> {
+    let mut failures = done.results.iter().enumerate().filter(|(at, _)| counts(*at));
+    let Some(error) = failures.find_map(|(_, result)| result.as_ref().err()) else { return Ok(()) };
+    let (failed, all) = (done.results.len() - done.done(), done.results.len());
+    Err(DeliverError::fail_over(format!("{failed} of {all} changes were not written: {error}")))
 }
 
 /// One increment for each row and one amount for each column of it, in the order in which they first
 /// came.
-fn coalesced(increments: Vec<(Bytes, Columns<i64>)>) -> Vec<(Bytes, Columns<i64>)> {
+fn coalesced(
+    increments: impl IntoIterator<Item = (Bytes, Columns<i64>)>,
+) -> Vec<(Bytes, Columns<i64>)> {
     let mut sums: Vec<(Bytes, Columns<i64>)> = Vec::new();
     let mut places: HashMap<(Bytes, Bytes), (usize, usize)> = HashMap::new();
     let mut rows: HashMap<Bytes, usize> = HashMap::new();

@@ -10,11 +10,14 @@
 //! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
-//! is read ahead, the time that a message may take, and what all connections hold of incomplete
-//! messages have limits.
+//! is read ahead, the time that a message may take, and what all connections hold together of
+//! messages that are not stored yet (`avro/inflow.rs`) have limits.
 
 mod connection;
+mod inflow;
 mod senders;
+#[cfg(feature = "simulation")]
+mod simulated;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -30,11 +33,13 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::listen;
-use crate::accepting::serve_all;
+use crate::accepting::{Counted, serve_all};
 use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
 use crate::tls::{Acceptor, HandshakeError, ServerTls};
 use crate::zlib_stream::ZlibStream;
 use connection::Service;
+#[cfg(feature = "simulation")]
+pub use simulated::Receiver;
 
 /// How long a client that encrypts may take to say something.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
@@ -177,15 +182,6 @@ struct Guest {
     deflates: bool,
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Guest {
     async fn welcome(self, stream: TcpStream, peer: SocketAddr) {
         if let Some(filter) = &self.filter {
@@ -204,8 +200,7 @@ impl Guest {
                 }
             }
         }
-        self.service.out.metrics().open_connections.add(1);
-        let _open = Counted(&self.service.out);
+        let _open = Counted::new(self.service.out.metrics());
         // Answers are small and waited for. An error shows when the connection is used.
         stream.set_nodelay(true).ok();
         if let Err(error) = self.serve(stream).await {

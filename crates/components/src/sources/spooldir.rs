@@ -20,8 +20,13 @@
 //! - A lock in the tracker directory keeps a second agent out.
 //!
 //! As in Flume an empty file makes one event without a body.
+//!
+//! | deserializer | an event is | keys below `deserializer.` |
+//! |---|---|---|
+//! | `LINE` | a line | `maxLineLength` (2048) characters, what is longer goes on in the next event; `outputCharset` (`UTF-8`) |
+//! | `AVRO` | a datum of an Avro container file, as it lies there | `schemaType`: `HASH` sets the header `flume.avro.schema.hash`, `LITERAL` sets `flume.avro.schema.literal` |
+//! | `BLOB`, `org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder` | a whole file | `maxBlobLength` (100000000) bytes, what is longer goes on in the next event |
 
-mod avro_container;
 mod finish;
 mod progress;
 mod scan;
@@ -125,6 +130,14 @@ pub struct Config {
     /// Old name of `deserializer.maxLineLength`, which it overrides.
     #[serde(default)]
     pub buffer_max_line_length: Option<NonZeroU32>,
+    /// Whether files that are packed with gzip or zstd, by what they begin with, are unpacked as they
+    /// are read. Not a key of Flume, which takes them as they are.
+    #[serde(default)]
+    pub decompress: bool,
+    /// Bytes that a packed file may become; one that becomes more is set aside there. Not a key of
+    /// Flume.
+    #[serde(default = "max_uncompressed_bytes")]
+    pub max_uncompressed_bytes: u64,
     /// Whether symbolic links to files are read. Not a key of Flume, which does.
     #[serde(default)]
     pub follow_symlinks: bool,
@@ -152,6 +165,10 @@ fn poll_delay() -> u64 {
 
 fn max_backoff() -> u64 {
     4000
+}
+
+fn max_uncompressed_bytes() -> u64 {
+    100 << 30
 }
 
 fn batch_size() -> NonZeroU32 {

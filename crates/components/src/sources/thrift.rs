@@ -11,7 +11,7 @@
 //! - Over TLS idle clients stay connected; Flume drops them after two minutes.
 //! - Kerberos is refused: it is not built in.
 
-mod connection;
+pub(super) mod connection;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -26,7 +26,7 @@ use tracing::{debug, info};
 use super::listen;
 use crate::accepting::serve_all;
 use crate::tls::{Acceptor, ServerTls};
-use connection::Service;
+use connection::{Dialect, Service};
 
 /// What is said of `kerberos = true`.
 const NO_KERBEROS: &str = "Kerberos is not built in, for Thrift neither";
@@ -153,7 +153,8 @@ impl Source for Thrift {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let Thrift { config, cx, listener, acceptor } = self;
         let most = config.max_connections.get();
-        let service = Service::new(config.calls(), acceptor, &cx, out, stop.clone());
+        let service =
+            Service::new(Dialect::Flume, config.calls(), acceptor, &cx, out, stop.clone());
         let service = Arc::new(service);
         serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, peer| {
             prepare(&cx, &stream);
@@ -166,7 +167,7 @@ impl Source for Thrift {
 
 /// Answers go out at once, and a client that vanished is noticed. Neither is worth refusing a
 /// connection for.
-fn prepare(cx: &Context, stream: &TcpStream) {
+pub(super) fn prepare(cx: &Context, stream: &TcpStream) {
     let set = stream.set_nodelay(true).and_then(|()| splashdam_client::keep_alive(stream));
     if let Err(error) = set {
         debug!(component = %cx.title(), %error, "a connection goes on without its options");

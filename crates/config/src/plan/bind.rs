@@ -167,11 +167,36 @@ fn sinks(keys: &Keys, channels: &[ChannelPlan], findings: &mut Vec<Diagnostic>) 
     let mut sinks = Vec::new();
     for (name, kind, section) in components(&keys.sinks, Role::Sink, findings) {
         misplaced(&section, &["selector", "interceptors"], findings);
-        if let Some(channel) = sink_channel(&section, channels, findings) {
-            sinks.push(SinkPlan { name, kind, channel, section });
-        }
+        let Some(channel) = sink_channel(&section, channels, findings) else { continue };
+        let Ok(dead_letter) = dead_letter(&section, &channel, channels, findings) else { continue };
+        sinks.push(SinkPlan { name, kind, channel, dead_letter, section });
     }
     sinks
+}
+
+/// The channel of a sink's dead letters. A sink whose dead letters cannot be kept is left out: it
+/// would hold or drop what somebody wants to see.
+fn dead_letter(
+    section: &Section,
+    drained: &Spanned<String>,
+    channels: &[ChannelPlan],
+    findings: &mut Vec<Diagnostic>,
+) -> Result<Option<Spanned<String>>, ()> {
+    let Some(entry) = section.entry("deadLetter") else { return Ok(None) };
+    let name = section.name();
+    let finding = if entry.value() == drained.value {
+        let message = format!("sink `{name}` sends dead letters into the channel it drains");
+        left_out(section, "dead-letter-circle", message)
+            .at(entry.value_span())
+            .help("name another channel, which another sink drains")
+    } else if channels.iter().any(|channel| channel.name == entry.value()) {
+        return Ok(Some(spanned(&entry.value)));
+    } else {
+        let finding = unknown_channel(section, &entry.value, channels);
+        Diagnostic { severity: crate::Severity::Error, ..finding }.with_note("the sink is left out")
+    };
+    findings.push(finding);
+    Err(())
 }
 
 fn sink_channel(
@@ -486,7 +511,9 @@ fn idle(plan: &Plan, keys: &Keys) -> Option<Diagnostic> {
 fn without_unused_channels(mut plan: Plan, findings: &mut Vec<Diagnostic>) -> Plan {
     let fed = plan.sources.iter().flat_map(|source| &source.channels);
     let drained = plan.sinks.iter().map(|sink| &sink.channel);
-    let used: HashSet<&str> = fed.chain(drained).map(|name| name.value.as_str()).collect();
+    let dead = plan.sinks.iter().filter_map(|sink| sink.dead_letter.as_ref());
+    let used: HashSet<&str> =
+        fed.chain(drained).chain(dead).map(|name| name.value.as_str()).collect();
     let (kept, unused): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.channels)
         .into_iter()
         .partition(|channel| used.contains(channel.name.as_str()));

@@ -115,6 +115,18 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
         ("k1.channel = c1", "k1.channels = c1", "r1>c1 c1", &["8! no-channel"]),
         ("k1.channel = c1", "k1.channel = c1 c2", "r1>c1 c1", &["8! several-channels"]),
         ("k1.channel = c1", "k1.channel = c2", "r1>c1 c1", &["8! unknown-channel"]),
+        (
+            "k1.channel = c1",
+            "k1.channel = c1\na1.sinks.k1.deadLetter = c1",
+            "r1>c1 c1",
+            &["9! dead-letter-circle"],
+        ),
+        (
+            "k1.channel = c1",
+            "k1.channel = c1\na1.sinks.k1.deadLetter = c2",
+            "r1>c1 c1",
+            &["9! unknown-channel"],
+        ),
         ("r1.channels = c1", "r1.channels = c2 c1", "r1>c1 c1 k1<c1", &["5 unknown-channel"]),
         (
             "r1.channels = c1",

@@ -128,6 +128,11 @@ fn check() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Exit with 1 when there are warnings, too"),
         )
+        .arg(
+            Arg::new("online").long("online").action(ArgAction::SetTrue).help(
+                "Connect to what can be looked at without changing it, and say what is there",
+            ),
+        )
         .after_help(PROPERTIES)
 }
 

@@ -162,7 +162,7 @@ fn check_and_graph_need_no_name() {
     match parsed("splashdam check -f x --format json --strict -Da=b") {
         Command::Check(args) => {
             assert_eq!(args.format, ReportFormat::Json);
-            assert!(args.strict && args.origin.name.is_empty());
+            assert!(args.strict && !args.online && args.origin.name.is_empty());
             assert_eq!(args.origin.properties["a"], "b");
         }
         other => panic!("{other:?}"),

@@ -234,16 +234,14 @@ fn types_that_are_not_there_are_refused_by_name() {
         (
             "source",
             "sources.r1",
-            "jms netcatudp syslogtcp syslogudp multiport_syslogtcp http \
-             .source.kafka.KafkaSource .source.scribe.ScribeSource .source.twitter.TwitterSource \
-             .source.avroLegacy.AvroLegacySource .source.thriftLegacy.ThriftLegacySource",
+            ".source.kafka.KafkaSource .source.avroLegacy.AvroLegacySource",
         ),
-        ("channel", "channels.c1", "jdbc .channel.kafka.KafkaChannel"),
+        ("channel", "channels.c1", ".channel.kafka.KafkaChannel"),
         (
             "sink",
             "sinks.k1",
-            "hdfs irc http hive morphline_solr elasticsearch \
-             .sink.kafka.KafkaSink .sink.kudu.KuduSink .sink.kite.DatasetSink",
+            "hdfs hive morphline_solr \
+             .sink.kafka.KafkaSink .sink.kudu.KuduSink",
         ),
     ];
     for (role, component, names) in types {
@@ -253,17 +251,44 @@ fn types_that_are_not_there_are_refused_by_name() {
             check(&format!("a1.{component}.type = {name}"), &says);
         }
     }
+    for (role, component, name) in [
+        ("source", "sources.r1", "jms"),
+        ("source", "sources.r1", "org.apache.flume.source.twitter.TwitterSource"),
+        ("channel", "channels.c1", "JDBC"),
+        ("sink", "sinks.k1", "elasticsearch"),
+        ("sink", "sinks.k1", "org.apache.flume.sink.kite.DatasetSink"),
+    ] {
+        let config = format!("a1.{component}.type = {name}");
+        check(&config, &format!("{role} type `{name}` is not served"));
+        check(&config, "help: use `");
+    }
+    check("a1.sinks.k1.type = com.example.Sink", "use `http` with a program that listens");
     let morphline = "org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder";
     check(
         &format!("a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = {morphline}"),
         &format!("this version has no interceptor of type `{morphline}` yet"),
     );
-    let spooldir = "a1.sources.r1.type = spooldir\na1.sources.r1.spoolDir = /tmp\n";
-    let blob = "org.apache.flume.sink.solr.morphline.BlobDeserializer$Builder";
-    for name in ["AVRO", blob] {
-        check(
-            &format!("{spooldir}a1.sources.r1.deserializer = {name}"),
-            &format!("deserializer `{name}` is not available yet"),
-        );
-    }
+}
+
+#[test]
+fn online_what_cannot_be_reached_is_an_error() {
+    let dir = tempfile::tempdir().expect("there is room");
+    // A port that nobody listens at any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    let port = port.expect("a port").port();
+    let config = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = k1\na1.sources.r1.type = seq\n\
+         a1.sources.r1.channels = c1\na1.channels.c1.type = memory\na1.sinks.k1.type = hbase2\n\
+         a1.sinks.k1.channel = c1\na1.sinks.k1.table = t\na1.sinks.k1.columnFamily = f\n\
+         a1.sinks.k1.zookeeperQuorum = 127.0.0.1:{port}\n"
+    );
+    std::fs::write(dir.path().join("a.conf"), config).expect("room");
+    let check = |more: &[&str]| {
+        let output = splashdam(dir.path(), &[&["check", "-f", "a.conf"], more].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(check(&[]).0, Some(0));
+    let (status, text) = check(&["--online"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("[unreachable]") && text.contains("sink k1"), "{text}");
 }

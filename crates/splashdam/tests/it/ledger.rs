@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 use crate::waiting::until;
 
+mod three_hops;
+
 const CONFIG: &str = "
 a1.sources = r1
 a1.channels = c1
@@ -42,8 +44,13 @@ struct Agent {
 
 impl Agent {
     fn new() -> Agent {
+        Agent::with(CONFIG)
+    }
+
+    /// An agent whose configuration says `$` where its directory stands.
+    fn with(config: &str) -> Agent {
         let dir = tempfile::tempdir().unwrap();
-        let config = CONFIG.replace('$', dir.path().to_str().unwrap());
+        let config = config.replace('$', dir.path().to_str().unwrap());
         fs::write(dir.path().join("flume.conf"), config).unwrap();
         let mut agent = Agent { dir, child: None, starts: 0 };
         agent.start();

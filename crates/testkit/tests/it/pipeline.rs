@@ -172,3 +172,11 @@ async fn what_was_refused_counts_until_it_is_stored() {
     assert!(pipeline.is_empty());
     assert_eq!(slow.stored(), names(0..3));
 }
+
+/// Thousands of puts may be under way, each with its future.
+#[test]
+fn a_put_under_way_is_small() {
+    let outlet = outlet(Slow::new(&[]));
+    let put = outlet.put(Batch::default());
+    assert!(size_of_val(&put) <= 2048, "{} bytes", size_of_val(&put));
+}

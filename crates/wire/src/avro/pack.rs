@@ -85,6 +85,13 @@ impl Packs {
         &mut self.buffer
     }
 
+    /// Lets go of a buffer that nothing came into.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Bytes of a pack that has begun and is not complete.
     pub fn begun(&self) -> usize {
         self.buffer.len()
@@ -109,10 +116,8 @@ impl Packs {
         } else {
             self.buffer.split_to(end)
         };
-        if self.buffer.is_empty() {
-            // An idle connection keeps no memory.
-            self.buffer = BytesMut::new();
-        }
+        // An idle connection keeps no memory.
+        self.rest();
         Ok(Some(Pack { serial: scan.serial, message: joined(pack, scan.message) }))
     }
 }

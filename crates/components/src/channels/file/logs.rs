@@ -24,6 +24,10 @@ use super::record::Datums;
 use super::under_way::UnderWay;
 
 mod again;
+#[cfg(feature = "simulation")]
+mod by_hand;
+#[cfg(feature = "simulation")]
+pub use by_hand::Hands;
 
 /// How long after a log was opened its queues must have found their channels.
 const FIND_CHANNELS: Duration = Duration::from_secs(10);

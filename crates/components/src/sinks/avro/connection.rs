@@ -34,6 +34,9 @@ pub(super) struct Settings {
     pub(super) connector: Option<Connector>,
     /// Whether TLS carries what is compressed, as it did up to Flume 1.9; else it is the other way round.
     pub(super) deflate_inside_tls: bool,
+    /// What stands in for the system's network.
+    #[cfg(feature = "simulation")]
+    pub(super) network: Option<std::sync::Arc<dyn splashdam_client::Connect>>,
 }
 
 /// What a connection runs over.
@@ -89,6 +92,12 @@ pub(super) struct ConnectError {
 impl Settings {
     async fn carrier(&self) -> Result<Box<dyn Carrier>, String> {
         let text = |error: io::Error| error.to_string();
+        #[cfg(feature = "simulation")]
+        if let Some(network) = &self.network {
+            let address = splashdam_client::Address { host: self.host.clone(), port: self.port };
+            let stream = network.connect(&address).await.map_err(text)?;
+            return Ok(Box::new(stream));
+        }
         let plain = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(text)?;
         plain.set_nodelay(true).map_err(text)?;
         let refused = |error: HandshakeError| error.to_string();

@@ -1,17 +1,19 @@
 //! From keys to an open table: where the cluster is, and whether the table is as it should be.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{Context, OpenError, World};
-use splashdam_hbase::{Client, Config as ClientConfig, Durability, Error, Registry, TableName};
+use splashdam_hbase::{
+    Address, Client, Config as ClientConfig, Durability, Error, FamilyDescription, Get, Registry,
+    TableDescription,
+};
 
+use super::config::{CellTime, HbaseTable, Quorum, Settings};
 use super::{Writer, serializer};
 
 /// Where Hadoop's packages put a cluster's configuration.
-const SITE: &str = "hbase-site.xml";
+pub(super) const SITE: &str = "hbase-site.xml";
 /// A site file larger than this is not one.
 const SITE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Tries after the first when a sink opens, which is itself tried again.
@@ -19,54 +21,8 @@ const OPEN_RETRIES: u32 = 3;
 
 const KERBEROS: &str = "HBase with Kerberos is not supported";
 
-/// A table's name, read and checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HbaseTable(TableName);
-
-/// ZooKeeper's servers between commas, each with or without port.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Quorum(String);
-
-/// What the keys of any of the three sinks come to.
-pub(crate) struct Settings {
-    pub(crate) table: HbaseTable,
-    pub(crate) family: String,
-    pub(crate) serializer: Section,
-    pub(crate) quorum: Option<Quorum>,
-    pub(crate) znode_parent: Option<String>,
-    pub(crate) site: Option<PathBuf>,
-    pub(crate) kerberos: bool,
-    /// Whether puts are logged by HBase before they are acknowledged.
-    pub(crate) put_wal: bool,
-    /// Whether increments are.
-    pub(crate) increment_wal: bool,
-    pub(crate) coalesce: bool,
-    pub(crate) patience: Option<Duration>,
-}
-
-impl<'de> Deserialize<'de> for HbaseTable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = TableName::parse(&String::deserialize(deserializer)?);
-        name.map(HbaseTable).map_err(D::Error::custom)
-    }
-}
-
-impl std::fmt::Display for HbaseTable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<'de> Deserialize<'de> for Quorum {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let quorum = String::deserialize(deserializer)?;
-        ClientConfig::zookeeper(&quorum, "/hbase").map_err(D::Error::custom)?;
-        Ok(Quorum(quorum))
-    }
-}
-
 /// Says of keys for Kerberos that it is not there.
-pub(crate) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
+pub(super) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
     let key = ["kerberosPrincipal", "kerberosKeytab"]
         .into_iter()
         .find(|key| section.get(key).is_some())?;
@@ -74,18 +30,16 @@ pub(crate) fn check_kerberos(section: &Section) -> Option<Diagnostic> {
     Some(finding.help("remove both keys and use a cluster with simple authentication"))
 }
 
-/// Where a sink writes, as a clause.
-pub(crate) fn place(table: &HbaseTable, family: &str, quorum: Option<&Quorum>) -> String {
-    let at = quorum.map_or(SITE, |quorum| &quorum.0);
-    format!("writes into family `{family}` of HBase table `{table}`, which {at} knows")
-}
-
 impl Writer {
     /// Asks the cluster for the table and opens the serializer. A cluster, table or family that is
     /// not there is waited for.
     pub(crate) async fn open(settings: Settings, cx: &Context) -> Result<Self, OpenError> {
         let metrics = cx.counters.sink();
-        let serializer = serializer::open(&settings.serializer, cx)?;
+        let findings = settings.check();
+        if findings.iter().any(Diagnostic::is_error) {
+            return Err(OpenError::Config(findings));
+        }
+        let serializer = serializer::open(&settings.serializer, settings.manner, cx)?;
         let opened = connect(&settings, cx).await;
         match &opened {
             Ok(_) => metrics.connections_created.add(1),
@@ -94,36 +48,76 @@ impl Writer {
         let durability = |wal| if wal { Durability::TableDefault } else { Durability::SkipWal };
         Ok(Writer {
             client: opened?,
+            cell_time: settings.cell_time(),
+            needs_place: settings.needs_place(),
             table: settings.table.0,
             family: settings.family.into(),
             serializer,
             puts: durability(settings.put_wal),
             increments: durability(settings.increment_wal),
             coalesce: settings.coalesce,
+            dead_letters: cx.dead_letters,
             patience: settings.patience,
         })
     }
 }
 
+/// Asks the cluster for the table, and a server for a row of it, and says what there is.
+pub(super) async fn probe(settings: &Settings, cx: &Context) -> Result<String, OpenError> {
+    let config = client_config(settings, cx).await?;
+    let HbaseTable(table) = &settings.table;
+    let few_tries = ClientConfig { retries: OPEN_RETRIES, ..config };
+    let client = Client::new(few_tries).map_err(refused)?;
+    let described = described(&client, settings).await?;
+    client.get(table, Get::new("0")).await.map_err(OpenError::unavailable)?;
+    let at = match &client.config().registry {
+        Registry::ZooKeeper { quorum, parent } => format!("{}{parent}", listed(quorum)),
+        Registry::Masters(masters) => listed(masters),
+    };
+    let families = families(&described).join("`, `");
+    Ok(format!(
+        "the HBase at {at} has the table `{table}` with the families `{families}`, and its server answers"
+    ))
+}
+
+fn listed(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
+}
+
 async fn connect(settings: &Settings, cx: &Context) -> Result<Client, OpenError> {
     let config = client_config(settings, cx).await?;
     let few_tries = ClientConfig { retries: OPEN_RETRIES, ..config.clone() };
-    let refused = |error: Error| OpenError::config(error.to_string());
-    let client = Client::new(few_tries).map_err(refused)?;
+    described(&Client::new(few_tries).map_err(refused)?, settings).await?;
+    Client::new(config).map_err(refused)
+}
+
+/// What the table is made of, if that will do.
+async fn described(client: &Client, settings: &Settings) -> Result<TableDescription, OpenError> {
     let HbaseTable(table) = &settings.table;
     let described = client.describe(table).await.map_err(OpenError::unavailable)?;
-    if !described.has_family(&settings.family) {
-        let family = |family: &splashdam_hbase::FamilyDescription| {
-            String::from_utf8_lossy(&family.name).into_owned()
-        };
-        let there: Vec<String> = described.families.iter().map(family).collect();
+    let Some(family) = described.family(&settings.family) else {
         return Err(OpenError::unavailable(format!(
             "table `{table}` has no column family `{}`, only `{}`; add it or name another",
             settings.family,
-            there.join("`, `")
+            families(&described).join("`, `")
+        )));
+    };
+    let times_out = family.time_to_live();
+    if let Some(seconds) = times_out.filter(|_| settings.cell_time() == CellTime::Number) {
+        return Err(OpenError::config(format!(
+            "table `{table}` drops cells after {seconds} s, and cells with numbers for their times would be gone at once; set `cellTime = header`"
         )));
     }
-    Client::new(config).map_err(refused)
+    Ok(described)
+}
+
+fn families(described: &TableDescription) -> Vec<String> {
+    let name = |family: &FamilyDescription| String::from_utf8_lossy(&family.name).into_owned();
+    described.families.iter().map(name).collect()
+}
+
+fn refused(error: Error) -> OpenError {
+    OpenError::config(error.to_string())
 }
 
 /// The cluster's own file first, then the keys, which go before it.
@@ -136,7 +130,6 @@ async fn client_config(settings: &Settings, cx: &Context) -> Result<ClientConfig
         Some(path) => from_site(&path).await?,
         None => ClientConfig::default(),
     };
-    let wrong = |error: Error| OpenError::config(error.to_string());
     let known_parent = match &config.registry {
         Registry::ZooKeeper { parent, .. } => parent.clone(),
         Registry::Masters(_) => "/hbase".to_owned(),
@@ -144,7 +137,7 @@ async fn client_config(settings: &Settings, cx: &Context) -> Result<ClientConfig
     let parent = settings.znode_parent.clone();
     if let Some(Quorum(quorum)) = &settings.quorum {
         let parent = parent.unwrap_or(known_parent);
-        config.registry = ClientConfig::zookeeper(quorum, &parent).map_err(wrong)?.registry;
+        config.registry = ClientConfig::zookeeper(quorum, &parent).map_err(refused)?.registry;
     } else if let (Some(given), Registry::ZooKeeper { parent, .. }) = (parent, &mut config.registry)
     {
         *parent = given;

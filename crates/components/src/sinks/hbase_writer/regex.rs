@@ -11,7 +11,7 @@ use serde::Deserialize;
 use splashdam_config::{Diagnostic, Spanned};
 use splashdam_core::{Context, Event, OpenError, Random, World};
 
-use super::serializer::{Actions, Columns, RowSerializer};
+use super::serializer::{Actions, Columns, EventPlace, Manner, Refusal, RowSerializer};
 use crate::charset::{Charset, OnMalformed};
 use crate::java_regex::{Captures, JavaRegex};
 
@@ -31,7 +31,8 @@ pub(super) struct Config {
     /// A column for each group, between commas; blanks count.
     pub(super) col_names: Spanned<String>,
     /// Which group is the row key, from 0 on; the column in that place must be called `ROW_KEY`.
-    /// Below 0 row keys are made of the time, letters by chance and a count.
+    /// Below 0 row keys are made of the time, letters by chance and a count; where writing has to be
+    /// repeatable, of where the event lies in its channel.
     pub(super) row_key_index: Spanned<i32>,
     /// Whether each header becomes a column of its own.
     pub(super) deposit_headers: bool,
@@ -65,6 +66,10 @@ impl Config {
         names
     }
 
+    pub(super) fn shares_rows(config: &Option<Config>) -> bool {
+        config.as_ref().is_some_and(|config| *config.row_key_index >= 0)
+    }
+
     /// The place of the row key among the columns, or what is wrong with it.
     fn row_key(&self) -> Result<Option<usize>, Box<Diagnostic>> {
         let Ok(index) = usize::try_from(*self.row_key_index) else { return Ok(None) };
@@ -91,6 +96,8 @@ pub(super) struct Regex {
     row_key: Option<usize>,
     deposit_headers: bool,
     charset: Charset,
+    /// Whether row keys that are made here say where the event lies.
+    of_place: bool,
     world: Arc<dyn World>,
     /// In each row key that is made here.
     letters: String,
@@ -98,7 +105,7 @@ pub(super) struct Regex {
 }
 
 impl Regex {
-    pub(super) fn new(config: Config, cx: &Context) -> Result<Self, OpenError> {
+    pub(super) fn new(config: Config, manner: Manner, cx: &Context) -> Result<Self, OpenError> {
         let row_key = config.row_key().map_err(|wrong| OpenError::Config(vec![*wrong]))?;
         let flags = if config.regex_ignore_case { "(?is)" } else { "(?s)" };
         let pattern = JavaRegex::new(&format!("{flags}{}", config.regex));
@@ -112,6 +119,7 @@ impl Regex {
             row_key,
             deposit_headers: config.deposit_headers,
             charset: config.charset,
+            of_place: manner.repeatable,
             world: cx.world.clone(),
             letters: letters(&random),
             made: 0,
@@ -119,7 +127,7 @@ impl Regex {
     }
 
     /// What only reading the configuration can tell.
-    pub(super) fn check(config: &Config) -> Vec<Diagnostic> {
+    pub(super) fn check(config: &Config, _: Manner) -> Vec<Diagnostic> {
         let mut findings: Vec<Diagnostic> =
             config.row_key().err().map(|wrong| *wrong).into_iter().collect();
         let (groups, columns) = (config.regex.groups(), config.columns().len());
@@ -133,14 +141,21 @@ impl Regex {
         findings
     }
 
-    fn made_key(&mut self) -> Bytes {
+    fn made_key(&mut self, place: Option<EventPlace>) -> Result<Bytes, Refusal> {
+        if self.of_place {
+            return Ok(self.charset.encode(&EventPlace::key_of(place)?).into());
+        }
         let key = format!("{}-{}-{}", self.world.now_millis(), self.letters, self.made);
         self.made += 1;
-        self.charset.encode(&key).into()
+        Ok(self.charset.encode(&key).into())
     }
 
     /// The row that the groups make, without headers.
-    fn put(&mut self, groups: &[Option<Bytes>]) -> Result<(Bytes, Columns<Bytes>), String> {
+    fn put(
+        &mut self,
+        groups: &[Option<Bytes>],
+        place: Option<EventPlace>,
+    ) -> Result<(Bytes, Columns<Bytes>), Refusal> {
         let unset = |place: usize| {
             format!(
                 "group {} of the pattern took no part in the match of an event, which leaves its column without a value; give the group an empty alternative",
@@ -150,7 +165,7 @@ impl Regex {
         let group = |place: usize| groups[place].clone().ok_or_else(|| unset(place));
         let row = match self.row_key {
             Some(place) => group(place)?,
-            None => self.made_key(),
+            None => self.made_key(place)?,
         };
         let mut columns = Columns::with_capacity(groups.len());
         for (place, name) in self.columns.iter().enumerate() {
@@ -163,7 +178,12 @@ impl Regex {
 }
 
 impl RowSerializer for Regex {
-    fn write(&mut self, event: &Event, actions: &mut Actions) -> Result<(), String> {
+    fn write(
+        &mut self,
+        event: &Event,
+        place: Option<EventPlace>,
+        actions: &mut Actions,
+    ) -> Result<(), Refusal> {
         let body = match self.charset.is_utf8() {
             true => event.body.clone(),
             false => {
@@ -172,12 +192,13 @@ impl RowSerializer for Regex {
             }
         };
         let found = self.pattern.full_captures(&body).map_err(|error| error.to_string())?;
-        let Some(found) = found else { return Ok(()) };
+        let drops = |why: &str| Refusal::Drops(why.to_owned());
+        let found = found.ok_or_else(|| drops("a body that the pattern does not match"))?;
         if found.groups.len() != self.columns.len() + 1 {
-            return Ok(());
+            return Err(drops("the pattern has another number of groups than there are columns"));
         }
         let groups = groups(&found, &body);
-        let (row, mut columns) = self.put(&groups)?;
+        let (row, mut columns) = self.put(&groups, place)?;
         if self.deposit_headers {
             let encode = |text: &str| Bytes::from(self.charset.encode(text));
             columns.extend(event.headers.iter().map(|(name, value)| (encode(name), encode(value))));
@@ -188,7 +209,7 @@ impl RowSerializer for Regex {
 }
 
 /// The groups, as slices of the body where that is UTF-8.
-fn groups(found: &Captures<'_>, body: &Bytes) -> Vec<Option<Bytes>> {
+pub(super) fn groups(found: &Captures<'_>, body: &Bytes) -> Vec<Option<Bytes>> {
     let groups = found.groups.iter().skip(1).cloned();
     let bytes = |range: std::ops::Range<usize>| match found.in_input() {
         true => body.slice(range),

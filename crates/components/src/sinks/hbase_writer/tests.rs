@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use splashdam_config::Section;
-use splashdam_core::{Component, Context, Event, OpenError, Role, Sink, Then};
+use splashdam_core::{Component, Context, Event, OpenError, Place, Role, Sink, Then};
 use splashdam_hbase::fake::{FakeCluster, Fault};
 use splashdam_testkit::fakes::{FakeWorld, context_in};
 use splashdam_testkit::{context, contract};
 
-use super::serializer::{self, Actions};
+use super::serializer::{self, Actions, Manner};
 use super::*;
 use crate::sinks::asynchbase::AsyncHbase;
 use crate::sinks::hbase::Hbase;
@@ -18,10 +18,17 @@ fn made(keys: &str, events: &[Event]) -> Result<Vec<String>, String> {
     world.set_millis(1_700_000_000_123);
     let cx = context_in(Role::Sink, world);
     let section = Section::parse(keys).section("serializer");
-    let mut serializer = serializer::open(&section, &cx).map_err(|error| error.to_string())?;
+    let manner = Manner { repeatable: keys.contains("effectivelyOnce = true") };
+    let opened = serializer::open(&section, manner, &cx);
+    let mut serializer = opened.map_err(|error| error.to_string())?;
     let mut actions = Actions::default();
-    for event in events {
-        serializer.write(event, &mut actions)?;
+    let numbers = 0..events.len() as u64;
+    let place = Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![numbers], lasting: true };
+    for (event, place) in events.iter().zip(EventPlace::of(Some(&place))) {
+        match serializer.write(event, Some(place), &mut actions) {
+            Ok(()) | Err(Refusal::Drops(_)) => {}
+            Err(Refusal::Holds(why)) => return Err(why),
+        }
     }
     let text = |bytes: &Bytes| bytes.escape_ascii().to_string();
     let puts = actions.puts.iter().map(|(row, columns)| {
@@ -292,3 +299,6 @@ fn a_check_says_what_opening_would_and_more() {
     check("serializer = regex\nserializer.rowKeyIndex = 0\nserializer.colNames = ROW_KEY", &[]);
     check("serializer = regex\nserializer.rowKeyIndex = 0", &["is called `payload`"]);
 }
+
+mod beyond_flume;
+mod dead_letters;

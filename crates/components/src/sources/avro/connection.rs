@@ -5,8 +5,8 @@
 //! calls; once one is refused, what was sent behind it is refused too.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Config;
+use super::inflow::{Inflow, Share, TooMuch};
 use super::senders::{Refused, Senders};
 
 /// What a connection has under way while the channels make it durable.
@@ -44,9 +45,6 @@ const MESSAGE_TIME: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 /// How long a client may leave its answers unread.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// What all connections together may hold of messages that are not complete, besides this much each.
-const MOST_BEGUN_BYTES: usize = 256 * 1024 * 1024;
-const BEGUN_BYTES: usize = 64 * 1024;
 
 /// What all connections share.
 pub(super) struct Service {
@@ -58,7 +56,7 @@ pub(super) struct Service {
     limits: Limits,
     idle: Option<Duration>,
     protocols: Mutex<HashSet<Hash>>,
-    begun_bytes: AtomicUsize,
+    inflow: Inflow,
     trouble: Mutex<Trouble>,
     foreign: Mutex<Trouble>,
 }
@@ -83,8 +81,8 @@ struct Connection<'a, S> {
     over: bool,
     /// When the message that has begun must be here.
     began: Option<Instant>,
-    /// What of `Service::begun_bytes` is this one's.
-    begun_bytes: usize,
+    /// What of `Service::inflow` is this one's.
+    share: Share<'a>,
 }
 
 /// A call that is to be answered.
@@ -102,13 +100,15 @@ enum Ended {
     #[error("{0}; is the client an Avro client, with the same compression-type and ssl?")]
     Malformed(#[from] Malformed),
     #[error("{0}")]
+    TooMuch(#[from] TooMuch),
+    #[error("{0}")]
     Refused(String),
 }
 
 impl Service {
     pub(super) fn new(config: &Config, cx: &Context, out: Outlet, stop: Stop) -> Self {
         Service {
-            senders: Senders::new(out.clone(), cx.name.clone()),
+            senders: Senders::new(out.clone(), cx),
             out,
             name: cx.name.clone(),
             world: cx.world.clone(),
@@ -120,7 +120,7 @@ impl Service {
             idle: (config.idle_timeout > 0)
                 .then(|| Duration::from_secs(config.idle_timeout.into())),
             protocols: Mutex::default(),
-            begun_bytes: AtomicUsize::new(0),
+            inflow: Inflow::default(),
             trouble: Mutex::new(Trouble::new()),
             foreign: Mutex::new(Trouble::new()),
         }
@@ -144,11 +144,9 @@ impl Service {
             answers: Vec::new(),
             over: false,
             began: None,
-            begun_bytes: 0,
+            share: self.inflow.share(),
         };
-        let ended = connection.converse().await;
-        self.begun_bytes.fetch_sub(connection.begun_bytes, Relaxed);
-        match ended {
+        match connection.converse().await {
             Ok(()) => {}
             Err(Ended::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
                 debug!(component = %self.name, %error, "a client is gone");
@@ -213,9 +211,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 timeout(ANSWER_TIME, self.stream.shutdown()).await.ok();
                 return Ok(());
             }
-            let reads = !self.over && !self.is_full();
+            let wants = !self.over && !self.is_full();
+            let waits_for_room = wants && self.share.must_wait();
+            let reads = wants && !waits_for_room;
             let deadline = if reads { self.deadline() } else { self.began.take().and(None) };
-            let Connection { service, stream, packs, pipeline, claimed, .. } = self;
+            let Connection { service, stream, packs, pipeline, claimed, share, .. } = self;
             tokio::select! {
                 biased;
                 Some(settled) = pipeline.settle(), if waits => self.settled(settled),
@@ -226,7 +226,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                     self.reply(&asked, if stored { &Answer::Ok } else { &Answer::Failed });
                 }
                 () = service.stop.wait(), if !self.over => self.over = true,
-                read = stream.read_buf(packs.room()), if reads => self.over |= read? == 0,
+                read = read_some(stream, packs), if reads => self.over |= read? == 0,
+                () = share.room(), if waits_for_room => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return Err(Ended::Refused(match self.began {
                         Some(_) => "a client sent part of a message and then too little or nothing".into(),
@@ -264,21 +265,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             self.began = None;
             self.call(pack)?;
         }
-        self.count_begun()
+        self.count()
     }
 
-    /// Holds what is not complete against what all may have of that.
-    fn count_begun(&mut self) -> Result<(), Ended> {
-        let begun = self.packs.begun().saturating_sub(BEGUN_BYTES);
-        let total = &self.service.begun_bytes;
-        let before = std::mem::replace(&mut self.begun_bytes, begun);
-        total.fetch_sub(before, Relaxed);
-        if total.fetch_add(begun, Relaxed) + begun > MOST_BEGUN_BYTES && begun > before {
-            return Err(Ended::Refused(format!(
-                "clients have begun messages of more than {MOST_BEGUN_BYTES} bytes in all; lower their batch sizes or maxConnections"
-            )));
-        }
-        Ok(())
+    /// Counts what it holds against what all may hold.
+    fn count(&mut self) -> Result<(), Ended> {
+        self.share.ahead(self.pipeline.size() + self.claimed_size);
+        Ok(self.share.begun(self.packs.begun())?)
     }
 
     fn call(&mut self, Pack { serial, message }: Pack) -> Result<(), Ended> {
@@ -320,14 +313,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     fn batch(&mut self, batch: Batch, claim: Option<Claim>, asked: Asked) {
         let service = self.service;
-        match claim.filter(|_| service.out.stores_once()) {
+        // What is put without its claim must not be overtaken by what comes behind it.
+        let claim = claim.filter(|_| self.pipeline.is_empty() && service.out.stores_once());
+        let inbox = claim.as_ref().and_then(|claim| service.senders.inbox(claim.sender));
+        match inbox.zip(claim) {
             None => self.pipeline.put(batch, asked),
-            Some(claim) => {
+            Some((inbox, claim)) => {
                 let size = batch.size();
                 self.claimed_size += size;
                 let refused = self.claimed_refused.clone();
                 self.claimed.push_back(Box::pin(async move {
-                    (asked, size, service.senders.put(batch, claim, refused).await)
+                    (asked, size, inbox.put(batch, claim, refused).await)
                 }));
             }
         }
@@ -374,4 +370,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         self.answers.clear();
         Ok(())
     }
+}
+
+/// Reads what there is. While nothing comes no buffer is held, as most clients are idle most of the
+/// time. Cancel-safe.
+async fn read_some(stream: &mut (impl AsyncRead + Unpin), packs: &mut Packs) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let read = std::pin::pin!(stream.read_buf(packs.room())).poll(cx);
+        if read.is_pending() {
+            packs.rest();
+        }
+        read
+    })
+    .await
 }

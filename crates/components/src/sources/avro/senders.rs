@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use splashdam_core::pipeline::{Put, Settled};
-use splashdam_core::{Batch, Origin, Outlet, Pipeline, Size};
+use splashdam_core::{Batch, Context, Origin, Outlet, Pipeline, Size};
 use splashdam_wire::avro::claim::Claim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::known::Known;
+use crate::simulation::planted;
 
 /// Batches that wait for a sender's task; who has more waits.
 const WAITING: usize = 16;
@@ -33,8 +34,6 @@ const WAITING: usize = 16;
 const UNDER_WAY: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
 /// A task ends when its sender was silent for so long; what it knows lies in the channel.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How soon is looked whether a task that ends has ended.
-const ENDING: Duration = Duration::from_millis(1);
 /// The most tasks. Batches of further senders are stored without their origin.
 const MOST_SENDERS: usize = 1024;
 
@@ -44,7 +43,12 @@ pub(super) struct Senders {
     /// The source's name: what it knows is not what another source of the same channel knows.
     source: Arc<str>,
     desks: Arc<Mutex<Desks>>,
+    #[cfg(feature = "simulation")]
+    simulation: Arc<crate::Simulation>,
 }
+
+/// The way to a sender's task, which does not end while somebody holds it.
+pub(super) struct Inbox(mpsc::Sender<Delivery>);
 
 #[derive(Default)]
 struct Desks {
@@ -88,19 +92,41 @@ struct Desk {
     broken: bool,
     /// Has events that are under way already: how that ends must be known first.
     held: Option<Delivery>,
+    entry: Entry,
+    #[cfg(feature = "simulation")]
+    simulation: Arc<crate::Simulation>,
 }
 
-/// A sender's place among all; gone when its task has ended, however it did.
+/// A sender's place among all; gone before its task has ended, however it does.
 struct Entry {
     sender: [u8; 16],
     /// Who drops the senders drops their tasks with them.
     desks: Weak<Mutex<Desks>>,
 }
 
+impl Entry {
+    /// Takes the place away if nobody has anything for the task or may yet send it something. Whoever
+    /// asks for the sender from then on gets another task; calls never wait for one to end, which
+    /// would let those behind them overtake.
+    fn leave(&self, deliveries: &mpsc::Receiver<Delivery>) -> bool {
+        let Some(desks) = self.desks.upgrade() else { return true };
+        let mut desks = locked(&desks);
+        let held = |inbox: &mpsc::Sender<_>| inbox.strong_count() > 1;
+        if !deliveries.is_empty() || desks.inboxes.get(&self.sender).is_some_and(held) {
+            return false;
+        }
+        desks.inboxes.remove(&self.sender);
+        true
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(desks) = self.desks.upgrade() {
-            locked(&desks).inboxes.remove(&self.sender);
+        let Some(desks) = self.desks.upgrade() else { return };
+        let mut desks = locked(&desks);
+        // Still there only after a panic; another task may have the place already.
+        if desks.inboxes.get(&self.sender).is_some_and(mpsc::Sender::is_closed) {
+            desks.inboxes.remove(&self.sender);
         }
     }
 }
@@ -116,6 +142,14 @@ impl Refused {
 }
 
 impl Reply {
+    /// Says that the batch is stored, and goes on as one that nobody waits for.
+    #[cfg(feature = "simulation")]
+    fn said(self) -> Reply {
+        let refused = self.refused.clone();
+        self.say(true);
+        Reply { to: oneshot::channel().0, refused }
+    }
+
     fn say(self, stored: bool) {
         if !stored {
             self.refused.set();
@@ -130,31 +164,21 @@ fn locked(desks: &Mutex<Desks>) -> MutexGuard<'_, Desks> {
 }
 
 impl Senders {
-    pub(super) fn new(out: Outlet, source: Arc<str>) -> Self {
-        Senders { out, source, desks: Arc::default() }
+    /// None at work yet, for the source of this context.
+    pub(super) fn new(out: Outlet, cx: &Context) -> Self {
+        Senders {
+            out,
+            source: cx.name.clone(),
+            desks: Arc::default(),
+            #[cfg(feature = "simulation")]
+            simulation: cx.shared.of(),
+        }
     }
 
-    /// Stores what of a batch is not stored yet; whether all of it is then. Nothing is stored behind
-    /// what was refused. Not cancel-safe in that the batch may be stored all the same.
-    pub(super) async fn put(&self, batch: Batch, claim: Claim, refused: Refused) -> bool {
-        let (to, answer) = oneshot::channel();
-        let mut delivery = Delivery { batch, claim, reply: Reply { to, refused } };
-        loop {
-            let Some(inbox) = self.inbox(delivery.claim.sender) else {
-                let Delivery { batch, reply, .. } = delivery;
-                let stored = !reply.refused.is_set() && self.out.put(batch).await.is_ok();
-                reply.say(stored);
-                return stored;
-            };
-            match inbox.send(delivery).await {
-                Ok(()) => return answer.await.unwrap_or(false),
-                // Its task is about to end. Until it has, no other may speak for the sender.
-                Err(back) => {
-                    delivery = back.0;
-                    sleep(ENDING).await;
-                }
-            }
-        }
+    /// How many senders have a task.
+    #[cfg(test)]
+    pub(super) fn at_work(&self) -> usize {
+        locked(&self.desks).inboxes.len()
     }
 
     /// Waits until all tasks are through; nothing is put any more.
@@ -167,24 +191,23 @@ impl Senders {
         while tasks.join_next().await.is_some() {}
     }
 
-    fn inbox(&self, sender: [u8; 16]) -> Option<mpsc::Sender<Delivery>> {
+    /// The way to a sender's task, which begins if there is none; `None` where there are too many.
+    /// What one caller puts into inboxes of the same sender in some order is stored in that order.
+    pub(super) fn inbox(&self, sender: [u8; 16]) -> Option<Inbox> {
         let mut desks = locked(&self.desks);
         while desks.tasks.try_join_next().is_some() {}
-        if let Some(inbox) = desks.inboxes.get(&sender) {
-            return Some(inbox.clone());
+        if let Some(inbox) = desks.inboxes.get(&sender).filter(|inbox| !inbox.is_closed()) {
+            return Some(Inbox(inbox.clone()));
         }
         if desks.tasks.len() >= MOST_SENDERS {
             return None;
         }
         let (inbox, deliveries) = mpsc::channel(WAITING);
-        let desk = Desk::new(self.out.clone(), self.key(sender));
         let entry = Entry { sender, desks: Arc::downgrade(&self.desks) };
-        desks.tasks.spawn(async move {
-            let _entry = entry;
-            desk.work(deliveries).await;
-        });
+        let desk = Desk::new(self, entry);
+        desks.tasks.spawn(desk.work(deliveries));
         desks.inboxes.insert(sender, inbox.clone());
-        Some(inbox)
+        Some(Inbox(inbox))
     }
 
     fn key(&self, sender: [u8; 16]) -> [u8; 16] {
@@ -196,12 +219,26 @@ impl Senders {
     }
 }
 
+impl Inbox {
+    /// Stores what of a batch is not stored yet; whether all of it is then. Nothing is stored behind
+    /// what was refused. Not cancel-safe in that the batch may be stored all the same.
+    pub(super) async fn put(self, batch: Batch, claim: Claim, refused: Refused) -> bool {
+        let (to, answer) = oneshot::channel();
+        let delivery = Delivery { batch, claim, reply: Reply { to, refused } };
+        // It fails only where the task panicked, as it does not end while this is held.
+        if let Err(back) = self.0.send(delivery).await {
+            back.0.reply.say(false);
+        }
+        answer.await.unwrap_or(false)
+    }
+}
+
 impl Desk {
-    fn new(out: Outlet, key: [u8; 16]) -> Self {
-        let pipeline = Pipeline::new(out.clone(), UNDER_WAY);
+    fn new(all: &Senders, entry: Entry) -> Self {
+        let pipeline = Pipeline::new(all.out.clone(), UNDER_WAY);
         Desk {
-            out,
-            key,
+            out: all.out.clone(),
+            key: all.key(entry.sender),
             known: Known::default(),
             epoch: 0,
             sequence: 0,
@@ -209,6 +246,9 @@ impl Desk {
             pipeline,
             broken: false,
             held: None,
+            entry,
+            #[cfg(feature = "simulation")]
+            simulation: all.simulation.clone(),
         }
     }
 
@@ -221,6 +261,14 @@ impl Desk {
         // An epoch that failed may not have reached the channel.
         self.epoch = self.out.newest_epoch(self.key).max(self.epoch) + 1;
         self.sequence = 0;
+        if planted!(self, EpochIgnored) {
+            self.epoch = 1;
+        }
+        if planted!(self, SequenceReused)
+            && let Some((epoch, sequence)) = self.stands
+        {
+            (self.epoch, self.sequence) = (epoch, sequence.saturating_sub(1));
+        }
     }
 
     async fn work(mut self, mut deliveries: mpsc::Receiver<Delivery>) {
@@ -243,8 +291,7 @@ impl Desk {
                 next = timeout(SILENCE, deliveries.recv()), if takes => match next {
                     Ok(Some(delivery)) => self.take(delivery),
                     Ok(None) => open = false,
-                    // What was sent before that still comes.
-                    Err(_) if idle => deliveries.close(),
+                    Err(_) if idle && self.entry.leave(&deliveries) => break,
                     Err(_) => {}
                 },
             }
@@ -252,7 +299,7 @@ impl Desk {
     }
 
     fn take(&mut self, delivery: Delivery) {
-        if delivery.reply.refused.is_set() {
+        if delivery.reply.refused.is_set() && !planted!(self, RefusalForgotten) {
             return delivery.reply.say(false);
         }
         // A log that stopped may have more when it is opened again than was heard of it.
@@ -278,13 +325,16 @@ impl Desk {
                 fresh.into_iter().flat_map(|range| events[range].iter().cloned()).collect()
             }
         };
+        let before = planted!(self, StateAfterAnswer).then(|| self.known.encode());
         self.known.add(&claim);
         self.sequence += 1;
+        #[cfg(feature = "simulation")]
+        let reply = if planted!(self, AnswerBeforeStored) { reply.said() } else { reply };
         let origin = Origin {
             sender: self.key,
             epoch: self.epoch,
             sequence: self.sequence,
-            position: self.known.encode(),
+            position: before.unwrap_or_else(|| self.known.encode()),
         };
         let order = origin.order();
         self.pipeline.put(batch.with_origin(Some(origin)), (reply, order));

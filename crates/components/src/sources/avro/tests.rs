@@ -18,11 +18,13 @@ use splashdam_wire::avro::rpc::{Answer, Outgoing, read_answer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::senders::{Refused, Senders};
+use super::senders::{Inbox, Refused, Senders};
 use tokio::time::sleep;
 
 use super::*;
 use crate::channels::file::FileChannel;
+
+mod idle;
 
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const SOON: Duration = Duration::from_secs(5);
@@ -435,9 +437,15 @@ async fn channels_of_several_logs_all_get_what_comes() {
     assert_eq!(stored(&*channels[1]).await, bodies(20..40));
 }
 
+fn senders(outlet: Outlet) -> Senders {
+    Senders::new(outlet, &context(Role::Source))
+}
+
 async fn puts(senders: &Senders, numbers: Range<u64>) -> bool {
     let numbers = &[numbers];
-    senders.put(numbered(numbers), claim(0, numbers), Refused::default()).await
+    let claim = claim(0, numbers);
+    let inbox = senders.inbox(claim.sender).expect("there is a task");
+    inbox.put(numbered(numbers), claim, Refused::default()).await
 }
 
 #[tokio::test]
@@ -445,7 +453,7 @@ async fn a_sender_goes_on_in_an_epoch_that_no_channel_has() {
     let dir = tempfile::tempdir().unwrap();
     let channels = two_logs(dir.path()).await;
     for (count, numbers) in [(1, 0..10), (1, 10..20), (2, 20..30), (2, 30..40)] {
-        let senders = Senders::new(outlet_to(channels[..count].to_vec()), "r1".into());
+        let senders = senders(outlet_to(channels[..count].to_vec()));
         assert!(puts(&senders, numbers).await);
         senders.end().await;
     }
@@ -458,10 +466,10 @@ async fn what_a_log_has_when_it_is_opened_again_is_heard_of() {
     let dir = tempfile::tempdir().unwrap();
     let channel = file_channel(dir.path()).await;
     let outlet = outlet_to(vec![channel.clone()]);
-    let senders = Senders::new(outlet.clone(), "r1".into());
+    let senders = senders(outlet.clone());
     assert!(puts(&senders, 0..10).await);
     // As if a put that failed had been on disk all the same.
-    let other = Senders::new(outlet.clone(), "r1".into());
+    let other = self::senders(outlet.clone());
     assert!(puts(&other, 10..20).await);
     other.end().await;
     assert!(puts(&senders, 10..20).await);
@@ -504,7 +512,7 @@ async fn a_source_that_is_cut_off_leaves_nobody_at_work() {
     let dir = tempfile::tempdir().unwrap();
     let channel = file_channel(dir.path()).await;
     let held = Arc::downgrade(&channel);
-    let senders = Senders::new(outlet_to(vec![channel]), "r1".into());
+    let senders = senders(outlet_to(vec![channel]));
     assert!(puts(&senders, 0..10).await);
     drop(senders);
     let gone = async {
@@ -513,4 +521,28 @@ async fn a_source_that_is_cut_off_leaves_nobody_at_work() {
         }
     };
     timeout(SOON, gone).await.expect("its task ends");
+}
+
+/// A call that found its task about to end would have to wait for that, and one behind it could be
+/// the first to reach the next task.
+#[tokio::test(start_paused = true)]
+async fn calls_keep_their_places_however_long_they_wait() {
+    let collector = Collector::new();
+    let senders = senders(outlet_to(vec![Arc::new(collector.clone())]));
+    assert!(puts(&senders, 0..10).await);
+    let sender = claim(0, &[0..1]).sender;
+    let first = senders.inbox(sender).unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(senders.at_work(), 1, "somebody may still send");
+    let second = senders.inbox(sender).unwrap();
+    let put = |inbox: Inbox, numbers: Range<u64>| {
+        let numbers = &[numbers];
+        inbox.put(numbered(numbers), claim(0, numbers), Refused::default())
+    };
+    assert_eq!(tokio::join!(put(first, 10..20), put(second, 20..30)), (true, true));
+    let want = numbered(&[0..30]).into_events();
+    assert_eq!(collector.bodies(), splashdam_testkit::fakes::bodies(&want));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(senders.at_work(), 0);
+    assert!(puts(&senders, 30..40).await);
 }

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, BytesMut};
-use splashdam_core::{
-    Batch, ChannelError, Context, Event, Outlet, PutError, Size, Stop, Trouble, World,
-};
+use splashdam_core::{Batch, Context, Event, Outlet, PutError, Size, Stop, Trouble, World};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tracing::{debug, info, warn};
 
+use super::super::smaller_group;
 use super::Config;
+use crate::accepting::Counted;
 use crate::charset::{Charset, OnMalformed};
 
 /// Bytes that are read at once.
@@ -61,22 +61,6 @@ struct Found {
     too_long: bool,
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl<'a> Counted<'a> {
-    fn new(out: &'a Outlet) -> Self {
-        out.metrics().open_connections.add(1);
-        Counted(out)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Service {
     pub(super) fn new(config: &Config, cx: &Context, out: Outlet, stop: Stop) -> Self {
         Service {
@@ -95,7 +79,7 @@ impl Service {
 
     /// Serves a client until it closes, sends too long a line, or a stop is asked for.
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let _open = Counted::new(&self.out);
+        let _open = Counted::new(self.out.metrics());
         if let Err(error) = self.converse(stream).await {
             debug!(component = %self.name, %error, "a client is gone");
         }
@@ -272,17 +256,6 @@ impl Service {
             info!(component = %self.name, ?lasted, "channels take lines again");
         }
     }
-}
-
-/// The smallest transaction that any of the refusing channels takes, if that is what it takes to
-/// put the events.
-fn smaller_group(error: &PutError) -> Option<usize> {
-    let capacities = error.failures.iter().filter_map(|failure| match failure {
-        ChannelError::TooLarge { capacity, .. } => Some(*capacity),
-        _ => None,
-    });
-    let most = error.batch.len().checked_sub(1).filter(|most| *most > 0)?;
-    capacities.min().map(|least| least.clamp(1, most))
 }
 
 /// Waits for bytes before it makes room for them. 0 is the end of the stream. Cancel-safe.

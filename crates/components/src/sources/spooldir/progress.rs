@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use splashdam_core::Random;
 use tracing::warn;
 
-use super::avro_container::{Header, SYNC_BYTES, encode_long_block, last_long};
+use crate::avro_file::{Header, SYNC_BYTES, encode_long_block, last_long};
 
 /// Flume's name.
 pub(super) const META: &str = ".flumespool-main.meta";
@@ -72,11 +72,13 @@ struct Found {
 }
 
 impl Progress {
-    /// Looks for progress in the file at `path`, which is open with `metadata` and called `file`.
+    /// Looks for progress in the file that is called `file` and open with `metadata`; it goes no
+    /// further than `content_bytes`.
     pub(super) fn find(
         dir: &Path,
         file: String,
         metadata: &fs::Metadata,
+        content_bytes: u64,
         random: &Random,
     ) -> io::Result<Progress> {
         // Inodes are used again, times of birth are not.
@@ -110,7 +112,7 @@ impl Progress {
             };
             let same = found.file == progress.file
                 && found.inode.is_none_or(|inode| inode == progress.inode);
-            if same && let Some(position) = found.position.filter(|at| *at <= metadata.len()) {
+            if same && let Some(position) = found.position.filter(|at| *at <= content_bytes) {
                 progress.resumed = Some(position);
                 progress.in_main = *path == main;
                 break;
@@ -320,7 +322,8 @@ mod tests {
 
     fn progress(dir: &Path, file: &Path) -> Progress {
         let metadata = fs::metadata(file).unwrap();
-        Progress::find(dir, file.display().to_string(), &metadata, &random()).unwrap()
+        Progress::find(dir, file.display().to_string(), &metadata, metadata.len(), &random())
+            .unwrap()
     }
 
     #[test]

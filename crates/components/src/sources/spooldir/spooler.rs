@@ -23,7 +23,7 @@ use super::progress::{Progress, SYNC_EVERY, sync_dir};
 use super::scan::{Candidate, Print, Rules};
 use super::{Config, ConsumeOrder, DeletePolicy, TrackingPolicy};
 use crate::charset::{Charset, OnMalformed};
-use crate::deserializers::{Choice, Deserializer, Input, ReadError};
+use crate::deserializers::{Choice, Content, Deserializer, Input, ReadError};
 
 const LOCK: &str = ".splashdam.lock";
 /// Files that are remembered as set aside.
@@ -40,6 +40,8 @@ pub(super) struct Spooler {
     choice: Choice,
     charset: Charset,
     on_malformed: OnMalformed,
+    /// The bytes that a packed file may become, if such are unpacked.
+    unpacks: Option<u64>,
     file_header: Option<String>,
     basename_header: Option<String>,
     batch_events: usize,
@@ -154,6 +156,7 @@ impl Spooler {
             choice,
             charset: config.input_charset,
             on_malformed: config.decode_error_policy,
+            unpacks: config.decompress.then_some(config.max_uncompressed_bytes),
             file_header: config.file_header.then_some(config.file_header_key),
             basename_header: config.basename_header.then_some(config.basename_header_key),
             batch_events: config.batch_size.get() as usize,
@@ -249,7 +252,7 @@ impl Spooler {
                 Err(error) => {
                     let until = match &error {
                         ReadError::Io { .. } => self.later(),
-                        ReadError::Malformed { .. } => Until::Changed,
+                        ReadError::Malformed { .. } | ReadError::Damaged { .. } => Until::Changed,
                     };
                     self.set_current_aside(&error.to_string(), until)?;
                 }
@@ -437,11 +440,16 @@ impl Spooler {
             return Ok(None);
         }
         let named = path.to_string_lossy().into_owned();
-        let progress = Progress::find(&self.tracker_dir, named, &metadata, &self.random)?;
-        let Known { sender, epoch, position } = self.known(&metadata);
+        let content = match self.unpacks {
+            Some(most) => Content::unpacked(file, most)?,
+            None => Content::plain(file)?,
+        };
+        let length = content.length();
+        let progress = Progress::find(&self.tracker_dir, named, &metadata, length, &self.random)?;
+        let Known { sender, epoch, position } = self.known(&metadata, length);
         let resumed = progress.resumed().max(position);
         let deserializer = self.choice.open(Input {
-            file,
+            content,
             position: resumed.unwrap_or(0),
             charset: self.charset,
             on_malformed: self.on_malformed,
@@ -466,7 +474,7 @@ impl Spooler {
     /// nothing waits for what an earlier reading could not store, in batches of other lengths
     /// perhaps. Several logs may stand apart: the batches are the same again, so each takes what it
     /// lacks, and where they are not, as the source is configured otherwise, the file has another name.
-    fn known(&self, metadata: &fs::Metadata) -> Known {
+    fn known(&self, metadata: &fs::Metadata, length: u64) -> Known {
         let sender = sender(&self.tracker_dir, metadata);
         let Some(outlet) = &self.outlet else { return Known { sender, epoch: 1, position: None } };
         let sender = outlet.name_of(sender);
@@ -478,7 +486,7 @@ impl Spooler {
             runtime.block_on(outlet.settled(sender));
         }
         let position = outlet.last_of(sender).map(|last| last.sequence);
-        let position = position.filter(|at| *at <= metadata.len());
+        let position = position.filter(|at| *at <= length);
         let epoch = if one_log { outlet.newest_epoch(sender) + 1 } else { 1 };
         Known { sender, epoch, position }
     }

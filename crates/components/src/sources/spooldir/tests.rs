@@ -418,7 +418,9 @@ fn keys_are_checked() {
     check("deserializer.maxLineLength = 100\nfileSuffix = .done", &[]);
     check("fileSuffix =", &["invalid-value"]);
     check("bufferMaxLines = 100", &["obsolete-key"]);
-    check("deserializer = AVRO", &["unknown-deserializer"]);
+    check("deserializer = avro\ndeserializer.schemaType = literal", &[]);
+    check("deserializer = BLOB\ndeserializer.maxBlobLength = 5", &[]);
+    check("deserializer = AVRO\ndeserializer.maxBlobLength = 5", &["unknown-key"]);
     check("deserializer = lines", &["unknown-deserializer"]);
     check("deserializer.maxLineLenght = 1", &["unknown-key"]);
     assert_eq!(findings("").len(), 1, "spoolDir is required");

@@ -1,4 +1,5 @@
-//! One Thrift connection: a frame, its call into the channels, its answer, and again.
+//! One Thrift connection: a frame, its call into the channels, its answer, and again. For Flume's
+//! service and for Scribe's.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use splashdam_core::{ChannelError, Context, Malformed, Outlet, PutError, Stop, Trouble, World};
 use splashdam_wire::thrift::rpc::{self, Call, Request, Status};
+use splashdam_wire::thrift::scribe::{self, Log, ResultCode};
 use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Frame, frame_length};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,15 +20,16 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::accepting::Counted;
 use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
 /// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
-pub(super) const FRAMES_BYTES: u64 = 268_435_456;
+pub(in crate::sources) const FRAMES_BYTES: u64 = 268_435_456;
 /// The semaphore counts in these, as it counts in 32 bits.
 const UNIT_BYTES: usize = 1024;
 /// What a frame may have without asking for room: who claims to send a lot has to send this first,
 /// and most calls are no longer.
-pub(super) const FREE_BYTES: usize = 64 * 1024;
+pub(in crate::sources) const FREE_BYTES: usize = 64 * 1024;
 /// What a frame has to arrive in: this …
 const FRAME_TIME: Duration = Duration::from_secs(30);
 /// … and a second for each of these.
@@ -34,9 +37,17 @@ const FRAME_BYTES_A_SECOND: usize = 128 * 1024;
 /// A client has this long to take an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
+/// Whose calls are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sources) enum Dialect {
+    Flume,
+    Scribe,
+}
+
 /// What all connections share.
-pub(super) struct Service {
-    pub(super) out: Outlet,
+pub(in crate::sources) struct Service {
+    pub(in crate::sources) out: Outlet,
+    dialect: Dialect,
     name: Arc<str>,
     world: Arc<dyn World>,
     stop: Stop,
@@ -71,24 +82,9 @@ impl From<Malformed> for Lost {
     }
 }
 
-/// Counts a connection as open while it lives.
-struct Counted<'a>(&'a Outlet);
-
-impl<'a> Counted<'a> {
-    fn new(out: &'a Outlet) -> Self {
-        out.metrics().open_connections.add(1);
-        Counted(out)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.metrics().open_connections.add(-1);
-    }
-}
-
 impl Service {
-    pub(super) fn new(
+    pub(in crate::sources) fn new(
+        dialect: Dialect,
         calls: Option<NonZeroUsize>,
         acceptor: Option<Acceptor>,
         cx: &Context,
@@ -98,6 +94,7 @@ impl Service {
         let units = usize::try_from(FRAMES_BYTES).unwrap_or(usize::MAX) / UNIT_BYTES;
         Service {
             out,
+            dialect,
             name: cx.name.clone(),
             world: cx.world.clone(),
             stop,
@@ -111,8 +108,8 @@ impl Service {
     }
 
     /// Serves a client behind a handshake, where there has to be one.
-    pub(super) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let _open = Counted::new(&self.out);
+    pub(in crate::sources) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let _open = Counted::new(self.out.metrics());
         let Some(acceptor) = &self.acceptor else { return self.serve(stream, peer).await };
         // Who connects and goes without a word, as load balancers do to see who is there, is no
         // client that failed.
@@ -168,9 +165,18 @@ impl Service {
                 return Ok(());
             };
             let Some((frame, room)) = received? else { return Ok(()) };
-            let call = rpc::read_call(&frame)?;
-            drop(frame);
-            let answer = self.carry_out(call).await;
+            let answer = match self.dialect {
+                Dialect::Flume => {
+                    let call = rpc::read_call(&frame)?;
+                    drop(frame);
+                    self.carry_out(call).await
+                }
+                Dialect::Scribe => {
+                    let log = scribe::read_log(&frame)?;
+                    drop(frame);
+                    self.take_log(log).await
+                }
+            };
             drop(room);
             self.send(&mut stream, answer).await?;
             if self.stop.requested() {
@@ -210,12 +216,34 @@ impl Service {
         Ok(Some((frame.freeze(), Some(room))))
     }
 
-    /// Does what a call asks for, and puts the answer down.
-    async fn carry_out(&self, Call { caller, request }: Call) -> Frame {
-        let _turn = match &self.calls {
+    /// A turn, where calls at one time are limited.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.calls {
             Some(calls) => calls.acquire().await.ok(),
             None => None,
+        }
+    }
+
+    /// Takes entries over, and puts the answer down.
+    async fn take_log(&self, mut log: Log) -> Frame {
+        let _turn = self.turn().await;
+        let result = match log.batch.take() {
+            Some(batch) if batch.is_empty() => ResultCode::Ok,
+            Some(batch) => match self.judge(&self.out.put(batch).await) {
+                true => ResultCode::Ok,
+                false => ResultCode::TryLater,
+            },
+            None => {
+                self.out.metrics().read_failures.add(1);
+                ResultCode::TryLater
+            }
         };
+        log.answer(result)
+    }
+
+    /// Does what a call asks for, and puts the answer down.
+    async fn carry_out(&self, Call { caller, request }: Call) -> Frame {
+        let _turn = self.turn().await;
         let put = match request {
             Ok(Request::Append(event)) => self.out.append(event).await,
             Ok(Request::AppendBatch(batch)) => self.out.put(batch).await,
@@ -225,22 +253,26 @@ impl Service {
                 return caller.answer(&Err(exception));
             }
         };
+        let status = if self.judge(&put) { Status::Ok } else { Status::Failed };
+        caller.answer(&Ok(status))
+    }
+
+    /// Whether the channels took it; tells when they begin to refuse, and when that ends.
+    fn judge(&self, put: &Result<(), PutError>) -> bool {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = match &put {
+        match put {
             Ok(()) => {
                 if let Some(lasted) = refusals.ended(self.world.instant()) {
                     info!(component = %self.name, ?lasted, "channels take calls again");
                 }
-                Status::Ok
             }
             Err(error) => {
                 if refusals.happened(self.world.instant(), kind(error)).is_some() {
-                    warn!(component = %self.name, %error, "channels refuse calls; clients are answered FAILED and send them again");
+                    warn!(component = %self.name, %error, "channels refuse calls; clients are told so and send them again");
                 }
-                Status::Failed
             }
-        };
-        caller.answer(&Ok(status))
+        }
+        put.is_ok()
     }
 
     /// Sends an answer. A stop leaves a client behind that does not take it, but not before a write

@@ -197,7 +197,7 @@ async fn a_slow_frame_is_given_up_and_an_idle_client_is_not() {
     let (mut client, server) = tokio::io::duplex(64);
     let (collector, (_handle, stop)) = (Collector::new(), Stop::new());
     let out = splashdam_testkit::outlet(collector.clone());
-    let service = Arc::new(Service::new(None, None, &cx(), out.clone(), stop));
+    let service = Arc::new(Service::new(Dialect::Flume, None, None, &cx(), out.clone(), stop));
     let peer = "192.0.2.7:1".parse().unwrap();
     let serving = tokio::spawn(async move { service.serve(server, peer).await });
     // An hour of silence, a call, and another hour.
@@ -232,7 +232,7 @@ async fn a_slow_frame_is_given_up_and_an_idle_client_is_not() {
 async fn what_frames_hold_is_limited() {
     let (collector, (_handle, stop)) = (Collector::new(), Stop::new());
     let out = splashdam_testkit::outlet(collector.clone());
-    let service = Arc::new(Service::new(None, None, &cx(), out, stop));
+    let service = Arc::new(Service::new(Dialect::Flume, None, None, &cx(), out, stop));
     let connect = || {
         let (client, server) = tokio::io::duplex(8 << 20);
         let (service, peer) = (service.clone(), "192.0.2.7:1".parse().unwrap());

@@ -1,5 +1,6 @@
-//! As much of Avro's container file as a progress file needs: a header with metadata, then blocks
-//! of uncompressed data, each followed by the header's sync marker.
+//! Avro's container file, as far as reading it needs: a header with metadata, then blocks of data,
+//! each followed by the header's sync marker. And the files of one long after the other that keep the
+//! progress of a spooling directory.
 //!
 //! ```text
 //! Obj 01 | metadata map | sync (16)
@@ -10,24 +11,24 @@ use splashdam_core::Malformed;
 
 const MAGIC: &[u8] = b"Obj\x01";
 /// Bytes of a sync marker.
-pub(super) const SYNC_BYTES: usize = 16;
+pub(crate) const SYNC_BYTES: usize = 16;
 /// Entries of metadata at the most; files have two or three.
 const MOST_ENTRIES: usize = 64;
 
 /// What a container begins with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// Keys and values.
-    pub(super) metadata: Vec<(String, Vec<u8>)>,
+    pub(crate) metadata: Vec<(String, Vec<u8>)>,
     /// Ends the header and every block.
-    pub(super) sync: [u8; SYNC_BYTES],
+    pub(crate) sync: [u8; SYNC_BYTES],
     /// Bytes of the header.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 impl Header {
     /// Reads the header at the start of `bytes`.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Header, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Header, Malformed> {
         let mut reader = Reader { bytes, at: 0 };
         if reader.take(MAGIC.len())? != MAGIC {
             return Err(Malformed { at: 0, what: "no Avro container file" });
@@ -56,7 +57,7 @@ impl Header {
     }
 
     /// Writes a header.
-    pub(super) fn encode(metadata: &[(&str, &[u8])], sync: [u8; SYNC_BYTES]) -> Vec<u8> {
+    pub(crate) fn encode(metadata: &[(&str, &[u8])], sync: [u8; SYNC_BYTES]) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         put_length(metadata.len(), &mut out);
         for (key, value) in metadata {
@@ -71,13 +72,13 @@ impl Header {
     }
 
     /// The value under `key`.
-    pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
+    pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
         self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_slice())
     }
 }
 
 /// One block of one long.
-pub(super) fn encode_long_block(value: i64, sync: [u8; SYNC_BYTES]) -> Vec<u8> {
+pub(crate) fn encode_long_block(value: i64, sync: [u8; SYNC_BYTES]) -> Vec<u8> {
     let mut data = Vec::new();
     put_long(value, &mut data);
     let mut out = Vec::new();
@@ -90,7 +91,7 @@ pub(super) fn encode_long_block(value: i64, sync: [u8; SYNC_BYTES]) -> Vec<u8> {
 
 /// The last long of the last whole block in `bytes`, which begin with a block. What cannot be
 /// read ends it, as a torn tail does.
-pub(super) fn last_long(bytes: &[u8], sync: [u8; SYNC_BYTES]) -> Option<i64> {
+pub(crate) fn last_long(bytes: &[u8], sync: [u8; SYNC_BYTES]) -> Option<i64> {
     let mut reader = Reader { bytes, at: 0 };
     let mut last = None;
     while let Ok(value) = reader.long_block(sync) {
@@ -99,17 +100,35 @@ pub(super) fn last_long(bytes: &[u8], sync: [u8; SYNC_BYTES]) -> Option<i64> {
     last
 }
 
-struct Reader<'a> {
+/// Reads values one after the other.
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn error(&self, what: &'static str) -> Malformed {
+    /// Reads from the beginning.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes, at: 0 }
+    }
+
+    /// The bytes read so far.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The bytes that follow.
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// That something is wrong here.
+    pub(crate) fn error(&self, what: &'static str) -> Malformed {
         Malformed { at: self.at, what }
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    /// So many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..length).ok_or(self.error("it ends too early"))?;
         self.at += length;
@@ -117,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A zig-zag number of at most ten bytes.
-    fn long(&mut self) -> Result<i64, Malformed> {
+    pub(crate) fn long(&mut self) -> Result<i64, Malformed> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -129,7 +148,8 @@ impl<'a> Reader<'a> {
         Err(self.error("a number is too long"))
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    /// Bytes behind their length.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.long()?;
         let length = usize::try_from(length).map_err(|_| self.error("a length is negative"))?;
         self.take(length)

@@ -1,0 +1,189 @@
+//! Seeded rounds of trouble under load: regions split and move, a region server is killed, everything restarts, ZooKeeper
+//! included. Each event is in the table afterwards, and with `effectivelyOnce` there is one row for it.
+//!
+//! `SPLASHDAM_HBASE_ROUNDS` says how many rounds (3), `SPLASHDAM_HBASE_SEED` with which seed they begin.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use splashdam_core::Random;
+use splashdam_interop::hbase::{HBase, hex};
+use splashdam_interop::{Agent, Make};
+
+use super::cluster;
+use crate::side_by_side::is_set;
+
+/// A killed server is missed after its session, and its log is then split; a restart takes as long as two starts.
+const ROUND_LIMIT: Duration = Duration::from_secs(150);
+const TABLES: [&str; 2] = ["once", "least"];
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Split,
+    KillServer,
+    Restart,
+    Move,
+    Disable,
+}
+
+const TROUBLES: [Trouble; 5] =
+    [Trouble::Split, Trouble::KillServer, Trouble::Restart, Trouble::Move, Trouble::Disable];
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+fn configuration(dir: &Path, hbase: &HBase) -> String {
+    let at = dir.display();
+    let mut text = format!(
+        "a1.sources = r1\na1.channels = once least\na1.sinks = once least\n\
+         a1.sources.r1.type = TAILDIR\na1.sources.r1.filegroups = g\n\
+         a1.sources.r1.filegroups.g = {at}/in.log\na1.sources.r1.positionFile = {at}/position.json\n\
+         a1.sources.r1.channels = once least\na1.sources.r1.batchSize = 20\n\
+         a1.sinks.once.effectivelyOnce = true\na1.sinks.once.serializer.count = false\n\
+         a1.sinks.least.serializer.count = false\n"
+    );
+    for name in TABLES {
+        text += &format!(
+            "a1.channels.{name}.type = file\na1.channels.{name}.checkpointDir = {at}/checkpoint\n\
+             a1.channels.{name}.dataDirs = {at}/log\n\
+             a1.sinks.{name}.type = hbase2\na1.sinks.{name}.channel = {name}\n\
+             a1.sinks.{name}.table = {name}\na1.sinks.{name}.columnFamily = f\n\
+             a1.sinks.{name}.batchSize = 20\na1.sinks.{name}.zookeeperQuorum = {}\n",
+            hbase.quorum()
+        );
+    }
+    text
+}
+
+/// How many rows each event has.
+fn rows(hbase: &mut HBase, table: &str) -> Result<BTreeMap<u64, usize>> {
+    let mut rows = BTreeMap::new();
+    for cell in hbase.cells(table)? {
+        let text = String::from_utf8(cell.value)?;
+        let event = text.parse().with_context(|| format!("`{text}` is no event"))?;
+        *rows.entry(event).or_default() += 1;
+    }
+    Ok(rows)
+}
+
+fn make_trouble(hbase: &mut HBase, trouble: Trouble, random: &Random) -> Result<()> {
+    match trouble {
+        Trouble::Split => {
+            // Row keys of `least` begin with a digit of a UUID, those of `once` end in the number.
+            let digit = b"123456789abcdef"[random.below(15)];
+            hbase.drive(&format!("split least {}", hex(&[b"default", &[digit][..]].concat())))?;
+            hbase.drive("move least")?;
+        }
+        Trouble::Move => {
+            hbase.drive("move once")?;
+            hbase.drive("move least")?;
+        }
+        Trouble::Disable => {
+            hbase.drive("disable once")?;
+            thread::sleep(Duration::from_millis(500));
+            hbase.drive("enable once")?;
+        }
+        Trouble::KillServer => {
+            // Until it has regions of the tables: each move puts them on any server.
+            hbase.drive("move once")?;
+            hbase.drive("move least")?;
+            hbase.kill_second()?;
+        }
+        Trouble::Restart => hbase.restart()?,
+    }
+    if matches!(trouble, Trouble::KillServer | Trouble::Restart) {
+        hbase.start_second()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn trouble_under_load_loses_nothing_and_once_is_once() -> Result<()> {
+    let (rounds, first_seed) =
+        (number("SPLASHDAM_HBASE_ROUNDS", 3), number("SPLASHDAM_HBASE_SEED", 1));
+    let Some((mut hbase, dir, _turn)) = cluster() else { return Ok(()) };
+    let ours = match Make::splashdam() {
+        Ok(ours) => ours,
+        Err(missing) => {
+            assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
+            eprintln!("skipped: {missing}");
+            return Ok(());
+        }
+    };
+    hbase.start_second()?;
+    for table in TABLES {
+        hbase.drive(&format!("create {table} f {}", hex(b"default8")))?;
+    }
+    let run = dir.path().join("run");
+    fs::create_dir_all(&run)?;
+    let mut log = OpenOptions::new().create(true).append(true).open(run.join("in.log"))?;
+    let config = configuration(&run, &hbase);
+    let mut agent = Agent::start(&ours, &run, &config)?;
+    let mut written = 0;
+    for round in 0..rounds {
+        let seed = first_seed + round;
+        let random = Random::new(seed);
+        let trouble = TROUBLES[usize::try_from(seed - 1)? % TROUBLES.len()];
+        let kills_agent = random.below(3) == 0;
+        println!("round {seed}: {trouble:?}, agent killed: {kills_agent}");
+        let over = Arc::new(AtomicBool::new(false));
+        let writer = thread::spawn({
+            let over = over.clone();
+            move || -> Result<_> {
+                let mut next = written;
+                while !over.load(Relaxed) || next < written + 200 {
+                    writeln!(log, "{next}")?;
+                    next += 1;
+                    thread::sleep(Duration::from_millis(2));
+                }
+                Ok((log, next))
+            }
+        });
+        thread::sleep(Duration::from_millis(200 + random.below(300) as u64));
+        let troubled = make_trouble(&mut hbase, trouble, &random);
+        if kills_agent {
+            agent.kill()?;
+            agent = Agent::start(&ours, &run, &config)?;
+        }
+        over.store(true, Relaxed);
+        let done = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+        (log, written) = done;
+        troubled.with_context(|| format!("round {seed}"))?;
+        settle(&mut hbase, written)
+            .with_context(|| format!("round {seed}: {}", agent.log_tail()))?;
+    }
+    let once = rows(&mut hbase, "once")?;
+    let twice: Vec<_> = once.iter().filter(|(_, rows)| **rows != 1).take(10).collect();
+    assert!(twice.is_empty(), "events with several cells: {twice:?}");
+    agent.stop()?;
+    Ok(())
+}
+
+/// Waits until every event is in both tables.
+fn settle(hbase: &mut HBase, written: u64) -> Result<()> {
+    let began = Instant::now();
+    for table in TABLES {
+        loop {
+            // While regions move a scan may fail.
+            let seen = rows(hbase, table).map(|rows| rows.len() as u64);
+            match seen {
+                Ok(seen) if seen == written => break,
+                seen => ensure!(
+                    began.elapsed() < ROUND_LIMIT,
+                    "{written} events were written, and table {table} has {seen:?}"
+                ),
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+    Ok(())
+}
