@@ -21,8 +21,13 @@ pub(super) struct Target {
 
 enum Way {
     /// Boxed, as it is much larger than the other.
-    Stream { dialer: Box<Dialer>, open: Option<BoxStream> },
-    Datagrams { open: Option<UdpSocket> },
+    Stream {
+        dialer: Box<Dialer>,
+        open: Option<BoxStream>,
+    },
+    Datagrams {
+        open: Option<UdpSocket>,
+    },
 }
 
 /// It does not go on.
@@ -43,12 +48,12 @@ pub(super) enum TargetError {
 }
 
 impl Target {
-    pub(super) fn stream(
-        address: Address,
-        dialer: Dialer,
-        connect_timeout: Duration,
-    ) -> Self {
-        Target { address, connect_timeout, way: Way::Stream { dialer: Box::new(dialer), open: None } }
+    pub(super) fn stream(address: Address, dialer: Dialer, connect_timeout: Duration) -> Self {
+        Target {
+            address,
+            connect_timeout,
+            way: Way::Stream { dialer: Box::new(dialer), open: None },
+        }
     }
 
     pub(super) const fn datagrams(address: Address, connect_timeout: Duration) -> Self {
