@@ -23,8 +23,7 @@ const CPU: Quantity = Quantity {
     unit: Unit::CpuSecondsPerMillion,
     better: Better::Lower,
 };
-const PEAK: Quantity =
-    Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower };
+const PEAK: Quantity = Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower };
 const LOST: Quantity =
     Quantity { name: "Lost of a million", unit: Unit::Count, better: Better::Lower };
 
@@ -91,7 +90,9 @@ fn prepare_tcp(options: &Options) -> Result<Run> {
     let (base, times) = (options.dir.clone(), times(options));
     Ok(Box::new(move |make| {
         let seen = run(&base, make, "syslogtcp", &times, |port| {
-            (0..SENDERS).map(|_| Sender::start(move |sent, stop| stream(port, sent, stop))).collect()
+            (0..SENDERS)
+                .map(|_| Sender::start(move |sent, stop| stream(port, sent, stop)))
+                .collect()
         })?;
         Ok(vec![seen.events / seen.seconds, seen.cpu_per_million(), seen.peak])
     }))

@@ -45,7 +45,8 @@ pub fn stream(input: &[u8]) {
 }
 
 fn cutter(how: u8) -> Cutter {
-    let framing = [Framing::Newline, Framing::OctetCounted, Framing::Auto][usize::from(how >> 2) % 3];
+    let framing =
+        [Framing::Newline, Framing::OctetCounted, Framing::Auto][usize::from(how >> 2) % 3];
     let rest = if how & 1 == 0 { Rest::NextMessage } else { Rest::Skipped };
     let cutter = Cutter::new(framing, LIMIT, rest);
     match how & 3 {

@@ -68,10 +68,7 @@ mod tests {
         let examples = [
             ("exec", include_str!("../../../examples/exec.conf")),
             ("http", include_str!("../../../examples/http.conf")),
-            (
-                "multiport_syslogtcp",
-                include_str!("../../../examples/multiport-syslogtcp.conf"),
-            ),
+            ("multiport_syslogtcp", include_str!("../../../examples/multiport-syslogtcp.conf")),
             ("netcat", include_str!("../../../examples/netcat.conf")),
             ("netcatudp", include_str!("../../../examples/netcatudp.conf")),
             ("scribe", include_str!("../../../examples/scribe.conf")),

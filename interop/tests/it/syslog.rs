@@ -266,8 +266,11 @@ fn logger_of_util_linux() {
         Ok(output) if output.stdout.starts_with(b"logger from util-linux") => {}
         _ => return eprintln!("skipped: no `logger` of util-linux; install util-linux"),
     }
-    for (mode, kind) in [("flume", "syslogtcp"), ("rfc", "syslogtcp"), ("flume", "syslogudp"), ("rfc", "syslogudp")] {
-        let events = logged(&ours, mode, kind).unwrap_or_else(|error| panic!("{mode} {kind}: {error:?}"));
+    for (mode, kind) in
+        [("flume", "syslogtcp"), ("rfc", "syslogtcp"), ("flume", "syslogudp"), ("rfc", "syslogudp")]
+    {
+        let events =
+            logged(&ours, mode, kind).unwrap_or_else(|error| panic!("{mode} {kind}: {error:?}"));
         for (written, (headers, body)) in LOGGED.iter().zip(&events) {
             let header = |name: &str| headers.get(name).map_or("", String::as_str);
             let said = [header("Facility"), header("Severity"), header("flume.syslog.status")];
@@ -287,8 +290,11 @@ fn logger_of_util_linux() {
 }
 
 /// How `logger` writes its messages.
-const LOGGED: &[&[&str]] =
-    &[&["--rfc5424"], &["--rfc3164"], &["--rfc5424=notq", "--msgid", "cut", "--sd-id", "a@1", "--sd-param", "b=\"c\""]];
+const LOGGED: &[&[&str]] = &[
+    &["--rfc5424"],
+    &["--rfc3164"],
+    &["--rfc5424=notq", "--msgid", "cut", "--sd-id", "a@1", "--sd-param", "b=\"c\""],
+];
 
 /// Headers and body.
 type Logged = (BTreeMap<String, String>, Vec<u8>);

@@ -33,7 +33,8 @@ use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, Then,
+    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Rejected, Sink, Size,
+    Then,
 };
 use tracing::debug;
 
@@ -315,7 +316,7 @@ impl Sink for Http {
         let body = body(batch);
         if body.is_empty() {
             debug!("events without a body are let go");
-            return Ok(Delivered { events: 0, pause: true });
+            return Ok(Delivered { events: 0, pause: true, rejected: Vec::new() });
         }
         let status = self.client.post(body).await.map_err(DeliverError::back_off)?;
         let rule = self.config.rule(status);
@@ -326,7 +327,12 @@ impl Sink for Http {
             return Err(DeliverError { then, source: source.into() });
         }
         let events = if rule.counts { batch.len() } else { 0 };
-        Ok(Delivered { events, pause: rule.backoff })
+        // What an error is let pass for is given up, unless it is said to count.
+        let refused = !rule.counts && (status.is_client_error() || status.is_server_error());
+        let places = if refused { 0..batch.len() } else { 0..0 };
+        let why = format!("{} answered {status}", self.config.endpoint);
+        let rejected = places.map(|at| Rejected { at, why: why.clone() }).collect();
+        Ok(Delivered { events, pause: rule.backoff, rejected })
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {
