@@ -70,6 +70,12 @@ async fn open(address: SocketAddr, keys: &str) -> Http {
 /// What came of a delivery: `done 1`, `done 0 pause`, or `BackOff` and so on.
 fn shown(delivered: Result<Delivered, DeliverError>) -> String {
     match delivered {
+<<<<<<< HEAD
+=======
+        Ok(Delivered { pause, rejected, .. }) if !rejected.is_empty() => {
+            format!("rejected {}{}", rejected.len(), if pause { " pause" } else { "" })
+        }
+>>>>>>> http
         Ok(Delivered { events, pause, .. }) => {
             format!("done {events}{}", if pause { " pause" } else { "" })
         }
@@ -86,12 +92,12 @@ async fn a_status_is_judged_by_its_code_then_its_class_then_the_default() {
     };
     check("", &[200], "BackOff").await;
     check("defaultBackoff = false", &[200], "RetryNow").await;
-    check("defaultRollback = false", &[500], "done 0 pause").await;
+    check("defaultRollback = false", &[500], "rejected 1 pause").await;
     let usual = "rollback.2XX = false\nbackoff.2XX = false\nincrementMetrics.2XX = true\n\
                  rollback.400 = false\nincrementMetrics.204 = false\nbackoff.503 = false";
     check(usual, &[200], "done 1").await;
     check(usual, &[204], "done 0").await;
-    check(usual, &[400], "done 0 pause").await;
+    check(usual, &[400], "rejected 1 pause").await;
     check(usual, &[404], "BackOff").await;
     check(usual, &[503], "RetryNow").await;
     check(usual, &[302], "BackOff").await;
