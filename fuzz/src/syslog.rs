@@ -81,7 +81,7 @@ fn messages(mut cutter: Cutter, stream: &[u8], piece: usize) -> Vec<(Vec<u8>, bo
 /// What comes of a message is bounded, and can be written and read again.
 fn check(event: &Event, message: &Bytes) {
     assert!(event.bytes() <= GROWTH * message.len() * 3 + NAMES);
-    let header = |name: &str| event.headers.get(name).map(|value| value.to_string());
+    let header = |name: &str| event.headers.get(name).map(ToString::to_string);
     let host = header("host").unwrap_or_default();
     let app_name = header("appname").unwrap_or_default();
     let written = Message {

@@ -305,27 +305,29 @@ impl Directory {
         }
         self.end_current();
         let least = FIRST_FRAME + most_frame_bytes(meta.len(), 0) + least;
-        let spare = match self.spare.take() {
-            Some(spare) if spare.length >= least => spare,
-            Some(spare) => {
+        let made = match self.spare.take() {
+            Some(spare) if spare.length >= least => Ok(spare),
+            small => {
                 // Too small for a frame this large: the file is made longer.
-                if let Some((name, _)) = self.retired.take() {
-                    self.discard(&name);
-                }
-                self.retired = Some((segment::name(spare.number), spare.file));
-                self.prepare(least, false)?
-            }
-            // With a full disk a short segment does: there will be only takes in it.
-            None => match self.prepare(least, false) {
-                Err(error) if error.is_full() => {
-                    if let Some((file, _)) = self.reserve.take() {
-                        self.retired = Some((RESERVE.to_owned(), file));
+                if let Some(spare) = small {
+                    if let Some((name, _)) = self.retired.take() {
+                        self.discard(&name);
                     }
-                    self.note_full(true);
-                    self.prepare(least, true)?
+                    self.retired = Some((segment::name(spare.number), spare.file));
                 }
-                other => other?,
-            },
+                self.prepare(least, false)
+            }
+        };
+        let spare = match made {
+            // With a full disk a short segment does: there will be only takes in it.
+            Err(error) if error.is_full() => {
+                if let Some((file, _)) = self.reserve.take() {
+                    self.retired = Some((RESERVE.to_owned(), file));
+                }
+                self.note_full(true);
+                self.prepare(least, true)?
+            }
+            other => other?,
         };
         let mut salt = [0; 32];
         self.options.surroundings.random(&mut salt).asked(

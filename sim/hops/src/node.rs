@@ -238,6 +238,7 @@ impl Node {
             name: name.into(),
             role,
             choices: choices.into(),
+            dead_letters: false,
             counters: Counters::new(role),
             world: world.clone(),
             shared: shared.clone(),
@@ -248,7 +249,7 @@ impl Node {
         let source = if self.plan.is_first { HAND } else { SOURCE };
         let tally = keeper.ledger().source(source, names.iter().map(String::as_str));
         for sink in self.plan.groups.iter().flat_map(|group| &group.to).enumerate() {
-            SinkTally::new(keeper.ledger(), &names[0], &format!("k{}", sink.0));
+            SinkTally::new(keeper.ledger(), &names[0], &format!("k{}", sink.0), None);
         }
         let fallen = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = Stop::new();
@@ -327,8 +328,9 @@ impl Node {
                     section: self.sink_section(*to),
                     context: context(Role::Sink, &name, vec![]),
                     channel: slot.clone(),
+                    dead_letters: None,
                     sign: board.sign(Role::Sink, name.as_str().into()),
-                    tally: SinkTally::new(keeper.ledger(), &slot.name, &name),
+                    tally: SinkTally::new(keeper.ledger(), &slot.name, &name, None),
                 });
             }
             let runner = SinkRunner::new(processor, members, Random::new(self.dice.roll()));

@@ -38,7 +38,7 @@ impl Plan {
     /// The run of a seed.
     pub fn new(seed: u64) -> Plan {
         let kind = usize::try_from(seed % flow::KINDS as u64).unwrap_or(0);
-        Plan { seed, kind, steps: 30, bug: None }
+        Plan { seed, kind, steps: 50, bug: None }
     }
 }
 

@@ -82,6 +82,14 @@ impl Channel for Watched {
         self.inner.keeps_origins()
     }
 
+    fn remembers_origins(&self) -> bool {
+        self.inner.remembers_origins()
+    }
+
+    fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
+        self.inner.newest_epoch(sender)
+    }
+
     fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         self.inner.last_of(sender)
     }

@@ -25,22 +25,19 @@ fn one_seed_twice_is_one_run() {
     }
 }
 
+/// Each breaks the promise that it should.
 #[test]
 fn planted_bugs_are_found() {
-    for bug in planted::BUGS {
-        let found = planted::find(bug);
-        assert!(found.is_some(), "{bug:?} was not found");
-    }
-}
-
-/// Which promise a bug breaks.
-#[test]
-fn bugs_break_what_they_should() {
-    let check = |bug: Bug, words: &[&str]| {
-        let (_, why) = planted::find(bug).unwrap();
-        assert!(words.iter().any(|word| why.contains(word)), "{bug:?}: {why}");
+    let check = |bug: Bug, word: &str| {
+        assert!(planted::BUGS.contains(&bug), "{bug:?}");
+        let (_, why) = planted::find(bug).unwrap_or_else(|| panic!("{bug:?} was not found"));
+        assert!(why.contains(word), "{bug:?}: {why}");
     };
-    check(Bug::StateAfterAnswer, &["twice"]);
-    check(Bug::EpochIgnored, &["acknowledged and is"]);
-    check(Bug::SequenceReused, &["acknowledged and is"]);
+    let lost = "was acknowledged and is";
+    check(Bug::StateAfterAnswer, "events twice");
+    check(Bug::EpochIgnored, lost);
+    check(Bug::SequenceReused, lost);
+    check(Bug::AnswerBeforeStored, lost);
+    // `Bug::RefusalForgotten` takes so many runs that only the long form looks for it.
+    check(Bug::LowAhead, lost);
 }

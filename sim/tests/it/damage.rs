@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use splashdam_sim::dice::Dice;
 use splashdam_sim::run::{Plan, Run};
-use splashdam_wal::{Count, Notice, OnDamage, OpenError, Sabotage};
+use splashdam_wal::{Committer, Count, Notice, OnDamage, OpenError, Sabotage};
 
 /// A log that was closed with events in several segments. The run's oracle knows what is in it.
 fn filled(plan: Plan) -> Run {
@@ -331,7 +331,7 @@ fn what_could_not_be_read_is_settled_only_once_that_is_written_down() {
         }
         let next = life.log.untaken(queue).1;
         if cleanly {
-            life.committers.into_iter().for_each(|committer| committer.finish());
+            life.committers.into_iter().for_each(Committer::finish);
             assert_eq!(life.log.low(queue), next, "seed {seed}: all is written down");
         }
         let told = life.log.low(queue);

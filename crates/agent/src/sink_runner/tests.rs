@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use splashdam_core::metrics::{ChannelMetrics, Counters};
-use splashdam_core::{Component, Role, Sink, StopHandle};
+use splashdam_core::{Component, Rejected, Role, Sink, StopHandle};
 use splashdam_testkit::{Collector, Queue, bodies, context, events};
 use tokio::task::JoinHandle;
 

@@ -341,7 +341,7 @@ impl Writer {
     }
 
     fn message<'a>(&'a self, event: &'a Event, now_millis: i64) -> Message<'a> {
-        let header = |name: &str| event.headers.get(name).map(|value| value.as_str());
+        let header = |name: &str| event.headers.get(name).map(splashdam_core::Text::as_str);
         let code = |name, most, instead| {
             let code = header(name).and_then(|text| text.parse().ok());
             code.filter(|code| *code <= most).unwrap_or(instead)

@@ -275,7 +275,7 @@ fn an_encrypted_log_is_looked_at_with_its_keys() {
     assert!(status == 0 && text.contains("channel c1: 1000 events queued"), "{text}");
     let (status, text) = tool(&keys);
     assert!(status == 0 && text.contains("Number of Valid Put Events = 1000\n"), "{text}");
-    let path = rig.segments().into_iter().max_by_key(|path| used(path)).expect("a segment");
+    let path = rig.segments().into_iter().max_by_key(used).expect("a segment");
     let mut bytes = fs::read(&path).expect("a segment");
     bytes[8192 + 600] ^= 1;
     fs::write(&path, bytes).expect("it can be written");

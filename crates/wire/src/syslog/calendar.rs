@@ -43,9 +43,18 @@ impl Fields {
         (local - offset) * 1000 + self.millis.rem_euclid(1000)
     }
 
+    /// Milliseconds since 1970 in UTC, by the Gregorian calendar however long ago.
+    pub(super) fn gregorian_millis(self) -> i64 {
+        let days = gregorian_days(self.year, self.month) + self.day - 1;
+        (days * DAY_SECONDS + self.time_seconds()) * 1000 + self.millis
+    }
+
     fn local_seconds(self) -> i64 {
-        let time = (self.hour * 60 + self.minute) * 60 + self.second;
-        self.days() * DAY_SECONDS + time
+        self.days() * DAY_SECONDS + self.time_seconds()
+    }
+
+    fn time_seconds(self) -> i64 {
+        (self.hour * 60 + self.minute) * 60 + self.second
     }
 
     fn days(self) -> i64 {
@@ -57,6 +66,12 @@ impl Fields {
         }
         julian_days(year, month) + self.day - 1
     }
+}
+
+/// Days of a month of the Gregorian calendar, 1 to 12.
+pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
+    let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+    gregorian_days(next.0, next.1) - gregorian_days(year, month)
 }
 
 /// The first of a month, in days since 1970. Years begin in March here, so that the leap day is the

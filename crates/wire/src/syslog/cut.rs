@@ -199,7 +199,7 @@ impl Cutter {
         let within = &bytes[..bytes.len().min(self.limit)];
         let from = self.searched.max(from).min(within.len());
         match self.find(within, from) {
-            Some(end) if end == 0 => Cut::Nothing { next: self.line_end.bytes() },
+            Some(0) => Cut::Nothing { next: self.line_end.bytes() },
             Some(end) => {
                 Cut::Message { at: 0..end, next: end + self.line_end.bytes(), incomplete: false }
             }

@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use splashdam_core::{Event, Headers, Malformed, Text};
 
-use super::calendar::{local_in_zone, millis_in_zone, month, moved};
+use super::calendar::{Fields, days_in_month, local_in_zone, millis_in_zone, month, moved};
 use super::{
     FACILITY, HOST, INCOMPLETE, INVALID, Keep, Moment, Parts, SEVERITY, STATUS, TIMESTAMP, number,
     text,
@@ -191,29 +191,24 @@ fn joda_date_time(bytes: &[u8]) -> Option<i64> {
     let day = reader.behind(b'-')?.number(2)?;
     let hour = reader.behind(b'T')?.number(2)?;
     let (minute, second) = (reader.behind(b':')?.number(2)?, reader.behind(b':')?.number(2)?);
-    if !reader.0.is_empty() {
-        return None;
-    }
-    let small = |n: i64| i8::try_from(n).ok();
-    let date_time = DateTime::new(
-        i16::try_from(year).ok()?,
-        small(month)?,
-        small(day)?,
-        small(hour)?,
-        small(minute)?,
-        small(second).filter(|second| *second < 60)?,
-        0,
-    );
-    Some(millis_in_zone(date_time.ok()?, &TimeZone::UTC))
+    let in_range = (1..=12).contains(&month)
+        && (1..=days_in_month(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let fields = Fields { year, month, day, hour, minute, second, millis: 0 };
+    (reader.0.is_empty() && in_range).then(|| fields.gregorian_millis())
 }
 
 /// Numbers at the start of some bytes.
 struct Numbers<'a>(&'a [u8]);
 
 impl Numbers<'_> {
+    /// Behind a character, which may be small or large.
     fn behind(&mut self, literal: u8) -> Option<&mut Self> {
-        self.0 = self.0.strip_prefix(&[literal])?;
-        Some(self)
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        first.eq_ignore_ascii_case(&literal).then_some(self)
     }
 
     fn number(&mut self, most: usize) -> Option<i64> {

@@ -79,8 +79,9 @@ pub fn write(
 }
 
 fn head_5424(message: &Message<'_>) -> String {
-    let time = Timestamp::from_millisecond(message.millis)
-        .map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"));
+    // Years have four digits: no others are written.
+    let time = Timestamp::from_millisecond(message.millis).ok().map(|time| format!("{time:.3}"));
+    let time = time.filter(|time| !time.starts_with('-')).unwrap_or_else(|| "-".to_owned());
     let field = |text, most| {
         let field = printable(text, most);
         if field.is_empty() { "-".to_owned() } else { field }
@@ -138,6 +139,7 @@ mod tests {
         use Form::{Rfc3164, Rfc5424};
         let bare =
             Message { host: "", app_name: "", proc_id: "", msg_id: "", body: b"", ..MESSAGE };
+        let old = Message { millis: -62_167_392_000_000, ..MESSAGE };
         let odd = Message { host: "a b", app_name: "x[y]:z", proc_id: "ü", ..MESSAGE };
         for (message, form, delimiting, want) in [
             (
@@ -150,6 +152,7 @@ mod tests {
             (MESSAGE, Rfc3164, Datagram, "<13>Mar  4 05:06:07 mill saw[42]: a\nb"),
             (bare, Rfc5424, Datagram, "<13>1 2022-03-04T05:06:07.008Z - - - - - "),
             (bare, Rfc3164, Newline, "<13>Mar  4 05:06:07 - \n"),
+            (old, Rfc5424, Datagram, "<13>1 - mill saw 42 cut - a\nb"),
             (odd, Rfc3164, Datagram, "<13>Mar  4 05:06:07 a_b x_y__z[_]: a\nb"),
             (odd, Rfc5424, Datagram, "<13>1 2022-03-04T05:06:07.008Z a_b x[y]:z _ cut - a\nb"),
         ] {

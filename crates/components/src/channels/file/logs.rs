@@ -116,7 +116,7 @@ impl Logs {
         // Whoever shares some must hear that, also where one of the others is missing.
         refuse_shared(&locked(&self.places), &names, &places.data_dirs)?;
         let directories = places.data_dirs.clone();
-        let storages = blocking(move || made(&directories, there)).await?;
+        let storages = blocking(move || made(&directories, &there)).await?;
         let mut names: Vec<_> = storages.iter().map(|storage| storage.place()).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -458,9 +458,9 @@ fn found(directories: &[PathBuf]) -> Result<Vec<Option<Arc<dyn Storage>>>, OpenE
 /// whose other directories are there, as when a disk is not mounted.
 fn made(
     directories: &[PathBuf],
-    there: Vec<Option<Arc<dyn Storage>>>,
+    there: &[Option<Arc<dyn Storage>>],
 ) -> Result<Vec<Arc<dyn Storage>>, OpenError> {
-    let all = || directories.iter().zip(&there);
+    let all = || directories.iter().zip(there);
     if let Some((missing, _)) = all().find(|(_, storage)| storage.is_none()) {
         let there: Vec<_> = there.iter().flatten().cloned().collect();
         let absent = absent(&there).map_err(unavailable)?;

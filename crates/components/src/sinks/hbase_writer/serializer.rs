@@ -121,11 +121,10 @@ impl EventPlace {
     /// The places of a batch's events, in their order; none where its channel does not tell, or
     /// forgets them with the process.
     pub(crate) fn of(place: Option<&Place>) -> impl Iterator<Item = EventPlace> {
-        let numbers = place.filter(|place| place.lasting).into_iter().flat_map(|place| {
+        place.filter(|place| place.lasting).into_iter().flat_map(|place| {
             let numbers = place.ranges.iter().cloned().flatten();
             numbers.map(|number| EventPlace { queue: place.queue, number })
-        });
-        numbers
+        })
     }
 
     /// As a part of a row key: the queue in 16 hexadecimal digits, a hyphen, and the number in 20

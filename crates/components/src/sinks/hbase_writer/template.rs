@@ -248,8 +248,9 @@ mod tests {
     use super::*;
 
     fn fill(template: &str) -> Result<String, String> {
+        let seven = 7..8;
         let place =
-            Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![7..8], lasting: true };
+            Place { queue: [0xab; 16], low: 0, began: 0, ranges: vec![seven], lasting: true };
         let headers = [("host", "web-1"), ("timestamp", "1700000000123")];
         let event = Event { headers: headers.into_iter().collect(), body: "the body".into() };
         let found = |name: &str| (name == "1" || name == ".a.b").then(|| Bytes::from("found"));

@@ -20,8 +20,14 @@ pub(super) struct Target {
 }
 
 enum Way {
-    Stream { dialer: Dialer, open: Option<BoxStream> },
-    Datagrams { open: Option<UdpSocket> },
+    /// Boxed, as it is much larger than the other.
+    Stream {
+        dialer: Box<Dialer>,
+        open: Option<BoxStream>,
+    },
+    Datagrams {
+        open: Option<UdpSocket>,
+    },
 }
 
 /// It does not go on.
@@ -42,12 +48,12 @@ pub(super) enum TargetError {
 }
 
 impl Target {
-    pub(super) const fn stream(
-        address: Address,
-        dialer: Dialer,
-        connect_timeout: Duration,
-    ) -> Self {
-        Target { address, connect_timeout, way: Way::Stream { dialer, open: None } }
+    pub(super) fn stream(address: Address, dialer: Dialer, connect_timeout: Duration) -> Self {
+        Target {
+            address,
+            connect_timeout,
+            way: Way::Stream { dialer: Box::new(dialer), open: None },
+        }
     }
 
     pub(super) const fn datagrams(address: Address, connect_timeout: Duration) -> Self {

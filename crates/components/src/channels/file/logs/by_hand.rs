@@ -77,7 +77,6 @@ impl FileChannel {
             log: RwLock::new(opened.log),
             directories: Vec::new(),
             settings: config.settings(),
-            stays_stopped: AtomicBool::new(true),
             under_way: Arc::default(),
             members: Mutex::default(),
             signals: Mutex::default(),

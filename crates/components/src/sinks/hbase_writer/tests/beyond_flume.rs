@@ -75,9 +75,9 @@ fn json_members_are_columns() {
 }
 
 fn placed(bodies: &[&str], first: u64) -> Batch {
-    let end = first + bodies.len() as u64;
+    let numbers = first..first + bodies.len() as u64;
     let place =
-        Place { queue: [1; 16], low: first, began: 0, ranges: vec![first..end], lasting: true };
+        Place { queue: [1; 16], low: first, began: 0, ranges: vec![numbers], lasting: true };
     batch(bodies).with_place(Some(place))
 }
 

@@ -181,7 +181,7 @@ async fn logs_that_stand_apart_take_what_they_lack_and_another_way_loses_nothing
         let outlet = if other_way { whole } else { parted };
         read_on(dir.path(), "batchSize = 10", &outlet).await;
         let (got, rest) = (taken(&*a).await, taken(&*b).await);
-        let number = |line: &&str| line.as_bytes()[line.len() - 1] % 2 == 0;
+        let number = |line: &&str| line.as_bytes()[line.len() - 1].is_multiple_of(2);
         let (even, odd): (Vec<_>, Vec<_>) = content.lines().partition(number);
         if other_way {
             // What was stored of the first batch, and then all.
