@@ -327,16 +327,12 @@ impl Sink for Http {
             return Err(DeliverError { then, source: source.into() });
         }
         let events = if rule.counts { batch.len() } else { 0 };
-<<<<<<< HEAD
-        Ok(Delivered { events, pause: rule.backoff, rejected: Vec::new() })
-=======
         // What an error is let pass for is given up, unless it is said to count.
         let refused = !rule.counts && (status.is_client_error() || status.is_server_error());
         let places = if refused { 0..batch.len() } else { 0..0 };
         let why = format!("{} answered {status}", self.config.endpoint);
         let rejected = places.map(|at| Rejected { at, why: why.clone() }).collect();
         Ok(Delivered { events, pause: rule.backoff, rejected })
->>>>>>> http
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {
