@@ -266,7 +266,7 @@ impl Spooler {
                         continue;
                     }
                     if !current.headers.is_empty() {
-                        batch.edit(|event| event.headers = current.headers.clone());
+                        batch.edit(|event| add(&current.headers, &mut event.headers));
                     }
                     let origin = self.outlet.as_ref().and_then(|_| current.origin());
                     return Ok(Step::Batch(batch.with_origin(origin)));
@@ -501,6 +501,17 @@ impl Spooler {
             headers.insert(key.as_str(), name.to_string_lossy().into_owned());
         }
         Ok(headers)
+    }
+}
+
+/// Adds a file's headers to those that its deserializer set.
+fn add(more: &Headers, headers: &mut Headers) {
+    if headers.is_empty() {
+        *headers = more.clone();
+        return;
+    }
+    for (name, value) in more.iter() {
+        headers.insert(name, value);
     }
 }
 

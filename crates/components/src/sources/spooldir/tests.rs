@@ -525,3 +525,16 @@ async fn speed() {
         task.await.unwrap().unwrap();
     }
 }
+
+#[test]
+fn headers_of_the_file_join_those_of_its_deserializer() {
+    const SYNC: &[u8] = b"0123456789abcdef";
+    let head = b"Obj\x01\x02\x16avro.schema\x10\"string\"\0";
+    let file = [head, SYNC, b"\x02\x04\x02x", SYNC].concat();
+    let dir = directory(&[("a", &file)]);
+    let events = drain(&mut spooler(dir.path(), "basenameHeader = true\ndeserializer = AVRO"));
+    assert_eq!(bodies(&events), ["\u{2}x"]);
+    let header = |name: &str| events[0].headers.get(name).map(ToString::to_string);
+    assert_eq!(header("basename").as_deref(), Some("a"));
+    assert!(header("flume.avro.schema.hash").is_some());
+}
