@@ -70,12 +70,9 @@ async fn open(address: SocketAddr, keys: &str) -> Http {
 /// What came of a delivery: `done 1`, `done 0 pause`, or `BackOff` and so on.
 fn shown(delivered: Result<Delivered, DeliverError>) -> String {
     match delivered {
-<<<<<<< HEAD
-=======
         Ok(Delivered { pause, rejected, .. }) if !rejected.is_empty() => {
             format!("rejected {}{}", rejected.len(), if pause { " pause" } else { "" })
         }
->>>>>>> http
         Ok(Delivered { events, pause, .. }) => {
             format!("done {events}{}", if pause { " pause" } else { "" })
         }
