@@ -24,8 +24,6 @@ use tokio::time::sleep;
 use super::*;
 use crate::channels::file::FileChannel;
 
-mod idle;
-
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const SOON: Duration = Duration::from_secs(5);
 
