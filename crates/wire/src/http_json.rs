@@ -47,9 +47,11 @@ pub fn read_events(text: &Bytes, charset: Charset) -> Result<Batch, Refusal> {
     Requests { reader, charset, items: 0 }.events()
 }
 
-/// Whether `line` is one JSON value by the strict grammar, as in newline-delimited JSON.
+/// Whether `line` is one JSON value by the strict grammar, as in newline-delimited JSON, in UTF-8 as
+/// RFC 8259 (8.1) demands.
 pub fn is_json(line: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+    let text = std::str::from_utf8(line);
+    text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
 
 struct Requests<'a> {

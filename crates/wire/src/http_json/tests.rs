@@ -158,6 +158,9 @@ fn lines_of_json_are_told_from_others() {
     for bad in ["", "{", "{'a':1}", "{} {}", "\u{feff}{}"] {
         assert!(!is_json(bad.as_bytes()), "{bad}");
     }
+    for bad in [&b"\"\xff\""[..], b"{\"a\xc0\": 1}"] {
+        assert!(!is_json(bad), "{bad:?}");
+    }
 }
 
 proptest! {
