@@ -15,7 +15,7 @@ use splashdam_agent::{Board, Checked, Phase, Read, Reader, Status, Surroundings,
 use splashdam_core::Facts;
 use splashdam_core::Stop;
 use splashdam_core::metrics::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cli::{AgentArgs, FAILED};
@@ -65,9 +65,16 @@ async fn agent(
     begun: Instant,
 ) -> Result<ExitCode> {
     let (stop_handle, stop) = Stop::new();
-    tokio::spawn(until_signalled(stop_handle)?);
+    tokio::spawn(until_signalled(stop_handle, !args.reload)?);
     survive_size_limits()?;
     let mut provider = Provider::new(&args.origin.settings())?;
+    // Before the first look: what changes after it is noticed, and a SIGHUP never ends the process.
+    let changes = if args.reload {
+        let usual = if provider.is_remote() { POLL_REMOTE } else { POLL };
+        Some(Changes::new(args.poll_interval.unwrap_or(usual), &provider.files())?)
+    } else {
+        None
+    };
     let Some(loaded) = stop.or(provider.load()).await else { return Ok(ExitCode::SUCCESS) };
     let loaded = loaded?;
     for warning in &loaded.warnings {
@@ -118,9 +125,7 @@ async fn agent(
             reader.agent
         ),
     }
-    if args.reload {
-        let usual = if provider.is_remote() { POLL_REMOTE } else { POLL };
-        let changes = Changes::new(args.poll_interval.unwrap_or(usual), &provider.files())?;
+    if let Some(changes) = changes {
         let known = Known::of(&findings);
         reload::follow(&mut topology, &reader, &mut provider, changes, known, &stop).await;
     } else {
@@ -151,8 +156,13 @@ fn survive_size_limits() -> io::Result<()> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
-/// Asks for a stop at the first SIGTERM or SIGINT and ends the process at the second.
-fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<Output = ()>> {
+/// Asks for a stop at the first SIGTERM or SIGINT, or SIGHUP when that has no other meaning, and ends the
+/// process at the second. Java's own shutdown hooks, and Flume by them, take the three alike.
+fn until_signalled(
+    stop: splashdam_core::StopHandle,
+    hangup_stops: bool,
+) -> io::Result<impl Future<Output = ()>> {
+    let mut hangup = hangup_stops.then(|| signal(SignalKind::hangup())).transpose()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -161,6 +171,7 @@ fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<O
             let name = tokio::select! {
                 Some(()) = terminate.recv() => "SIGTERM",
                 Some(()) = interrupt.recv() => "SIGINT",
+                Some(()) = received(&mut hangup) => "SIGHUP",
                 else => return,
             };
             if asked.is_some_and(|at| at.elapsed() < SAME_SIGNAL) {
@@ -179,6 +190,14 @@ fn until_signalled(stop: splashdam_core::StopHandle) -> io::Result<impl Future<O
             stop.stop();
         }
     })
+}
+
+/// The next of a signal that may not be listened to at all.
+async fn received(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// One line for each source, channel and sink: what it is and where to look.

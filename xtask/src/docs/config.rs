@@ -425,7 +425,7 @@ impl Default for Config {
             ("port", "41414", ""),
             ("word", "a, {b", "Text."),
             ("wait", "3 s", "Wait."),
-            (".others", "required", "Others."),
+            (".others", "-", "Others."),
         ];
         assert_eq!(got, want);
         assert_eq!(head(SOURCE), "Sink `x`: first.\n\nSecond.");

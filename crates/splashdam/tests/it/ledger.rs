@@ -116,14 +116,15 @@ impl Agent {
         serde_json::from_str(body).unwrap()
     }
 
-    /// Waits until all that came has gone, and answers the ledger then.
+    /// Waits until all that came has gone and nothing moves, and answers the ledger then.
     fn drained(&self, received: u64) -> Value {
         let mut ledger = Value::Null;
         until(
             || {
                 ledger = self.ledger();
                 let channel = &ledger["channels"]["c1"];
-                ledger["sources"]["r1"]["received"] == received && channel["held"] == 0
+                let at_rest = channel["held"] == 0 && channel["balance"] == 0;
+                ledger["sources"]["r1"]["received"] == received && at_rest
             },
             || format!("{received} events and an empty channel in {:#}", self.ledger()),
         );

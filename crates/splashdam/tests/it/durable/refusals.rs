@@ -39,7 +39,7 @@ fn directories_that_do_not_belong_are_refused_and_lose_nothing() {
         fs::remove_dir_all(site.path("data2")).unwrap();
         fs::rename(site.path("away"), site.path("data2")).unwrap();
     };
-    check(away, "cannot use $/data2: it is empty, but the log has data in it", back);
+    check(away, "directory $/data2 of dataDirs is missing", back);
     check(
         |site| {
             fs::rename(site.path("data2"), site.path("away")).unwrap();
