@@ -25,6 +25,8 @@ const LITERAL_HEADER: &str = "flume.avro.schema.literal";
 const SCHEMA_LIMIT_BYTES: u64 = 1 << 20;
 /// Schemas by URL that are remembered, so that a new file does not read one again.
 const SCHEMAS_KEPT: usize = 100;
+/// What becomes of a bad event.
+const REJECTS: &str = "an event without a schema, or with one that is not JSON or lies elsewhere than in a local file, holds the sink where a file would begin with it, as in Flume";
 
 /// Keys of the Avro body serializer.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,14 +76,14 @@ impl Component for AvroBody {
         let schema_url = config.schema_url;
         let mut data = Bodies { schema_url, schemas: HashMap::new(), begun: false };
         if let Some(url) = data.schema_url.clone() {
-            data.schema_at(&url).map_err(OpenError::unavailable)?;
+            data.schema_at(&url).map_err(|no| OpenError::unavailable(no.why))?;
         }
         Ok(ContainerFile { container, data })
     }
 
     fn facts(config: &Config) -> Facts {
         let block_bytes = u64::from(config.sync_interval_bytes.bytes());
-        Facts { memory_bytes: Some(2 * block_bytes), ..Facts::default() }
+        Facts { memory_bytes: Some(2 * block_bytes), rejects: Some(REJECTS), ..Facts::default() }
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
@@ -94,32 +96,48 @@ impl Component for AvroBody {
     }
 }
 
+/// Why there is no schema.
+struct NoSchema {
+    why: String,
+    /// Whether there will never be one; a file may yet appear.
+    for_good: bool,
+}
+
+impl From<String> for NoSchema {
+    fn from(why: String) -> Self {
+        NoSchema { why, for_good: true }
+    }
+}
+
 impl Bodies {
     /// The schema for a file that begins with `event`.
-    fn schema_of(&mut self, event: &Event) -> Result<String, String> {
+    fn schema_of(&mut self, event: &Event) -> Result<String, NoSchema> {
         if let Some(url) = event.headers.get(URL_HEADER) {
             return self.schema_at(url);
         }
         if let Some(literal) = event.headers.get(LITERAL_HEADER) {
-            return compact(literal).map_err(|why| format!("header {LITERAL_HEADER}: {why}"));
+            let schema = compact(literal);
+            return Ok(schema.map_err(|why| format!("header {LITERAL_HEADER}: {why}"))?);
         }
         match self.schema_url.clone() {
             Some(url) => self.schema_at(&url),
             None => Err(format!(
                 "no schema: set the header {URL_HEADER} or {LITERAL_HEADER}, or the key schemaURL"
-            )),
+            )
+            .into()),
         }
     }
 
-    fn schema_at(&mut self, url: &str) -> Result<String, String> {
+    fn schema_at(&mut self, url: &str) -> Result<String, NoSchema> {
         if let Some(schema) = self.schemas.get(url) {
             return Ok(schema.clone());
         }
         let mut text = String::new();
+        let missing = |why: String| NoSchema { why, for_good: false };
         std::fs::File::open(local_path(url)?)
             .and_then(|file| file.take(SCHEMA_LIMIT_BYTES).read_to_string(&mut text))
-            .map_err(|error| format!("cannot read the schema {url}: {error}"))?;
-        let schema = compact(&text).map_err(|why| format!("schema {url}: {why}"))?;
+            .map_err(|error| missing(format!("cannot read the schema {url}: {error}")))?;
+        let schema = compact(&text).map_err(|why| missing(format!("schema {url}: {why}")))?;
         if self.schemas.len() >= SCHEMAS_KEPT {
             self.schemas.clear();
         }
@@ -162,7 +180,11 @@ impl Data for Bodies {
     ) -> Result<(), SerializeError> {
         if let (false, Some(first)) = (self.begun, events.first()) {
             let schema = self.schema_of(first);
-            let schema = schema.map_err(|reason| SerializeError { index: 0, reason })?;
+            let schema = schema.map_err(|NoSchema { why, for_good }| SerializeError {
+                index: 0,
+                reason: why,
+                for_good,
+            })?;
             container.start(&schema, out);
             self.begun = true;
         }
