@@ -8,10 +8,13 @@
 //! Flume fails.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bytes::{BufMut, BytesMut};
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{Component, Context, Event, Facts, OpenError, SerializeError};
@@ -26,7 +29,7 @@ const SCHEMA_LIMIT_BYTES: u64 = 1 << 20;
 /// Schemas by URL that are remembered, so that a new file does not read one again.
 const SCHEMAS_KEPT: usize = 100;
 /// What becomes of a bad event.
-const REJECTS: &str = "an event without a schema, or with one that is not JSON or lies elsewhere than in a local file, holds the sink where a file would begin with it, as in Flume";
+const REJECTS: &str = "an event without a schema, or with one that is not JSON or not in a local file, holds the sink where a file would begin with it, as in Flume";
 
 /// Keys of the Avro body serializer.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,7 +102,7 @@ impl Component for AvroBody {
 /// Why there is no schema.
 struct NoSchema {
     why: String,
-    /// Whether there will never be one; a file may yet appear.
+    /// Whether a later try would find none either.
     for_good: bool,
 }
 
@@ -133,17 +136,36 @@ impl Bodies {
             return Ok(schema.clone());
         }
         let mut text = String::new();
-        let missing = |why: String| NoSchema { why, for_good: false };
-        std::fs::File::open(local_path(url)?)
-            .and_then(|file| file.take(SCHEMA_LIMIT_BYTES).read_to_string(&mut text))
-            .map_err(|error| missing(format!("cannot read the schema {url}: {error}")))?;
-        let schema = compact(&text).map_err(|why| missing(format!("schema {url}: {why}")))?;
+        let unread = |error: io::Error| {
+            let why = format!("cannot read the schema {url}: {error}");
+            NoSchema { why, for_good: is_for_good(&error) }
+        };
+        read_file(local_path(url)?, &mut text).map_err(unread)?;
+        let schema = compact(&text).map_err(|why| format!("schema {url}: {why}"))?;
         if self.schemas.len() >= SCHEMAS_KEPT {
             self.schemas.clear();
         }
         self.schemas.insert(url.to_owned(), schema.clone());
         Ok(schema)
     }
+}
+
+/// Reads a file whose name an event may have brought: no pipe is waited for, and no device is read.
+fn read_file(path: &Path, text: &mut String) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    file.take(SCHEMA_LIMIT_BYTES).read_to_string(text)?;
+    Ok(())
+}
+
+/// Whether it is the name or the content that will not do, rather than the system.
+fn is_for_good(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), InvalidData | InvalidFilename | InvalidInput | NotADirectory | NotFound)
 }
 
 /// The path of a `file:` URL, or a path as it is.

@@ -129,7 +129,7 @@ impl Component for SyslogUdp {
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
         let plain = plain_listener(&config.host, section, PLAIN);
-        plain.into_iter().chain(config.format.findings(section)).collect()
+        plain.into_iter().chain(config.format.findings(config.messages.mode, section)).collect()
     }
 }
 

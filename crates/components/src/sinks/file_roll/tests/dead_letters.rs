@@ -60,20 +60,57 @@ async fn what_the_serializer_refuses_for_good_is_rejected_or_holds_the_batch() {
     check(&["", ""], &[0, 1]).await;
 }
 
-/// A schema that cannot be read now may be there later.
+/// What is wrong with the system, and not with the event, may pass.
 #[tokio::test]
 async fn what_may_yet_go_well_is_not_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut sink = open(&dir, true).await;
     let schemas = tempfile::tempdir().unwrap();
     let path = schemas.path().join("x.avsc");
-    let mut event = Event::new("body");
-    event.headers.insert("flume.avro.schema.url", format!("file:{}", path.display()));
-    let batch = Batch::from(vec![event]);
+    // A link to itself stands for a disk that does not answer.
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let batch = Batch::from(vec![of_file(&path)]);
     let error = sink.deliver(&batch).await.unwrap_err();
     assert!(error.to_string().contains("cannot read the schema"), "{error}");
+    std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "\"bytes\"").unwrap();
     assert_eq!(sink.deliver(&batch).await.unwrap(), Delivered::all(&batch));
+}
+
+/// An event whose schema is in a file, as it says.
+fn of_file(path: &Path) -> Event {
+    let mut event = Event::new("body");
+    event.headers.insert("flume.avro.schema.url", format!("file:{}", path.display()));
+    event
+}
+
+/// Whoever writes events may name any file: none is waited for, or read without end.
+#[tokio::test]
+async fn a_header_that_leads_anywhere_else_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = open(&dir, true).await;
+    let schemas = tempfile::tempdir().unwrap();
+    let path = |name: &str| schemas.path().join(name);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    std::fs::write(path("bytes"), b"\xff\xfe").unwrap();
+    let nowhere = [path("pipe"), path("none"), path("bytes"), path("bytes/x"), path("a\0b")];
+    for place in nowhere.into_iter().chain(["/dev/zero", "/", "/proc/self/mem"].map(Into::into)) {
+        let delivered = sink.deliver(&Batch::from(vec![of_file(&place)])).await;
+        let delivered = delivered.unwrap_or_else(|error| panic!("{place:?}: {error}"));
+        assert_eq!(rejected(&delivered), [0], "{place:?}");
+    }
+    for url in ["http://mill/x.avsc", "../x.avsc", "hdfs://mill/x.avsc", "file:x"] {
+        let mut event = Event::new("body");
+        event.headers.insert("flume.avro.schema.url", url);
+        assert_eq!(rejected(&sink.deliver(&Batch::from(vec![event])).await.unwrap()), [0], "{url}");
+    }
 }
 
 /// A kill between the file and the channel of dead letters loses nothing: what was rejected comes,
