@@ -26,7 +26,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use splashdam_core::{Place, Rejected};
+use splashdam_core::Place;
 use splashdam_wire::avro::claim::Claim;
 use tracing::warn;
 
@@ -128,25 +128,6 @@ impl Note {
     }
 }
 
-/// The place without the events that are rejected, which are in the order of the batch.
-pub(super) fn place_but(place: &Place, rejected: &[Rejected]) -> Place {
-    let mut rejected = rejected.iter().map(|rejected| rejected.at as u64).peekable();
-    let (mut ranges, mut passed) = (Vec::new(), 0);
-    for range in &place.ranges {
-        let length = range.end - range.start;
-        let mut kept = range.start;
-        while let Some(at) = rejected.next_if(|at| *at < passed + length) {
-            let number = range.start + (at - passed);
-            ranges.push(kept..number);
-            kept = number + 1;
-        }
-        ranges.push(kept..range.end);
-        passed += length;
-    }
-    ranges.retain(|range| !range.is_empty());
-    Place { ranges, ..place.clone() }
-}
-
 fn claim(place: &Place) -> Claim {
     Claim { sender: place.queue, low: place.low, ranges: place.ranges.clone() }
 }
@@ -206,23 +187,6 @@ mod tests {
         open(BOOT).add(&place(2, 0, &[0..3]), "k1");
         check(BOOT, &place(2, 0, &[0..4]), &[3..4]);
         check(BOOT, &place(1, 60, &[60..62]), &[0..2]);
-    }
-
-    #[test]
-    fn rejected_events_have_no_place() {
-        let check = |ranges: &[Range<u64>], rejected: &[usize], want: &[Range<u64>]| {
-            let why = String::new;
-            let rejected: Vec<_> =
-                rejected.iter().map(|at| Rejected { at: *at, why: why() }).collect();
-            assert_eq!(place_but(&place(1, 0, ranges), &rejected).ranges, want, "{rejected:?}");
-        };
-        check(&[5..10], &[], &[5..10]);
-        check(&[5..10], &[0], &[6..10]);
-        check(&[5..10], &[4], &[5..9]);
-        check(&[5..10], &[1, 2], &[5..6, 8..10]);
-        check(&[5..7, 20..23], &[1, 2, 4], &[5..6, 21..22]);
-        check(&[5..7, 20..23], &[0, 1], &[20..23]);
-        check(&[5..6], &[0], &[]);
     }
 
     #[test]

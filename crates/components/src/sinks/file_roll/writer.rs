@@ -12,7 +12,7 @@ use tracing::warn;
 use super::SyncWhen;
 use super::disk::{Disk, Output};
 use super::names::Names;
-use super::note::{Note, place_but};
+use super::note::Note;
 
 /// Names that are tried until one is free.
 const MOST_NAMES: usize = 10_000;
@@ -167,7 +167,10 @@ impl Writer {
             // What is rejected must come again, should the process be killed before it lies elsewhere.
             match rejected.is_empty() {
                 true => note.add(place, &self.component),
-                false => note.add(&place_but(place, &rejected), &self.component),
+                false => {
+                    let written = place.without(rejected.iter().map(|rejected| rejected.at));
+                    note.add(&written, &self.component);
+                }
             }
         }
         Ok(rejected)
