@@ -79,7 +79,7 @@ impl Component for AvroBody {
         let schema_url = config.schema_url;
         let mut data = Bodies { schema_url, schemas: HashMap::new(), begun: false };
         if let Some(url) = data.schema_url.clone() {
-            data.schema_at(&url).map_err(|no| OpenError::unavailable(no.why))?;
+            data.schema_at(&url).map_err(OpenError::unavailable)?;
         }
         Ok(ContainerFile { container, data })
     }
@@ -102,45 +102,37 @@ impl Component for AvroBody {
 /// Why there is no schema.
 struct NoSchema {
     why: String,
-    /// Whether a later try would find none either.
+    /// Whether the event is at fault, which had better not hold up others; the file of `schemaURL`
+    /// may come back.
     for_good: bool,
-}
-
-impl From<String> for NoSchema {
-    fn from(why: String) -> Self {
-        NoSchema { why, for_good: true }
-    }
 }
 
 impl Bodies {
     /// The schema for a file that begins with `event`.
     fn schema_of(&mut self, event: &Event) -> Result<String, NoSchema> {
+        let of_event = |why| NoSchema { why, for_good: true };
         if let Some(url) = event.headers.get(URL_HEADER) {
-            return self.schema_at(url);
+            return self.schema_at(url).map_err(of_event);
         }
         if let Some(literal) = event.headers.get(LITERAL_HEADER) {
-            let schema = compact(literal);
-            return Ok(schema.map_err(|why| format!("header {LITERAL_HEADER}: {why}"))?);
+            let named = |why| of_event(format!("header {LITERAL_HEADER}: {why}"));
+            return compact(literal).map_err(named);
         }
         match self.schema_url.clone() {
-            Some(url) => self.schema_at(&url),
-            None => Err(format!(
+            Some(url) => self.schema_at(&url).map_err(|why| NoSchema { why, for_good: false }),
+            None => Err(of_event(format!(
                 "no schema: set the header {URL_HEADER} or {LITERAL_HEADER}, or the key schemaURL"
-            )
-            .into()),
+            ))),
         }
     }
 
-    fn schema_at(&mut self, url: &str) -> Result<String, NoSchema> {
+    fn schema_at(&mut self, url: &str) -> Result<String, String> {
         if let Some(schema) = self.schemas.get(url) {
             return Ok(schema.clone());
         }
         let mut text = String::new();
-        let unread = |error: io::Error| {
-            let why = format!("cannot read the schema {url}: {error}");
-            NoSchema { why, for_good: is_for_good(&error) }
-        };
-        read_file(local_path(url)?, &mut text).map_err(unread)?;
+        read_file(local_path(url)?, &mut text)
+            .map_err(|error| format!("cannot read the schema {url}: {error}"))?;
         let schema = compact(&text).map_err(|why| format!("schema {url}: {why}"))?;
         if self.schemas.len() >= SCHEMAS_KEPT {
             self.schemas.clear();
@@ -160,12 +152,6 @@ fn read_file(path: &Path, text: &mut String) -> io::Result<()> {
     }
     file.take(SCHEMA_LIMIT_BYTES).read_to_string(text)?;
     Ok(())
-}
-
-/// Whether it is the name or the content that will not do, rather than the system.
-fn is_for_good(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidFilename, InvalidInput, NotADirectory, NotFound};
-    matches!(error.kind(), InvalidData | InvalidFilename | InvalidInput | NotADirectory | NotFound)
 }
 
 /// The path of a `file:` URL, or a path as it is.
@@ -234,6 +220,22 @@ mod tests {
         let path = dir.path().join("x.avsc");
         std::fs::write(&path, "\"bytes\"").unwrap();
         contract::serializer::<AvroBody>(&format!("schemaURL = file:{}", path.display())).await;
+    }
+
+    /// What the key names may come back, and is no event's fault.
+    #[tokio::test]
+    async fn a_schema_that_the_key_names_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.avsc");
+        std::fs::write(&path, "\"bytes\"").unwrap();
+        let mut body = open(&format!("schemaURL = file:{}", path.display())).await.unwrap();
+        body.data.schemas.clear();
+        std::fs::remove_file(&path).unwrap();
+        let mut out = BytesMut::new();
+        let refused = body.write(&[Event::new("x")], &mut out).unwrap_err();
+        assert!(!refused.for_good && refused.reason.contains("cannot read"), "{refused}");
+        std::fs::write(&path, "\"bytes\"").unwrap();
+        body.write(&[Event::new("x")], &mut out).unwrap();
     }
 
     #[tokio::test]
