@@ -210,9 +210,8 @@ impl Agent {
     /// that nobody else can have taken meanwhile.
     pub fn listening(&self, source: &str) -> Result<Vec<SocketAddr>> {
         let text = fs::read_to_string(&self.log)?;
-        let named = format!("component=source {source} ");
-        let said = text.lines().filter(|line| line.contains("listening for"));
-        let addresses = said.filter(|line| format!("{line} ").contains(&named)).map(|line| {
+        let named = format!(" source {source}: listening for ");
+        let addresses = text.lines().filter(|line| line.contains(&named)).map(|line| {
             let (_, rest) = line.split_once("address=").context("a source says no address")?;
             let address = rest.split_whitespace().next().unwrap_or_default();
             address.parse().with_context(|| format!("`{address}` is no address"))

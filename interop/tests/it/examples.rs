@@ -97,7 +97,7 @@ const EXAMPLES: &[Example] = &[
     example("irc.conf", "", Send::File("var/log/alerts.log"), Arrives::Irc),
     example("multiport-syslogtcp.conf", "r1", Send::Logger("--tcp"), Arrives::Log)
         .changed(&[("= 10001 10002 10003", "= 0")])
-        .text("saw: hello"),
+        .text("saw - - [timeQua"),
     example("netcat-to-log.conf", "r1", Send::Line, Arrives::Log),
     example("netcat.conf", "r1", Send::Line, Arrives::Log),
     example("netcatudp.conf", "r1", Send::Datagram, Arrives::Log),
@@ -110,7 +110,7 @@ const EXAMPLES: &[Example] = &[
     .agent("quickstart"),
     example("roll-files.conf", "lines", Send::Line, Arrives::Files("out/text")).agent("files"),
     example("scribe.conf", "r1", Send::Scribe, Arrives::Files("var/log/scribe")),
-    example("seq.conf", "", Send::Nothing, Arrives::Log).text("body: 30"),
+    example("seq.conf", "", Send::Nothing, Arrives::Log).text("body: 39 39"),
     example("sink-groups.conf", "", Send::Nothing, Arrives::Files("out/first"))
         .agent("groups")
         .text("\n99\n"),
@@ -173,6 +173,7 @@ fn folder() -> PathBuf {
 
 impl Example {
     fn run(&self, ours: &Make, dir: &Path, far: &Far, irc: &Irc) -> Result<()> {
+        fs::create_dir_all(dir)?;
         let config = self.configuration(dir, far, irc)?;
         for place in folders(&config, dir) {
             fs::create_dir_all(place)?;
@@ -251,6 +252,10 @@ fn folders(config: &str, dir: &Path) -> Vec<PathBuf> {
         let place = dir.join(value.trim());
         match key.rsplit_once('.')?.1 {
             "directory" | "spoolDir" => Some(place),
+            // Their last part is made, those above it are not.
+            "dataDirs" | "checkpointDir" | "positionFile" => {
+                Some(dir.join(value.split(',').next()?.trim()).parent()?.to_owned())
+            }
             // A file group is a folder and a pattern.
             _ if key.contains(".filegroups.") => Some(place.parent()?.to_owned()),
             _ => None,
