@@ -39,8 +39,9 @@ impl Far {
     pub(super) fn ports(&self, example: &str) -> Result<u16> {
         let sink = example.lines().filter(|line| line.contains(".sinks."));
         let kinds = sink.filter_map(|line| line.split_once(".type = "));
-        let known = kinds.filter_map(|(_, kind)| SOURCES.iter().find(|(name, _)| *name == kind));
-        match known.last() {
+        let mut known =
+            kinds.filter_map(|(_, kind)| SOURCES.iter().find(|(name, _)| *name == kind));
+        match known.next_back() {
             Some((name, _)) => Ok(self.agent.listening(name)?[0].port()),
             None => Ok(0),
         }
