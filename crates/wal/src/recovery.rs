@@ -285,7 +285,6 @@ pub fn recover(
     if sabotaged!(options, TailNotCopied) {
         recovered.tail.clear();
     }
-
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
     recovered.cut_short = behind_base(&candidates, base, headless);
     sort_out(&mut recovered, &candidates, base, entries, known, options, &mut leftovers);
