@@ -64,8 +64,11 @@ pub(crate) fn read(origin: &Origin) -> Reading {
 
 fn understand(origin: &Origin, loaded: Loaded) -> Reading {
     let Loaded { sources, warnings } = loaded;
-    let mut findings: Vec<Diagnostic> =
-        warnings.into_iter().map(|warning| Diagnostic::warning("origin", warning)).collect();
+    let finding = |warning| {
+        let of = if sources.is_empty() { Diagnostic::error } else { Diagnostic::warning };
+        of("origin", warning)
+    };
+    let mut findings: Vec<Diagnostic> = warnings.into_iter().map(finding).collect();
     let machine = Arc::new(Machine::new(origin.properties.clone()));
     let mut reader = Reader {
         agent: Arc::from(origin.name.as_str()),
@@ -96,7 +99,8 @@ fn understand(origin: &Origin, loaded: Loaded) -> Reading {
 fn load(origin: &Origin) -> Result<Loaded, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start reading: {error}"))?;
-    let load = async { Provider::new(&origin.settings())?.load().await };
+    let seed = Machine::new(origin.properties.clone()).seed();
+    let load = async { Provider::new(&origin.settings(seed, false))?.load().await };
     runtime.block_on(load).map_err(|error: ProviderError| error.to_string())
 }
 

@@ -64,6 +64,10 @@ pub(crate) struct Origin {
     pub(crate) conf_dir: Option<PathBuf>,
     /// `-b`.
     pub(crate) backup: Option<PathBuf>,
+    /// `-z`.
+    pub(crate) zookeeper: Option<String>,
+    /// `-p`.
+    pub(crate) base_path: Option<String>,
     /// `--conf-user`.
     pub(crate) user: Option<String>,
     /// `--conf-password`.
@@ -142,9 +146,17 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Origin {
-    /// The part of it that the provider wants to know.
-    pub(crate) fn settings(&self) -> provider::Settings {
+    /// The part of it that the provider wants to know. Servers that stand for one another are
+    /// asked in an order by `seed`; a node is followed or read once.
+    pub(crate) fn settings(&self, seed: u64, follow: bool) -> provider::Settings {
+        let zookeeper = self.zookeeper.clone().map(|connect| provider::ZooKeeperSettings {
+            connect,
+            base_path: self.base_path.clone(),
+            follow,
+            first: usize::try_from(seed % 1024).unwrap_or(0),
+        });
         provider::Settings {
+            zookeeper,
             agent: self.name.clone(),
             files: self.files.clone(),
             uris: self.uris.clone(),
@@ -228,26 +240,25 @@ fn version(program: &str) -> String {
 }
 
 fn agent(given: &ArgMatches, java: Java) -> Command {
-    if given.get_one::<String>("zkConnString").is_some() {
-        return Command::Refuse(
-            "error: --zkConnString: configuration from ZooKeeper is not in this version\n\n\
-             give a file with --conf-file or a URI with --conf-uri\n"
-                .to_owned(),
-            USAGE,
-        );
-    }
     let mut origin = match origin(given, java) {
         Ok(origin) => origin,
         Err(refused) => return refused,
     };
     for (option, word) in [
-        ("conf-provider", "splashdam loads no Java class, configuration comes from files and URIs"),
+        (
+            "conf-provider",
+            "splashdam loads no Java class, configuration comes from files, URIs and ZooKeeper",
+        ),
         ("auth-provider", "splashdam loads no Java class; --conf-user and --conf-password work"),
-        ("zkBasePath", "it means nothing without --zkConnString"),
     ] {
         if let Some(value) = given.get_one::<String>(option) {
             origin.notes.push(format!("--{option} {value} is left aside: {word}"));
         }
+    }
+    if origin.zookeeper.is_some() && given.contains_id("poll-interval") {
+        origin
+            .notes
+            .push("--poll-interval is left aside: ZooKeeper tells of changes by itself".to_owned());
     }
     if let Some(format) = given.get_one::<String>("log-format") {
         origin.properties.insert("flume.log.format".to_owned(), format.clone());
@@ -291,24 +302,43 @@ fn origin(given: &ArgMatches, java: Java) -> Result<Origin, Command> {
     let one = |name: &str| given.try_get_one::<String>(name).ok().flatten().cloned();
     let path = |name: &str| given.try_get_one::<PathBuf>(name).ok().flatten().cloned();
     let files = given.get_many::<PathBuf>("conf-file").into_iter().flatten().cloned().collect();
-    let origin = Origin {
+    let mut origin = Origin {
         name: one("name").unwrap_or_default(),
         files,
         uris: all("conf-uri").into_iter().flatten().cloned().collect(),
         conf_dir: path("conf"),
         backup: path("backup-directory"),
+        zookeeper: one("zkConnString"),
+        base_path: one("zkBasePath"),
         user: one("conf-user"),
         password: one("conf-password").map(Secret),
         properties: java.properties,
         notes: java.notes,
     };
-    if origin.files.is_empty() && origin.uris.is_empty() {
-        return Err(Command::Refuse(
-            "error: no configuration is named\n\ngive a file with --conf-file <FILE> or a URI with \
-             --conf-uri <URI>\n"
-                .to_owned(),
-            USAGE,
-        ));
+    let refuse = |text: &str| Err(Command::Refuse(text.to_owned(), USAGE));
+    if origin.zookeeper.is_none() && origin.files.is_empty() && origin.uris.is_empty() {
+        return refuse(
+            "error: no configuration is named\n\ngive a file with --conf-file <FILE>, a URI with \
+             --conf-uri <URI> or a ZooKeeper with --zkConnString <HOSTS>\n",
+        );
+    }
+    if origin.zookeeper.is_some() && origin.name.is_empty() {
+        return refuse(
+            "error: --zkConnString needs --name\n\nthe agent's name is the name of its node in \
+             ZooKeeper\n",
+        );
+    }
+    let secure = origin.properties.get("zookeeper.client.secure");
+    if origin.zookeeper.is_some() && secure.is_some_and(|value| value.trim() == "true") {
+        return refuse(
+            "error: -Dzookeeper.client.secure=true: ZooKeeper is spoken to without TLS only\n\n\
+             name a port without TLS, or read the configuration from an https: URI\n",
+        );
+    }
+    if origin.zookeeper.is_none() && origin.base_path.take().is_some() {
+        origin
+            .notes
+            .push("--zkBasePath is left aside: it means nothing without --zkConnString".to_owned());
     }
     Ok(origin)
 }

@@ -67,11 +67,15 @@ async fn agent(
     let (stop_handle, stop) = Stop::new();
     tokio::spawn(until_signalled(stop_handle, !args.reload)?);
     survive_size_limits()?;
-    let mut provider = Provider::new(&args.origin.settings())?;
+    let mut provider = Provider::new(&args.origin.settings(machine.seed(), args.reload))?;
     // Before the first look: what changes after it is noticed, and a SIGHUP never ends the process.
     let changes = if args.reload {
         let usual = if provider.is_remote() { POLL_REMOTE } else { POLL };
-        Some(Changes::new(args.poll_interval.unwrap_or(usual), &provider.files())?)
+        let node = provider.node();
+        // ZooKeeper tells of changes by itself.
+        let poll =
+            if node.is_some() { Duration::ZERO } else { args.poll_interval.unwrap_or(usual) };
+        Some(Changes::new(poll, &provider.files())?.and_node(node))
     } else {
         None
     };
@@ -114,6 +118,7 @@ async fn agent(
     }
     let ledger = tokio::spawn(around.ledger.clone().run(admin_stopped));
     let mut topology = Topology::new(reader.agent.clone(), around.clone());
+    let known = if checked.is_some() { Known::of(&findings) } else { Known::nothing_runs() };
     match checked {
         Some(checked) => {
             let summary = summary(&checked);
@@ -126,7 +131,6 @@ async fn agent(
         ),
     }
     if let Some(changes) = changes {
-        let known = Known::of(&findings);
         reload::follow(&mut topology, &reader, &mut provider, changes, known, &stop).await;
     } else {
         stop.wait().await;

@@ -452,3 +452,21 @@ fn what_is_no_text_gets_one_finding() {
         assert_eq!(codes, want);
     }
 }
+
+#[test]
+fn what_comes_from_zookeeper_is_not_substituted() {
+    let text = GOOD.to_owned()
+        + "a1.sources.r1.bind = ${env:HOST}\na1.sources.r1.port = ${f['key']}\n\
+           a1.sinks.k1.x = ${a1.sinks} $${y} ${open\n";
+    let sources = std::iter::once(Source::from_zookeeper("t", text.as_bytes())).collect();
+    let reading = Plan::read("a1", &sources, &NoLookups, &no_filters);
+    let left_alone = "variable-left-alone";
+    assert_eq!(
+        said(&text, &reading),
+        [("9", left_alone), ("11", left_alone), ("11", left_alone)]
+            .map(|(l, c)| format!("{l} {c}"))
+    );
+    let plan = reading.plan.unwrap();
+    let value = |name: &str| plan.sinks[0].section.text(name).unwrap().to_owned();
+    assert_eq!(value("x"), "${a1.sinks} $${y} ${open");
+}
