@@ -26,3 +26,4 @@ mod startup;
 mod syslog;
 mod thrift;
 mod validation;
+mod zookeeper;
