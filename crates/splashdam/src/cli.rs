@@ -26,6 +26,20 @@ pub(crate) const USAGE: u8 = 2;
 /// Exit status for everything else that went wrong.
 pub(crate) const FAILED: u8 = 1;
 
+/// Properties of Flume's that would change what it does, and what to say of each here.
+const LEFT_ASIDE: &[(&str, &str)] = &[
+    ("lookups", "the lookups are env, sys, java and date"),
+    (
+        "org.apache.flume.log.printconfig",
+        "no value is logged; `splashdam check` shows what was read",
+    ),
+    ("org.apache.flume.log.rawdata", "no event is logged; a logger sink writes events to the log"),
+    ("JndiAllowedProtocols", "there is no JNDI"),
+];
+/// Where Flume's options lie beside the configuration directory.
+const OPTION_FILE: &str = "flume.opts";
+const OPTION_DIRECTORY: &str = "/etc/flume";
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -315,6 +329,19 @@ fn origin(given: &ArgMatches, java: Java) -> Result<Origin, Command> {
         properties: java.properties,
         notes: java.notes,
     };
+    for (property, word) in LEFT_ASIDE {
+        if origin.properties.contains_key(*property) {
+            origin.notes.push(format!("-D{property} is left aside: {word}"));
+        }
+    }
+    let own = origin.conf_dir.iter().map(PathBuf::as_path);
+    for directory in own.chain([std::path::Path::new(OPTION_DIRECTORY)]) {
+        let file = directory.join(OPTION_FILE);
+        if file.exists() {
+            let file = file.display();
+            origin.notes.push(format!("{file} is not read: write its options on the command line"));
+        }
+    }
     let refuse = |text: &str| Err(Command::Refuse(text.to_owned(), USAGE));
     if origin.zookeeper.is_none() && origin.files.is_empty() && origin.uris.is_empty() {
         return refuse(

@@ -93,6 +93,15 @@ fn what_means_nothing_here_is_said_once() {
         let notes_given = agent_of(line).origin.notes;
         assert_eq!(notes_given.len(), notes, "{line}: {notes_given:?}");
     }
+    for property in LEFT_ASIDE.iter().map(|(property, _)| property) {
+        let notes = agent_of(&format!("splashdam agent -n a1 -f x -D{property}=true")).origin.notes;
+        assert!(matches!(&notes[..], [one] if one.contains(property)), "{notes:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("flume.opts"), "name=a2\n").unwrap();
+    let line = format!("splashdam agent -n a1 -f x -c {}", dir.path().display());
+    let origin = agent_of(&line).origin;
+    assert!(origin.name == "a1" && origin.notes[0].contains("flume.opts is not read"));
     let properties = agent_of("flume-ng agent -n a1 -f x -Dboth=line").origin.properties;
     assert_eq!(properties["from.env"], "1");
     assert_eq!(properties["both"], "line");
