@@ -13,6 +13,7 @@ use splashdam_agent::{Checked, Read, Reader};
 use splashdam_config::diagnostic::escaped;
 use splashdam_config::plan::some_of;
 use splashdam_config::{Diagnostic, Severity, Sources, diagnostic};
+use splashdam_core::World;
 
 use crate::cli::{CheckArgs, FAILED, Origin, ReportFormat};
 use crate::render::{self, Look};

@@ -12,9 +12,9 @@ use splashdam_agent::provider::Provider;
 use splashdam_agent::reload::{self, Known};
 use splashdam_agent::watch::{Changes, POLL, POLL_REMOTE};
 use splashdam_agent::{Board, Checked, Phase, Read, Reader, Status, Surroundings, Topology};
-use splashdam_core::Facts;
 use splashdam_core::Stop;
 use splashdam_core::metrics::Registry;
+use splashdam_core::{Facts, World};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -71,16 +71,17 @@ async fn agent(
     // Before the first look: what changes after it is noticed, and a SIGHUP never ends the process.
     let changes = if args.reload {
         let usual = if provider.is_remote() { POLL_REMOTE } else { POLL };
-        let node = provider.node();
         // ZooKeeper tells of changes by itself.
-        let poll =
-            if node.is_some() { Duration::ZERO } else { args.poll_interval.unwrap_or(usual) };
-        Some(Changes::new(poll, &provider.files())?.and_node(node))
+        let usual = args.poll_interval.unwrap_or(usual);
+        let poll = if provider.node().is_some() { Duration::ZERO } else { usual };
+        Some(Changes::new(poll, &provider.files())?)
     } else {
         None
     };
     let Some(loaded) = stop.or(provider.load()).await else { return Ok(ExitCode::SUCCESS) };
     let loaded = loaded?;
+    // From what was read on: that is no change.
+    let changes = changes.map(|changes| changes.and_node(provider.node()));
     for warning in &loaded.warnings {
         warn!("{warning}");
     }

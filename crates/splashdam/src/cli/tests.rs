@@ -60,7 +60,7 @@ fn every_option_of_flumes_agent_is_understood() {
     let properties: Vec<_> = origin.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(properties, ["empty=", "flume.log.format=json", "k=v", "l=w"]);
     assert_eq!(origin.notes.len(), 3, "{:?}", origin.notes);
-    assert_eq!(origin.settings().password.as_deref(), Some("-Dnot=this"));
+    assert_eq!(origin.settings(0, true).password.as_deref(), Some("-Dnot=this"));
 }
 
 #[test]
