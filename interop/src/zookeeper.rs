@@ -1,4 +1,4 @@
-//! A real ZooKeeper by itself, from the jars that Flume brings, and somebody who writes into it.
+//! A real ZooKeeper by itself, from the jars that HBase brings, and somebody who writes into it.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -40,7 +40,7 @@ impl ZooKeeper {
     /// Starts a server that keeps everything in `dir`, and waits until it answers.
     pub fn start(dir: &Path) -> Result<ZooKeeper> {
         let missing = |missing: Missing| anyhow::anyhow!("{missing}");
-        let (java, jars) = (java().map_err(missing)?, jars::flume().map_err(missing)?);
+        let (java, jars) = (java().map_err(missing)?, jars::hbase().map_err(missing)?);
         let port = free_port()?;
         let child = spawn(&java, &jars, dir, port)?;
         let mut server = ZooKeeper { java, jars, dir: dir.to_owned(), port, child };

@@ -12,11 +12,12 @@ use crate::waiting::until;
 
 const SESSION: Duration = Duration::from_secs(40);
 
-/// Ten events into the directory `out` of `dir`, and on to wherever `more` says.
-fn config(dir: &str, out: &str, more: &str) -> Node {
+/// Ten events into the directory `out` of `dir`, by a source that is another with each `batch`.
+fn config(dir: &str, out: &str, batch: u32, more: &str) -> Node {
     let text = format!(
         "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
          a1.sources.r1.type = seq\na1.sources.r1.totalEvents = 10\na1.sources.r1.channels = c1\n\
+         a1.sources.r1.batchSize = {batch}\n\
          a1.channels.c1.type = memory\n\
          a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\n\
          a1.sinks.k1.sink.directory = {dir}/{out}\na1.sinks.k1.sink.rollInterval = 0\n{more}"
@@ -39,20 +40,20 @@ fn a_node_is_followed_whatever_becomes_of_it() {
         until(|| lines(&out).len() == 10, || format!("ten lines in {}", out.display()));
     };
     // Where nothing runs a configuration may have errors: what can run runs, as at a start.
-    fake.set(config(path, "out", "a1.sinks = k1 k2\na1.sinks.k2.channel = c1\n"));
+    fake.set(config(path, "out", 1, "a1.sinks = k1 k2\na1.sinks.k2.channel = c1\n"));
     delivers("out");
     agent.says("the changed configuration is in force", 1);
     fake.mood(Mood::Away);
     agent.says("the one that runs stays in force", 1);
     fake.mood(Mood::Well);
     agent.says("the configuration can be read again", 1);
-    fake.set(config(path, "out2", "a1.sources = r1 r2\na1.sources.r2.channels = c1\n"));
+    fake.set(config(path, "out2", 2, "a1.sources = r1 r2\na1.sources.r2.channels = c1\n"));
     agent.says("the changed configuration has new errors", 1);
-    fake.set(config(path, "out2", ""));
+    fake.set(config(path, "out2", 2, ""));
     delivers("out2");
     fake.set(Node::Absent);
     agent.says("nothing runs", 2);
-    fake.set(config(path, "out2", "a1.sources.r1.batchSize = 2\n"));
+    fake.set(config(path, "out2", 3, ""));
     agent.says("the changed configuration is in force", 3);
     let log = agent.stop();
     assert_eq!(log.matches("stays in force").count(), 1, "said once:\n{log}");
@@ -77,7 +78,7 @@ fn check_and_graph_read_the_node() {
     check(&["check"], false, "zookeeper:/flume/a1: there is no such node");
     fake.set(Node::Data("\n".into()));
     check(&["check"], false, "the node /flume/a1 of ZooKeeper is empty");
-    fake.set(config("/nowhere", "out", "a1.sinks.k1.sink.pathManager.prefix = ${env:HOME}\n"));
+    fake.set(config("/nowhere", "out", 1, "a1.sinks.k1.sink.pathManager.prefix = ${env:HOME}\n"));
     check(&["check"], true, "agent a1 can run");
     check(&["check"], true, "zookeeper:/flume/a1:13");
     check(&["graph"], true, "r1");

@@ -72,7 +72,7 @@ async fn a_full_disk_takes_back_what_was_compressed() {
         let mut sink = disk.open(&dir, &more).await.unwrap();
         deliver(&mut sink, &["a"]).await.unwrap();
         disk.script().writes =
-            [Write::Short(3), Write::Fails(io::ErrorKind::StorageFull)].into_iter().collect();
+            [Write::Short(1), Write::Fails(io::ErrorKind::StorageFull)].into_iter().collect();
         let said = deliver(&mut sink, &["b"]).await.unwrap_err();
         assert!(said.contains("free some space"), "{said}");
         deliver(&mut sink, &["b"]).await.unwrap();
