@@ -116,7 +116,7 @@ async fn told(node: &mut Option<Receiver<Seen>>) {
         None => false,
     };
     if !followed {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
