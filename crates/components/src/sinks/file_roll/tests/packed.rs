@@ -11,7 +11,10 @@ fn unpacked(name: &str, bytes: &[u8]) -> (String, bool) {
         Some("gz") => flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut text),
         Some("zst") => zstd::stream::Decoder::new(bytes).unwrap().read_to_end(&mut text),
         Some("bz2") => bzip2::read::MultiBzDecoder::new(bytes).read_to_end(&mut text),
-        _ => (&mut { bytes }).read_to_end(&mut text),
+        _ => {
+            text.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
     };
     (String::from_utf8(text).unwrap(), read.is_ok())
 }
