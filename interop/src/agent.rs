@@ -32,11 +32,13 @@ pub struct Launch<'a> {
     pub file: &'a str,
     /// Seconds between looks for a changed file; `None` is `--no-reload-conf`.
     pub poll_seconds: Option<u32>,
+    /// `-z`, and no file then.
+    pub zookeeper: Option<&'a str>,
 }
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Launch { agent: AGENT, file: "flume.conf", poll_seconds: None }
+        Launch { agent: AGENT, file: "flume.conf", poll_seconds: None, zookeeper: None }
     }
 }
 
@@ -73,6 +75,14 @@ impl Agent {
     /// Starts an agent and waits until it is ready: components started and the monitoring port answering. Its log is
     /// `dir/agent.log`. Fails with the log's end when the process ends early or is not ready after five minutes.
     pub fn launch(make: &Make, dir: &Path, launch: Launch<'_>) -> Result<Agent> {
+        let began = Instant::now();
+        let mut agent = Agent::spawn(make, dir, launch)?;
+        agent.wait_until_ready(make, began)?;
+        Ok(agent)
+    }
+
+    /// The same without waiting: Flume opens its monitoring port only once it has something to run.
+    pub fn spawn(make: &Make, dir: &Path, launch: Launch<'_>) -> Result<Agent> {
         let port = free_port()?;
         let log = dir.join("agent.log");
         let said = File::options().create(true).append(true).open(&log)?;
@@ -86,21 +96,20 @@ impl Agent {
             Some(seconds) => command.args(["--poll-interval", &seconds.to_string()]),
             None => command.arg("--no-reload-conf"),
         };
+        match launch.zookeeper {
+            Some(zookeeper) => command.args(["-z", zookeeper]),
+            None => command.arg("-f").arg(dir.join(launch.file)),
+        };
         command
             .args(["-n", launch.agent])
-            .arg("-f")
-            .arg(dir.join(launch.file))
             .env("LC_ALL", "C.UTF-8")
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(said.try_clone()?)
             .stderr(said);
-        let began = Instant::now();
         let child =
             command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
-        let mut agent = Agent { name: make.name(), child, port, log, ready_after: Duration::ZERO };
-        agent.wait_until_ready(make, began)?;
-        Ok(agent)
+        Ok(Agent { name: make.name(), child, port, log, ready_after: Duration::ZERO })
     }
 
     /// From just before `exec` until the agent said it was ready.
@@ -195,6 +204,20 @@ impl Agent {
         match self.child.try_wait()? {
             Some(status) => bail!("{} ended early with {status}\n{}", self.name, self.log_tail()),
             None => Ok(()),
+        }
+    }
+
+    /// Waits until the process has ended by itself, and answers how.
+    pub fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if began.elapsed() > limit {
+                bail!("{} did not end within {limit:?}\n{}", self.name, self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -18,8 +18,10 @@ pub mod rpc_load;
 pub mod scrape;
 pub mod tail_rig;
 pub mod thrift_client;
+pub mod zookeeper;
 
 pub use agent::{Agent, Launch, Usage};
 pub use peers::{Make, Missing, Peers};
 pub use scrape::Metrics;
 pub use tail_rig::{TailRig, run_flume_taildir};
+pub use zookeeper::ZooKeeper;

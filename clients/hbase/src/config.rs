@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::Address;
 
 /// ZooKeeper's port where none is given.
-pub(crate) const ZOOKEEPER_PORT: u16 = 2181;
+pub(crate) const ZOOKEEPER_PORT: u16 = splashdam_zookeeper::PORT;
 /// The masters' port where none is given.
 pub(crate) const MASTER_PORT: u16 = 16_000;
 

@@ -7,7 +7,7 @@ use prost::Message;
 use crate::cell_block::Cells;
 use crate::frame;
 use crate::model::{Row, TableName};
-use crate::{proto, region, zookeeper};
+use crate::{proto, region};
 
 /// A stream of answers, and what they may carry.
 pub fn answers(input: &[u8]) {
@@ -39,9 +39,7 @@ pub fn cell_block(input: &[u8]) {
 
 /// What ZooKeeper sends and holds.
 pub fn zookeeper(input: &[u8]) {
-    let record = Bytes::copy_from_slice(input);
-    zookeeper::check_welcome(record.clone()).ok();
-    if let Ok(zookeeper::Node::Data(data)) = zookeeper::reply(record) {
+    for data in splashdam_zookeeper::fuzzing::packets(input) {
         region::server_of_node(&data).ok();
     }
     region::server_of_node(input).ok();

@@ -102,7 +102,6 @@ mod remedy;
 mod retry;
 mod scan;
 mod servers;
-mod zookeeper;
 
 #[cfg(any(test, feature = "fake"))]
 #[doc(hidden)]

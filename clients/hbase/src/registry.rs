@@ -1,6 +1,7 @@
 //! Asks who serves `hbase:meta` and who is the master.
 
 use prost::Message;
+use splashdam_zookeeper::{Ensemble, Node, Server};
 
 use crate::config::{Config, Registry};
 use crate::connection::{CallError, Connection, Request, Service};
@@ -9,7 +10,6 @@ use crate::model::Address;
 use crate::proto;
 use crate::random::Random;
 use crate::region::server_of_node;
-use crate::zookeeper::{self, Node};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,12 @@ pub(crate) async fn ask(who: Who, config: &Config, random: &Random) -> Result<Ad
     match &config.registry {
         Registry::ZooKeeper { quorum, parent } => {
             let path = format!("{}/{}", parent.trim_end_matches('/'), who.node());
-            let node = zookeeper::read(quorum, first, &path, config.connect_timeout).await;
-            match node.map_err(|why| Error::NoCluster(why.into()))? {
+            let server = |at: &Address| Server { host: at.host.clone(), port: at.port };
+            let ensemble = Ensemble::of(quorum.iter().map(server).collect());
+            let ensemble =
+                ensemble.ok_or_else(|| Error::NoCluster("the quorum names no server".into()))?;
+            let node = ensemble.read(&path, first, config.connect_timeout).await;
+            match node.map_err(|why| Error::NoCluster(why.to_string().into()))? {
                 Node::Data(data) => server_of_node(&data)
                     .map_err(|what| Error::NoCluster(format!("`{path}` is {what}").into())),
                 Node::Absent => Err(Error::NoCluster(

@@ -107,6 +107,12 @@ pub struct Checking {
 }
 
 impl Checked {
+    /// An agent that has nothing to run.
+    #[must_use]
+    pub fn nothing(agent: Arc<str>) -> Self {
+        Checked { agent, channels: Vec::new(), sources: Vec::new(), groups: Vec::new() }
+    }
+
     /// The channel of that name.
     #[must_use]
     pub fn channel(&self, name: &str) -> Option<&CheckedChannel> {

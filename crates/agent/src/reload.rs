@@ -7,25 +7,35 @@ use splashdam_config::{Diagnostic, Severity, Sources};
 use splashdam_core::{Stop, Trouble};
 use tracing::{error, info, warn};
 
+use crate::checked::Checked;
 use crate::provider::{Loaded, Provider};
 use crate::reader::{Read, Reader};
 use crate::topology::Topology;
 use crate::watch::Changes;
 
-/// Errors of the configuration that runs, which a new one may keep.
+/// Errors of the configuration that runs, which a new one may keep; nothing where nothing runs, so
+/// that there is nothing to guard.
 #[derive(Debug, Default)]
-pub struct Known(BTreeSet<String>);
+pub struct Known(Option<BTreeSet<String>>);
 
 impl Known {
-    /// The errors among `findings`.
+    /// The errors among `findings`, of a configuration by which something runs.
     pub fn of(findings: &[Diagnostic]) -> Self {
         let errors = findings.iter().filter(|d| d.severity == Severity::Error);
-        Known(errors.map(|d| format!("{:?} {}", d.component, d.message)).collect())
+        Known(Some(errors.map(|d| format!("{:?} {}", d.component, d.message)).collect()))
+    }
+
+    /// Nothing runs.
+    pub fn nothing_runs() -> Self {
+        Known(None)
     }
 
     /// Whether `newer` has none that is not here.
     fn covers(&self, newer: &Known) -> bool {
-        newer.0.is_subset(&self.0)
+        match (&self.0, &newer.0) {
+            (Some(known), Some(newer)) => newer.is_subset(known),
+            (None, _) | (_, None) => true,
+        }
     }
 }
 
@@ -55,9 +65,9 @@ pub async fn follow(
         // A change that is forgotten at the end is none.
         let Some(polled) = stop.or(provider.poll()).await else { return };
         match polled {
-            Ok(None) => {}
+            Ok(None) => say_end(&mut trouble),
             Ok(Some(loaded)) => {
-                trouble.ended(Instant::now());
+                say_end(&mut trouble);
                 if let Some(now_known) = apply(topology, reader, loaded, &known, stop).await {
                     known = now_known;
                 }
@@ -71,6 +81,12 @@ pub async fn follow(
     }
 }
 
+fn say_end(trouble: &mut Trouble) {
+    if let Some(length) = trouble.ended(Instant::now()) {
+        info!("the configuration can be read again, after {} s", length.as_secs());
+    }
+}
+
 /// Applies what was loaded and answers with its errors, or keeps what runs and says why.
 async fn apply(
     topology: &mut Topology,
@@ -79,6 +95,15 @@ async fn apply(
     known: &Known,
     stop: &Stop,
 ) -> Option<Known> {
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    if loaded.sources.is_empty() {
+        info!("stopping everything, since there is no configuration any more");
+        topology.apply(Checked::nothing(reader.agent.clone())).await;
+        info!("nothing runs");
+        return Some(Known::nothing_runs());
+    }
     let sources = loaded.sources.clone();
     let reading = reader.clone();
     let read = tokio::task::spawn_blocking(move || reading.read(&loaded.sources));

@@ -1,4 +1,5 @@
-//! When to look at the configuration again: by the clock, on SIGHUP, and when a file changes.
+//! When to look at the configuration again: by the clock, on SIGHUP, when a file changes, and when
+//! ZooKeeper says so.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use splashdam_zookeeper::Seen;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at};
 use tracing::warn;
 
@@ -32,6 +35,8 @@ pub enum Trigger {
     Hangup,
     /// A file may have changed.
     File,
+    /// A node of ZooKeeper has changed, or nobody answers for it, or somebody does again.
+    Node,
 }
 
 /// A stream of reasons to look again. Reasons that come together are one.
@@ -39,6 +44,7 @@ pub struct Changes {
     poll: Option<Interval>,
     hangup: Signal,
     touched: Arc<Notify>,
+    node: Option<Receiver<Seen>>,
     /// When the current run of touches is over, and when it is over at the latest.
     settling: Option<(Pin<Box<Sleep>>, Instant)>,
     _watcher: Option<RecommendedWatcher>,
@@ -59,7 +65,13 @@ impl Changes {
         });
         let watcher = if files.is_empty() { None } else { watch(files, &touched) };
         let hangup = signal(SignalKind::hangup())?;
-        Ok(Changes { poll, hangup, touched, settling: None, _watcher: watcher })
+        Ok(Changes { poll, hangup, touched, node: None, settling: None, _watcher: watcher })
+    }
+
+    /// Watches a node, too. It is never half written, so that nothing needs to settle.
+    #[must_use]
+    pub fn and_node(self, node: Option<Receiver<Seen>>) -> Self {
+        Changes { node, ..self }
     }
 
     /// The next reason. Cancel-safe.
@@ -80,6 +92,7 @@ impl Changes {
             tokio::select! {
                 biased;
                 Some(()) = self.hangup.recv() => return Trigger::Hangup,
+                () = told(&mut self.node) => return Trigger::Node,
                 () = self.touched.notified() => {
                     let now = Instant::now();
                     let latest = self.settling.take().map_or(now + QUIET_AT_MOST, |(_, at)| at);
@@ -93,6 +106,17 @@ impl Changes {
                 () = poll => return Trigger::Poll,
             }
         }
+    }
+}
+
+/// Something new of a node that may not be followed at all.
+async fn told(node: &mut Option<Receiver<Seen>>) {
+    let followed = match node {
+        Some(node) => node.changed().await.is_ok(),
+        None => false,
+    };
+    if !followed {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -183,6 +207,18 @@ mod tests {
         assert_eq!(changes.next().await, Trigger::File);
         assert!(start.elapsed() <= QUIET_AT_MOST + QUIET, "{:?}", start.elapsed());
         restless.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_told_of_at_once_and_outlives_who_follows_it() {
+        let (sender, seen) = tokio::sync::watch::channel(Seen::default());
+        let mut changes = Changes::new(POLL, &[]).unwrap().and_node(Some(seen));
+        let start = Instant::now();
+        sender.send_replace(Seen::default());
+        assert_eq!(changes.next().await, Trigger::Node);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        drop(sender);
+        assert_eq!(changes.next().await, Trigger::Poll);
     }
 
     #[tokio::test]

@@ -42,7 +42,7 @@ use serde::Deserialize;
 use splashdam_config::Words;
 
 pub use client::Connector;
-pub use findings::plain_listener;
+pub use findings::{plain_listener, readable_secret};
 pub use key_store::{Listed, list};
 pub use server::Acceptor;
 pub(crate) use server::HANDSHAKE;

@@ -164,8 +164,14 @@ impl Plan {
         let mut substitution = Substitution::new(&properties.entries, lookups);
         let mut substituted = Vec::with_capacity(own.len());
         for entry in own {
-            let entry =
-                Entry { value: substitution.value(&entry.value, &mut findings), key: entry.key };
+            let is_verbatim = sources.find(entry.value_span().file).is_some_and(|at| at.verbatim);
+            let value = if is_verbatim {
+                subst::say_left_alone(&entry.value, &mut findings);
+                entry.value
+            } else {
+                substitution.value(&entry.value, &mut findings)
+            };
+            let entry = Entry { value, key: entry.key };
             if entry.value().trim().is_empty() {
                 findings.push(mistakes::empty_value(&entry));
             } else {

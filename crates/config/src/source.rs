@@ -33,6 +33,9 @@ pub struct Source {
     pub name: Arc<str>,
     /// The text.
     pub text: Arc<str>,
+    /// Whether variables in its values stay as they are written: Flume fills them in for files and
+    /// URIs, and not in what comes from ZooKeeper.
+    pub verbatim: bool,
 }
 
 /// Files and URIs in the order in which they are merged: later ones override earlier ones.
@@ -70,7 +73,7 @@ impl Span {
 impl Source {
     /// A text that is already decoded.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Source { name: name.into(), text: text.into() }
+        Source { name: name.into(), text: text.into(), verbatim: false }
     }
 
     /// Bytes of a file or an http(s) answer: ISO-8859-1, as Java reads `.properties`. Never fails.
@@ -79,9 +82,9 @@ impl Source {
         Source::new(name, text)
     }
 
-    /// Bytes of a ZooKeeper node: UTF-8; what is not becomes U+FFFD, as in Java.
-    pub fn from_utf8(name: impl Into<Arc<str>>, bytes: &[u8]) -> Self {
-        Source::new(name, String::from_utf8_lossy(bytes))
+    /// Bytes of a ZooKeeper node: UTF-8, where what is not becomes U+FFFD, as in Java; and verbatim.
+    pub fn from_zookeeper(name: impl Into<Arc<str>>, bytes: &[u8]) -> Self {
+        Source { verbatim: true, ..Source::new(name, String::from_utf8_lossy(bytes)) }
     }
 
     /// The text of `span`, or nothing where it does not fit this source.

@@ -338,6 +338,29 @@ impl Trouble {
     }
 }
 
+/// Says of each variable in a value that it stays as it is, since nothing is filled in there.
+pub(crate) fn say_left_alone(value: &Located, findings: &mut Vec<Diagnostic>) {
+    let text = value.text();
+    let mut at = 0;
+    for _ in 0..FINDINGS_PER_VALUE {
+        let Some(open) = text[at..].find("${").map(|found| at + found) else { return };
+        let Some(close) = closing(text, open + 2) else { return };
+        at = close + 1;
+        if is_filter_placeholder(&text[open + 2..close]) {
+            continue;
+        }
+        let shown: String = text[open..at].chars().take(60).collect();
+        let finding = Diagnostic::warning(
+            "variable-left-alone",
+            format!(
+                "`{shown}` stays as it is, as in Flume: variables are not filled in in what comes from ZooKeeper"
+            ),
+        );
+        let help = "write the value itself, use a config filter, or read a file or URI instead";
+        findings.push(finding.at(value.part_span(open, at)).label("not substituted").help(help));
+    }
+}
+
 /// Where the `}` stands that closes a variable whose name starts at `from`.
 fn closing(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();

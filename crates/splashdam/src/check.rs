@@ -13,6 +13,7 @@ use splashdam_agent::{Checked, Read, Reader};
 use splashdam_config::diagnostic::escaped;
 use splashdam_config::plan::some_of;
 use splashdam_config::{Diagnostic, Severity, Sources, diagnostic};
+use splashdam_core::World;
 
 use crate::cli::{CheckArgs, FAILED, Origin, ReportFormat};
 use crate::render::{self, Look};
@@ -64,8 +65,11 @@ pub(crate) fn read(origin: &Origin) -> Reading {
 
 fn understand(origin: &Origin, loaded: Loaded) -> Reading {
     let Loaded { sources, warnings } = loaded;
-    let mut findings: Vec<Diagnostic> =
-        warnings.into_iter().map(|warning| Diagnostic::warning("origin", warning)).collect();
+    let finding = |warning| {
+        let of = if sources.is_empty() { Diagnostic::error } else { Diagnostic::warning };
+        of("origin", warning)
+    };
+    let mut findings: Vec<Diagnostic> = warnings.into_iter().map(finding).collect();
     let machine = Arc::new(Machine::new(origin.properties.clone()));
     let mut reader = Reader {
         agent: Arc::from(origin.name.as_str()),
@@ -96,7 +100,8 @@ fn understand(origin: &Origin, loaded: Loaded) -> Reading {
 fn load(origin: &Origin) -> Result<Loaded, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start reading: {error}"))?;
-    let load = async { Provider::new(&origin.settings())?.load().await };
+    let seed = Machine::new(origin.properties.clone()).seed();
+    let load = async { Provider::new(&origin.settings(seed, false))?.load().await };
     runtime.block_on(load).map_err(|error: ProviderError| error.to_string())
 }
 

@@ -26,6 +26,20 @@ pub(crate) const USAGE: u8 = 2;
 /// Exit status for everything else that went wrong.
 pub(crate) const FAILED: u8 = 1;
 
+/// Properties of Flume's that would change what it does, and what to say of each here.
+const LEFT_ASIDE: &[(&str, &str)] = &[
+    ("lookups", "the lookups are env, sys, java and date"),
+    (
+        "org.apache.flume.log.printconfig",
+        "no value is logged; `splashdam check` shows what was read",
+    ),
+    ("org.apache.flume.log.rawdata", "no event is logged; a logger sink writes events to the log"),
+    ("JndiAllowedProtocols", "there is no JNDI"),
+];
+/// Where Flume's options lie beside the configuration directory.
+const OPTION_FILE: &str = "flume.opts";
+const OPTION_DIRECTORY: &str = "/etc/flume";
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -64,6 +78,10 @@ pub(crate) struct Origin {
     pub(crate) conf_dir: Option<PathBuf>,
     /// `-b`.
     pub(crate) backup: Option<PathBuf>,
+    /// `-z`.
+    pub(crate) zookeeper: Option<String>,
+    /// `-p`.
+    pub(crate) base_path: Option<String>,
     /// `--conf-user`.
     pub(crate) user: Option<String>,
     /// `--conf-password`.
@@ -142,9 +160,17 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Origin {
-    /// The part of it that the provider wants to know.
-    pub(crate) fn settings(&self) -> provider::Settings {
+    /// The part of it that the provider wants to know. Servers that stand for one another are
+    /// asked in an order by `seed`; a node is followed or read once.
+    pub(crate) fn settings(&self, seed: u64, follow: bool) -> provider::Settings {
+        let zookeeper = self.zookeeper.clone().map(|connect| provider::ZooKeeperSettings {
+            connect,
+            base_path: self.base_path.clone(),
+            follow,
+            first: usize::try_from(seed % 1024).unwrap_or(0),
+        });
         provider::Settings {
+            zookeeper,
             agent: self.name.clone(),
             files: self.files.clone(),
             uris: self.uris.clone(),
@@ -228,26 +254,25 @@ fn version(program: &str) -> String {
 }
 
 fn agent(given: &ArgMatches, java: Java) -> Command {
-    if given.get_one::<String>("zkConnString").is_some() {
-        return Command::Refuse(
-            "error: --zkConnString: configuration from ZooKeeper is not in this version\n\n\
-             give a file with --conf-file or a URI with --conf-uri\n"
-                .to_owned(),
-            USAGE,
-        );
-    }
     let mut origin = match origin(given, java) {
         Ok(origin) => origin,
         Err(refused) => return refused,
     };
     for (option, word) in [
-        ("conf-provider", "splashdam loads no Java class, configuration comes from files and URIs"),
+        (
+            "conf-provider",
+            "splashdam loads no Java class, configuration comes from files, URIs and ZooKeeper",
+        ),
         ("auth-provider", "splashdam loads no Java class; --conf-user and --conf-password work"),
-        ("zkBasePath", "it means nothing without --zkConnString"),
     ] {
         if let Some(value) = given.get_one::<String>(option) {
             origin.notes.push(format!("--{option} {value} is left aside: {word}"));
         }
+    }
+    if origin.zookeeper.is_some() && given.contains_id("poll-interval") {
+        origin
+            .notes
+            .push("--poll-interval is left aside: ZooKeeper tells of changes by itself".to_owned());
     }
     if let Some(format) = given.get_one::<String>("log-format") {
         origin.properties.insert("flume.log.format".to_owned(), format.clone());
@@ -291,24 +316,56 @@ fn origin(given: &ArgMatches, java: Java) -> Result<Origin, Command> {
     let one = |name: &str| given.try_get_one::<String>(name).ok().flatten().cloned();
     let path = |name: &str| given.try_get_one::<PathBuf>(name).ok().flatten().cloned();
     let files = given.get_many::<PathBuf>("conf-file").into_iter().flatten().cloned().collect();
-    let origin = Origin {
+    let mut origin = Origin {
         name: one("name").unwrap_or_default(),
         files,
         uris: all("conf-uri").into_iter().flatten().cloned().collect(),
         conf_dir: path("conf"),
         backup: path("backup-directory"),
+        zookeeper: one("zkConnString"),
+        base_path: one("zkBasePath"),
         user: one("conf-user"),
         password: one("conf-password").map(Secret),
         properties: java.properties,
         notes: java.notes,
     };
-    if origin.files.is_empty() && origin.uris.is_empty() {
-        return Err(Command::Refuse(
-            "error: no configuration is named\n\ngive a file with --conf-file <FILE> or a URI with \
-             --conf-uri <URI>\n"
-                .to_owned(),
-            USAGE,
-        ));
+    for (property, word) in LEFT_ASIDE {
+        if origin.properties.contains_key(*property) {
+            origin.notes.push(format!("-D{property} is left aside: {word}"));
+        }
+    }
+    let own = origin.conf_dir.iter().map(PathBuf::as_path);
+    for directory in own.chain([std::path::Path::new(OPTION_DIRECTORY)]) {
+        let file = directory.join(OPTION_FILE);
+        if file.exists() {
+            let file = file.display();
+            origin.notes.push(format!("{file} is not read: write its options on the command line"));
+        }
+    }
+    let refuse = |text: &str| Err(Command::Refuse(text.to_owned(), USAGE));
+    if origin.zookeeper.is_none() && origin.files.is_empty() && origin.uris.is_empty() {
+        return refuse(
+            "error: no configuration is named\n\ngive a file with --conf-file <FILE>, a URI with \
+             --conf-uri <URI> or a ZooKeeper with --zkConnString <HOSTS>\n",
+        );
+    }
+    if origin.zookeeper.is_some() && origin.name.is_empty() {
+        return refuse(
+            "error: --zkConnString needs --name\n\nthe agent's name is the name of its node in \
+             ZooKeeper\n",
+        );
+    }
+    let secure = origin.properties.get("zookeeper.client.secure");
+    if origin.zookeeper.is_some() && secure.is_some_and(|value| value.trim() == "true") {
+        return refuse(
+            "error: -Dzookeeper.client.secure=true: ZooKeeper is spoken to without TLS only\n\n\
+             name a port without TLS, or read the configuration from an https: URI\n",
+        );
+    }
+    if origin.zookeeper.is_none() && origin.base_path.take().is_some() {
+        origin
+            .notes
+            .push("--zkBasePath is left aside: it means nothing without --zkConnString".to_owned());
     }
     Ok(origin)
 }

@@ -31,8 +31,8 @@ options of all commands:
   -Dproperty=value      set a property
   -Xjava-opt            left aside: there is no Java
 
-`flume-ng agent --help` shows the options of an agent; --name and one of --conf-file and --conf-uri
-are needed. This is splashdam, which stands in for Flume: `splashdam --help` shows more commands.
+`flume-ng agent --help` shows the options of an agent; --name and one of --conf-file, --conf-uri
+and --zkConnString are needed. This is splashdam, which stands in for Flume: `splashdam --help` shows more commands.
 ";
 
 /// Whether `program`, as the system calls it, is Flume's script.

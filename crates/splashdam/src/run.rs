@@ -12,9 +12,9 @@ use splashdam_agent::provider::Provider;
 use splashdam_agent::reload::{self, Known};
 use splashdam_agent::watch::{Changes, POLL, POLL_REMOTE};
 use splashdam_agent::{Board, Checked, Phase, Read, Reader, Status, Surroundings, Topology};
-use splashdam_core::Facts;
 use splashdam_core::Stop;
 use splashdam_core::metrics::Registry;
+use splashdam_core::{Facts, World};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -67,16 +67,21 @@ async fn agent(
     let (stop_handle, stop) = Stop::new();
     tokio::spawn(until_signalled(stop_handle, !args.reload)?);
     survive_size_limits()?;
-    let mut provider = Provider::new(&args.origin.settings())?;
+    let mut provider = Provider::new(&args.origin.settings(machine.seed(), args.reload))?;
     // Before the first look: what changes after it is noticed, and a SIGHUP never ends the process.
     let changes = if args.reload {
         let usual = if provider.is_remote() { POLL_REMOTE } else { POLL };
-        Some(Changes::new(args.poll_interval.unwrap_or(usual), &provider.files())?)
+        // ZooKeeper tells of changes by itself.
+        let usual = args.poll_interval.unwrap_or(usual);
+        let poll = if provider.node().is_some() { Duration::ZERO } else { usual };
+        Some(Changes::new(poll, &provider.files())?)
     } else {
         None
     };
     let Some(loaded) = stop.or(provider.load()).await else { return Ok(ExitCode::SUCCESS) };
     let loaded = loaded?;
+    // From what was read on: that is no change.
+    let changes = changes.map(|changes| changes.and_node(provider.node()));
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -114,6 +119,7 @@ async fn agent(
     }
     let ledger = tokio::spawn(around.ledger.clone().run(admin_stopped));
     let mut topology = Topology::new(reader.agent.clone(), around.clone());
+    let known = if checked.is_some() { Known::of(&findings) } else { Known::nothing_runs() };
     match checked {
         Some(checked) => {
             let summary = summary(&checked);
@@ -126,7 +132,6 @@ async fn agent(
         ),
     }
     if let Some(changes) = changes {
-        let known = Known::of(&findings);
         reload::follow(&mut topology, &reader, &mut provider, changes, known, &stop).await;
     } else {
         stop.wait().await;

@@ -28,3 +28,4 @@ mod startup;
 mod syslog;
 mod thrift;
 mod validation;
+mod zookeeper;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::texts::SETTLE;
 use super::*;
 
 fn provider(files: &[PathBuf]) -> Provider {

@@ -15,7 +15,10 @@
 //! - An event that the serializer refuses for good goes to the channel of dead letters, if there is
 //!   one; else it holds the sink, as in Flume.
 //! - `sink.sync` says what must survive a crash of the machine; Flume leaves it to chance.
+//! - `sink.rollSize`, `sink.rollCount` and `sink.compression` are what the HDFS sink's keys of such
+//!   names are; Flume's file roll sink has no such keys.
 
+mod compression;
 mod disk;
 mod names;
 mod note;
@@ -38,10 +41,11 @@ use tokio::task::{block_in_place, spawn_blocking};
 use tracing::{info, warn};
 
 use crate::{serializers, time_zone};
+use compression::Compression;
 use disk::{Disk, RealDisk};
 use names::Names;
 use note::Note;
-use writer::{FileError, Writer};
+use writer::{FileError, Full, Writer};
 
 /// How long a roll that failed waits before it is tried again, while the old file goes on.
 const ROLL_AGAIN: Duration = Duration::from_secs(1);
@@ -60,6 +64,21 @@ pub struct Config {
     /// begins even if nothing came in.
     #[serde(rename = "sink.rollInterval", default = "defaults::roll_interval")]
     pub roll_interval: u32,
+    /// Bytes of the file, as it lies on the disk, after which the next batch goes to a new one; 0
+    /// means never. No batch is parted, so a file may have nearly a batch more. Not a key of Flume's,
+    /// as the next one.
+    #[serde(rename = "sink.rollSize", default)]
+    pub roll_size: u64,
+    /// Events of the file after which the next batch goes to a new one; 0 means never.
+    #[serde(rename = "sink.rollCount", default)]
+    pub roll_count: u64,
+    /// `none`, `gzip`, `zstd` or `bzip2`; not a key of Flume's. Names end with `.gz`, `.zst` or
+    /// `.bz2` then. Each batch is compressed by itself, so that a file can be unpacked up to the last
+    /// batch at any time; after a kill it may end in a part of one, which tools report as a file cut
+    /// short behind all that they unpacked. Small batches compress badly: set `sink.batchSize` to
+    /// thousands.
+    #[serde(rename = "sink.compression", default)]
+    pub compression: Compression,
     /// Events per transaction.
     #[serde(rename = "sink.batchSize", default = "defaults::batch_size")]
     pub batch_size: NonZeroU32,
@@ -144,6 +163,8 @@ pub struct FileRoll {
     /// Out while it is at work on another thread.
     writer: Option<Box<Writer>>,
     roll: Option<Roll>,
+    /// A full file is not rolled before this, after a roll that failed.
+    full_again: Instant,
     roll_trouble: Trouble,
 }
 
@@ -166,9 +187,14 @@ impl Component for FileRoll {
         Facts {
             batch_events: Some(config.batch_events()),
             place: Some(format!("writes files into {}", config.directory.display())),
-            process_crash: Some(
-                "the batch that is being written may be there in part, and is written again after the restart",
-            ),
+            process_crash: Some(match config.compression {
+                Compression::None => {
+                    "the batch that is being written may be there in part, and is written again after the restart"
+                }
+                _ => {
+                    "the batch that is being written may be there in part, at which unpacking ends, and is written again to the next file after the restart"
+                }
+            }),
             machine_crash: Some(match config.sync {
                 SyncWhen::Never => {
                     "what the system had not yet written to the disk is lost; set sink.sync to keep it"
@@ -200,9 +226,12 @@ impl FileRoll {
             directory: config.directory.clone(),
             serializer,
             sync: config.sync,
+            compression: config.compression,
+            full: Full { bytes: config.roll_size, events: config.roll_count },
             current: None,
             buffer: BytesMut::new(),
             dead_letters: cx.dead_letters,
+            packed: Vec::new(),
             note: None,
         };
         let every = Duration::from_secs(config.roll_interval.into());
@@ -211,6 +240,7 @@ impl FileRoll {
             limit: Size::events(config.batch_events()),
             writer: Some(Box::new(writer)),
             roll: (!every.is_zero()).then(|| Roll { every, due: cx.world.instant() + every }),
+            full_again: cx.world.instant(),
             world: cx.world,
             roll_trouble: Trouble::new(),
         };
@@ -254,15 +284,21 @@ impl FileRoll {
         }
     }
 
-    /// Begins the next file when it is due, or when there is none after an error.
-    async fn roll_if_due(&mut self) -> Result<(), DeliverError> {
+    /// Begins the next file when it is due, or when there is none after an error, or when `more` is
+    /// to be written and the file is full.
+    async fn roll_if_due(&mut self, more: bool) -> Result<(), DeliverError> {
         let now = self.world.instant();
         let none = self.writer.as_ref().is_some_and(|writer| writer.current.is_none());
-        if !none && self.roll.as_ref().is_none_or(|roll| now < roll.due) {
+        let full = more && now >= self.full_again;
+        let full = full && self.writer.as_ref().is_some_and(|writer| writer.is_full());
+        if !none && !full && self.roll.as_ref().is_none_or(|roll| now < roll.due) {
             return Ok(());
         }
         let rolled =
             self.on_disk(|writer| writer.roll().inspect_err(|_| writer.count_failure())).await?;
+        if rolled.is_err() {
+            self.full_again = now + ROLL_AGAIN;
+        }
         if let Some(roll) = &mut self.roll {
             roll.due = match rolled {
                 // The beat is kept; intervals that were slept through are not made up for.
@@ -305,7 +341,7 @@ impl Sink for FileRoll {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
-        self.roll_if_due().await?;
+        self.roll_if_due(!batch.is_empty()).await?;
         if batch.is_empty() {
             return Ok(Delivered::all(batch));
         }
@@ -314,7 +350,7 @@ impl Sink for FileRoll {
     }
 
     async fn tick(&mut self) -> Result<(), DeliverError> {
-        self.roll_if_due().await
+        self.roll_if_due(false).await
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {

@@ -21,8 +21,8 @@ impl ServerTls {
             return plain_listener(bind, section, help).into_iter().collect();
         }
         let mut findings = of_names(&own(self), section);
-        findings.extend(of_secret(self.keystore.as_deref(), "keystore", section));
-        findings.extend(of_secret(self.private_key.as_deref(), "private-key", section));
+        findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
+        findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
         findings
     }
 }
@@ -34,8 +34,8 @@ impl ClientTls {
             return Vec::new();
         }
         let mut findings = of_names(&own_of_client(self), section);
-        findings.extend(of_secret(self.keystore.as_deref(), "keystore", section));
-        findings.extend(of_secret(self.private_key.as_deref(), "private-key", section));
+        findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
+        findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
         if self.trust_all_certs {
             let message = "`trust-all-certs` takes whoever answers for the server";
             let finding = Diagnostic::warning("trust-all-certs", message);
@@ -95,8 +95,8 @@ fn of_names(names: &Names, section: &Section) -> Vec<Diagnostic> {
     findings
 }
 
-/// A file that is a secret and that everybody may read.
-fn of_secret(path: Option<&Path>, key: &str, section: &Section) -> Option<Diagnostic> {
+/// A warning for a file that is a secret, named by `key`, and that everybody may read.
+pub fn readable_secret(path: Option<&Path>, key: &str, section: &Section) -> Option<Diagnostic> {
     let path = path?;
     let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & WORLD_READS != 0).then(|| {
@@ -146,6 +146,35 @@ mod tests {
         let both = ["not-spoken", "not-spoken"];
         check("0.0.0.0", "ssl = true\ninclude-protocols = TLSv1", &both);
         check("0.0.0.0", "ssl = true\nexclude-protocols = TLSv1", &[]);
+    }
+
+    #[test]
+    fn every_source_that_listens_off_loopback_without_encryption_is_warned_of() {
+        let at = |kind: &str, keys: &str, found: bool| {
+            let keys = format!("type = {kind}\nchannels = c1\n{keys}");
+            let entry = splashdam_core::find(crate::SOURCES, kind).unwrap();
+            let findings = entry.look(&Section::parse(&keys)).findings;
+            let warned = findings.iter().any(|finding| finding.code == "plain-listener");
+            assert_eq!(warned, found, "{keys}: {findings:?}");
+        };
+        let bind = "bind = 0.0.0.0\nport = 4141";
+        let host = "host = 0.0.0.0\nport = 4141";
+        for (kind, keys) in [
+            ("avro", bind),
+            ("thrift", bind),
+            ("netcat", bind),
+            ("netcatudp", bind),
+            ("http", bind),
+            ("org.apache.flume.source.scribe.ScribeSource", "port = 4141"),
+            ("org.apache.flume.source.thriftLegacy.ThriftLegacySource", host),
+            ("syslogtcp", host),
+            ("syslogudp", host),
+            ("multiport_syslogtcp", "host = 0.0.0.0\nports = 4141"),
+        ] {
+            at(kind, keys, true);
+        }
+        at("avro", "bind = 127.0.0.1\nport = 4141", false);
+        at("syslogtcp", "host = localhost\nport = 4141", false);
     }
 
     #[test]

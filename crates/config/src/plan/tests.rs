@@ -452,3 +452,23 @@ fn what_is_no_text_gets_one_finding() {
         assert_eq!(codes, want);
     }
 }
+
+#[test]
+fn what_comes_from_zookeeper_is_not_substituted() {
+    let text = GOOD.to_owned()
+        + "a1.sources.r1.bind = ${env:HOST}\na1.sources.r1.port = ${f['key']}\n\
+           a1.sinks.k1.x = ${a1.sinks} $${y} ${open\n";
+    let sources = std::iter::once(Source::from_zookeeper("t", text.as_bytes())).collect();
+    let reading = Plan::read("a1", &sources, &NoLookups, &no_filters);
+    assert_eq!(
+        said(&text, &reading),
+        [
+            "9 variable-left-alone",
+            "10 unknown-filter",
+            "11 variable-left-alone",
+            "11 variable-left-alone"
+        ]
+    );
+    let plan = reading.plan.unwrap();
+    assert_eq!(plan.sinks[0].section.get("x"), Some("${a1.sinks} $${y} ${open"));
+}

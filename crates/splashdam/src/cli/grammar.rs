@@ -66,6 +66,7 @@ fn agent() -> Command {
         .visible_alias("node")
         .arg(name().required(true))
         .args(origin())
+        .args(zookeeper())
         .arg(option("conf-provider", "CLASS").help("Accepted and left aside: there is no Java"))
         .arg(
             option("auth-provider", "CLASS")
@@ -89,12 +90,6 @@ fn agent() -> Command {
                 .help("Do not apply changes of the configuration"),
         )
         .arg(
-            option("zkConnString", "HOSTS")
-                .short('z')
-                .help("Read the configuration from ZooKeeper (not in this version)"),
-        )
-        .arg(option("zkBasePath", "PATH").short('p').help("Where in ZooKeeper [default: /flume]"))
-        .arg(
             seconds("grace-time").help(
                 "Seconds that sinks may go on delivering after the signal to stop [default: 10]",
             ),
@@ -117,6 +112,7 @@ fn check() -> Command {
         )
         .arg(name())
         .args(origin())
+        .args(zookeeper())
         .arg(
             option("format", "FORMAT")
                 .value_parser(PossibleValuesParser::new(["text", "json"]))
@@ -141,6 +137,7 @@ fn graph() -> Command {
         .about("Draw the sources, channels and sinks of a configuration")
         .arg(name())
         .args(origin())
+        .args(zookeeper())
         .arg(
             option("format", "FORMAT")
                 .value_parser(PossibleValuesParser::new(["text", "dot", "mermaid"]))
@@ -179,6 +176,16 @@ pub(super) fn origin() -> [Arg; 5] {
         option("conf-password", "PASSWORD")
             .allow_hyphen_values(true)
             .help("The password for http(s) URIs"),
+    ]
+}
+
+fn zookeeper() -> [Arg; 2] {
+    [
+        option("zkConnString", "HOSTS").short('z').help(
+            "Read the configuration from this ZooKeeper: host:port,host:port/chroot, from the node \
+             of the agent's name below --zkBasePath",
+        ),
+        option("zkBasePath", "PATH").short('p').help("Where in ZooKeeper [default: /flume]"),
     ]
 }
 

@@ -60,7 +60,25 @@ fn every_option_of_flumes_agent_is_understood() {
     let properties: Vec<_> = origin.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(properties, ["empty=", "flume.log.format=json", "k=v", "l=w"]);
     assert_eq!(origin.notes.len(), 3, "{:?}", origin.notes);
-    assert_eq!(origin.settings().password.as_deref(), Some("-Dnot=this"));
+    assert_eq!(origin.settings(0, true).password.as_deref(), Some("-Dnot=this"));
+}
+
+#[test]
+fn zookeeper_is_named_as_in_flume() {
+    let check = |line: &str, follows: bool, base: Option<&str>, notes: usize| {
+        let args = agent_of(line);
+        let zookeeper = args.origin.settings(1025, args.reload).zookeeper.unwrap();
+        assert_eq!(zookeeper.connect, "zk1:1,zk2/c", "{line}");
+        assert_eq!(zookeeper.base_path.as_deref(), base, "{line}");
+        assert_eq!((zookeeper.follow, zookeeper.first), (follows, 1), "{line}");
+        assert_eq!(args.origin.notes.len(), notes, "{line}: {:?}", args.origin.notes);
+    };
+    check("splashdam agent -n a1 -z zk1:1,zk2/c", true, None, 0);
+    check("splashdam agent -n a1 --zkConnString zk1:1,zk2/c -p /x", true, Some("/x"), 0);
+    check("splashdam agent -n a1 -zkConnString zk1:1,zk2/c --zkBasePath /x", true, Some("/x"), 0);
+    check("splashdam agent -n a1 -z zk1:1,zk2/c --no-reload-conf -i 5", false, None, 1);
+    check("flume-ng agent -n a1 -c conf -z zk1:1,zk2/c -p /x", true, Some("/x"), 1);
+    assert_eq!(agent_of("splashdam agent -n a1 -f x -p /x").origin.notes.len(), 1);
 }
 
 #[test]
@@ -75,6 +93,15 @@ fn what_means_nothing_here_is_said_once() {
         let notes_given = agent_of(line).origin.notes;
         assert_eq!(notes_given.len(), notes, "{line}: {notes_given:?}");
     }
+    for property in LEFT_ASIDE.iter().map(|(property, _)| property) {
+        let notes = agent_of(&format!("splashdam agent -n a1 -f x -D{property}=true")).origin.notes;
+        assert!(matches!(&notes[..], [one] if one.contains(property)), "{notes:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("flume.opts"), "name=a2\n").unwrap();
+    let line = format!("splashdam agent -n a1 -f x -c {}", dir.path().display());
+    let origin = agent_of(&line).origin;
+    assert!(origin.name == "a1" && origin.notes[0].contains("flume.opts is not read"));
     let properties = agent_of("flume-ng agent -n a1 -f x -Dboth=line").origin.properties;
     assert_eq!(properties["from.env"], "1");
     assert_eq!(properties["both"], "line");
@@ -87,7 +114,8 @@ fn what_cannot_be_done_is_refused_with_a_status() {
         ("splashdam agent -f x", USAGE, "--name"),
         ("splashdam agent -n a1", USAGE, "no configuration is named"),
         ("splashdam agent -n a1 -prov a.B", USAGE, "no configuration is named"),
-        ("splashdam agent -n a1 -z zk:2181", USAGE, "ZooKeeper"),
+        ("splashdam check -z zk:2181", USAGE, "--zkConnString needs --name"),
+        ("splashdam agent -n a1 -z zk -Dzookeeper.client.secure=true", USAGE, "without TLS"),
         ("splashdam agent -n a1 -f x -i soon", USAGE, "soon"),
         ("splashdam agent -n a1 -f x --wrong", USAGE, "--wrong"),
         ("splashdam agent -n a1 -f x -D", USAGE, "-D"),

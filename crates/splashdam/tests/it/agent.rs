@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::waiting::{ended, until};
 
 /// An agent named `a1` at work in a directory of its own; killed when dropped.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     log: PathBuf,
 }
@@ -25,11 +25,17 @@ impl Agent {
     fn start(dir: &Path, config: &str, options: &[&str]) -> Agent {
         let file = dir.join("flume.conf");
         fs::write(&file, config).unwrap();
+        let arguments: Vec<&str> =
+            ["-f", file.to_str().unwrap()].into_iter().chain(options.iter().copied()).collect();
+        Agent::launch(dir, &arguments)
+    }
+
+    /// One whose configuration is somewhere else.
+    pub(crate) fn launch(dir: &Path, arguments: &[&str]) -> Agent {
         let log = dir.join(format!("agent-{}.log", fs::read_dir(dir).unwrap().count()));
         let child = Command::new(env!("CARGO_BIN_EXE_splashdam"))
-            .args(["agent", "-n", "a1", "-f"])
-            .arg(&file)
-            .args(options)
+            .args(["agent", "-n", "a1"])
+            .args(arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -50,7 +56,7 @@ impl Agent {
     }
 
     /// Waits until the log holds `text` `times` times.
-    fn says(&self, text: &str, times: usize) {
+    pub(crate) fn says(&self, text: &str, times: usize) {
         let what = || format!("{text:?} {times} times in the log:\n{}", self.log());
         until(|| self.log().matches(text).count() >= times, what);
     }
@@ -74,7 +80,7 @@ impl Agent {
         ended(&mut self.child, &self.log)
     }
 
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         let status = self.ended();
         assert!(status.success(), "{status}:\n{}", self.log());
@@ -91,7 +97,7 @@ impl Drop for Agent {
 }
 
 /// All lines of all files in `dir`, in the order of the files' names.
-fn lines(dir: &Path) -> Vec<String> {
+pub(crate) fn lines(dir: &Path) -> Vec<String> {
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.is_file());
     files.sort_by_key(|path| {
@@ -107,7 +113,7 @@ fn numbers(count: usize) -> Vec<String> {
     (0..count).map(|n| n.to_string()).collect()
 }
 
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for name in ["in", "out", "out2"] {
         fs::create_dir(dir.path().join(name)).unwrap();

@@ -6,3 +6,4 @@ mod durable;
 mod ledger;
 mod log_tools;
 mod waiting;
+mod zookeeper;

@@ -80,7 +80,7 @@ fn lines_are_rows_once() -> Result<()> {
     hbase.drive("create syslog l")?;
     let mut log =
         OpenOptions::new().create(true).append(true).open(run.join("data/logs/app.log"))?;
-    let launch = Launch { agent: "logs", file: "once.conf", poll_seconds: None };
+    let launch = Launch { agent: "logs", file: "once.conf", ..Launch::default() };
     // The agent is killed while it delivers, more than once, and goes on.
     for life in 0..LIVES {
         let mut agent = Agent::launch(&ours, &run, launch)?;

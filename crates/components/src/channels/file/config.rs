@@ -385,5 +385,6 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
             .at(section.key_span(&key))
             .help("remove it, or look for a slip of the pen")
     });
-    replaced.chain(raised).chain(idle).chain(strangers).collect()
+    let in_sight = keys::in_sight(&config.key_provider);
+    replaced.chain(raised).chain(idle).chain(strangers).chain(in_sight).collect()
 }

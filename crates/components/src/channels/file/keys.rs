@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::config::Config;
 use crate::jceks::{KeyStore, KeyStoreError, SecretKey};
+use crate::tls::readable_secret;
 
 /// The most bytes of a password file.
 const PASSWORD_LIMIT_BYTES: u64 = 4096;
@@ -264,4 +265,44 @@ pub(super) fn strangers(section: &Section) -> Vec<String> {
             || (key.starts_with("keys.") && key.ends_with(".passwordFile"))
     };
     section.keys().filter(|key| !known(key)).map(str::to_owned).collect()
+}
+
+/// Warnings for key stores and passwords that every user of the machine can read.
+pub(super) fn in_sight(section: &Section) -> Vec<Diagnostic> {
+    let secret = |key: &str| {
+        matches!(key, "keyStoreFile" | "keyStorePasswordFile") || key.ends_with(".passwordFile")
+    };
+    let named = section.keys().filter(|key| secret(key));
+    named.filter_map(|key| readable_secret(section.get(key).map(Path::new), key, section)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn secrets_that_all_can_read_are_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |modes: [u32; 3], want: &[&str]| {
+            let names = ["keyStoreFile", "keyStorePasswordFile", "keys.k0.passwordFile"];
+            let mut keys = "keys = k0\n".to_owned();
+            for (name, mode) in names.iter().zip(modes) {
+                let path = dir.path().join(name);
+                fs::write(&path, "x").unwrap();
+                fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+                keys += &format!("{name} = {}\n", path.display());
+            }
+            let section = Section::parse(&keys);
+            let findings = in_sight(&section);
+            let at: Vec<_> = findings.iter().map(|finding| (finding.code, finding.span)).collect();
+            let place = |name: &&str| ("readable-secret", section.value_span(name));
+            assert_eq!(at, want.iter().map(place).collect::<Vec<_>>(), "{modes:?}");
+        };
+        check([0o600, 0o640, 0o400], &[]);
+        check([0o644, 0o600, 0o600], &["keyStoreFile"]);
+        check([0o600, 0o604, 0o644], &["keyStorePasswordFile", "keys.k0.passwordFile"]);
+    }
 }

@@ -277,3 +277,11 @@ fn defaults_are_those_of_flume() {
                 compression-type = Deflate\ncompression-level = 1\nreset-connection-interval = 60";
     assert_eq!(settings(keys), (7, [1000, 5000], Some(1), minute));
 }
+
+#[test]
+fn keys_of_clients_with_many_hosts_are_unknown() {
+    let keys = "type = avro\nhostname = h\nport = 1\nhosts = h1\nclient.type = default_failover";
+    let looked = splashdam_core::find(crate::SINKS, "avro").unwrap().look(&Section::parse(keys));
+    let found: Vec<_> = looked.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(found, ["unknown-key", "unknown-key"]);
+}

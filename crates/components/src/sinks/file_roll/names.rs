@@ -29,9 +29,10 @@ impl Names {
             PathManager::Default => Scheme::Started(now_millis),
             PathManager::RollTime => Scheme::Rolled { zone: zone(), last: String::new() },
         };
+        let suffix = config.compression.suffix();
         let extension = match config.extension.as_str() {
-            "" => String::new(),
-            extension => format!(".{extension}"),
+            "" => suffix.to_owned(),
+            extension => format!(".{extension}{suffix}"),
         };
         Names { scheme, prefix: config.prefix.clone(), extension, number: 0 }
     }
@@ -86,6 +87,12 @@ mod tests {
             "sink.pathManager = rollTime\nsink.pathManager.prefix = a",
             &[1_700_000_000_123, 1_700_000_000_999, 1_700_000_001_000],
             &["a20231114231320-1", "a20231114231320-2", "a20231114231321-1"],
+        );
+        check("sink.compression = Gzip", &[5], &["1700000000123-1.gz"]);
+        check(
+            "sink.compression = zstd\nsink.pathManager.extension = log",
+            &[5],
+            &["1700000000123-1.log.zst"],
         );
         // The hour that comes twice in autumn: a new second, so the numbers begin anew.
         check(

@@ -1,3 +1,5 @@
+mod packed;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -557,6 +559,7 @@ fn bad_keys_are_found_where_they_stand() {
     check("sink.directory = /x\nsink.rollInterval = 30s", &[("bad-number", "30s")]);
     check("sink.directory = /x\nsink.pathManager = DAILY", &[("unknown-value", "DAILY")]);
     check("sink.directory = /x\nsink.sync = always", &[("unknown-value", "always")]);
+    check("sink.directory = /x\nsink.compression = rar", &[("unknown-value", "rar")]);
     check("sink.directory = /x\nsink.rolInterval = 3", &[("unknown-key", "sink.rolInterval")]);
 }
 

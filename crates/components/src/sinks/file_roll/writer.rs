@@ -10,6 +10,7 @@ use splashdam_core::{Batch, Event, Rejected, SerializeError, Serializer, Start, 
 use tracing::warn;
 
 use super::SyncWhen;
+use super::compression::Compression;
 use super::disk::{Disk, Output};
 use super::names::Names;
 use super::note::Note;
@@ -29,13 +30,24 @@ pub(super) struct Writer {
     pub(super) names: Names,
     pub(super) serializer: Box<dyn Serializer>,
     pub(super) sync: SyncWhen,
+    pub(super) compression: Compression,
+    pub(super) full: Full,
     pub(super) current: Option<Current>,
     /// The bytes of the batch under way.
     pub(super) buffer: BytesMut,
     /// Whether somebody takes what the serializer refuses for good.
     pub(super) dead_letters: bool,
+    /// The same, compressed.
+    pub(super) packed: Vec<u8>,
     /// Which events of a channel that numbers them the files have.
     pub(super) note: Option<Note>,
+}
+
+/// What makes a file full; 0 is never.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    pub(super) bytes: u64,
+    pub(super) events: u64,
 }
 
 /// The file that is written to.
@@ -44,6 +56,7 @@ pub(super) struct Current {
     output: Box<dyn Output>,
     /// Bytes of whole batches, and of the format's header. While it is 0 the header is due.
     len: u64,
+    events: u64,
 }
 
 /// What went wrong with a file.
@@ -135,6 +148,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether the next batch belongs into the next file.
+    pub(super) fn is_full(&self) -> bool {
+        let Full { bytes, events } = self.full;
+        let full = |most: u64, has: u64| most > 0 && has >= most;
+        self.current.as_ref().is_some_and(|file| {
+            // A header alone fills no file.
+            file.events > 0 && (full(bytes, file.len) || full(events, file.events))
+        })
+    }
+
     /// Counts a file that could not be made, but for the first, which the runner counts.
     pub(super) fn count_failure(&self) {
         self.metrics.connections_failed.add(1);
@@ -180,6 +203,9 @@ impl Writer {
     fn write(&mut self, events: &[Event]) -> Result<Vec<Rejected>, FileError> {
         let rejected = self.serialize(events)?;
         self.append()?;
+        if let Some(current) = &mut self.current {
+            current.events += (events.len() - rejected.len()) as u64;
+        }
         Ok(rejected)
     }
 
@@ -220,9 +246,12 @@ impl Writer {
             // Only a caller that did not open one after an error comes here.
             return Err(FileError::NoFreeName(self.directory.clone()));
         };
-        let written = current.append(&self.buffer, self.sync == SyncWhen::Batch);
+        let sync = self.sync == SyncWhen::Batch;
+        let written =
+            current.append(packed(self.compression, &self.buffer, &mut self.packed), sync);
         if self.buffer.capacity() > KEPT_BYTES {
             self.buffer = BytesMut::new();
+            self.packed = Vec::new();
         }
         match &written {
             Ok(()) | Err(FileError::Write { .. }) => self.current = Some(current),
@@ -242,7 +271,8 @@ impl Writer {
         self.metrics.connections_closed.add(1);
         self.buffer.clear();
         self.serializer.finish(&mut self.buffer);
-        let ended = match current.append(&self.buffer, false) {
+        let end = packed(self.compression, &self.buffer, &mut self.packed);
+        let ended = match current.append(end, false) {
             Ok(()) if self.sync != SyncWhen::Never => current.sync(),
             done => done,
         };
@@ -258,7 +288,8 @@ impl Writer {
         };
         self.buffer.clear();
         self.serializer.start(&mut self.buffer, Start::Created);
-        if let Err(error) = current.append(&self.buffer, false) {
+        let header = packed(self.compression, &self.buffer, &mut self.packed);
+        if let Err(error) = current.append(header, false) {
             warn!(component = %self.component, %error, "the header of a new file is written later");
             if !matches!(error, FileError::Write { .. }) {
                 self.current = None;
@@ -277,7 +308,7 @@ impl Writer {
                 Ok(output)
             });
             match made {
-                Ok(output) => return Ok(Current { path, output, len: 0 }),
+                Ok(output) => return Ok(Current { path, output, len: 0, events: 0 }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     self.names.give_back();
@@ -289,8 +320,25 @@ impl Writer {
     }
 }
 
+/// What goes into the file for `plain`: that, or one part of a compressed file.
+fn packed<'a>(
+    compression: Compression,
+    plain: &'a [u8],
+    out: &'a mut Vec<u8>,
+) -> io::Result<&'a [u8]> {
+    if compression == Compression::None {
+        return Ok(plain);
+    }
+    out.clear();
+    compression.pack(plain, out)?;
+    Ok(out)
+}
+
 impl Current {
-    fn append(&mut self, bytes: &[u8], sync: bool) -> Result<(), FileError> {
+    /// Appends bytes, all or none, unless they could not be made.
+    fn append(&mut self, bytes: io::Result<&[u8]>, sync: bool) -> Result<(), FileError> {
+        let write_failed = |error| FileError::Write { path: self.path.clone(), error };
+        let bytes = bytes.map_err(write_failed)?;
         if bytes.is_empty() {
             return Ok(());
         }

@@ -251,6 +251,7 @@ fn keys_are_checked() {
     check("", &["missing-key", "missing-key"]);
     check(&format!("{must}\nmaxConnections = 5\nreset-connection-interval = 5"), &[]);
     check(&format!("{must}\nconnection-reset-interval = 5"), &[]);
+    check(&format!("{must}\nhosts = h1\nclient.type = thrift"), &["unknown-key", "unknown-key"]);
     check(&format!("{must}\nprotocol = BINARY"), &["value-replaced"]);
     check(&format!("{must}\nrequest-timeout = 999"), &["value-replaced"]);
     check(&format!("{must}\nbatch-size = 0"), &["bad-value"]);
