@@ -22,8 +22,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, Facts, Malformed, OpenError, Outlet, Size, Source, SourceError, Stop,
-    Trouble,
+    Batch, Component, Context, Facts, Malformed, OpenError, Outlet, Size, Source, SourceError,
+    Stop, Trouble,
 };
 use splashdam_wire::thrift::legacy::{MOST_BYTES, Said, read_message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
