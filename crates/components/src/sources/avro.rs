@@ -73,7 +73,8 @@ pub struct Config {
     #[serde(rename = "maxConnections", default = "max_connections")]
     pub max_connections: NonZeroUsize,
     /// Bytes of one message, that is of a batch, at the most, up to 1 GiB; who sends a longer one is
-    /// disconnected. Not a key of Flume.
+    /// disconnected. Our own sinks send up to 8 MiB of bodies and headers in one, unless one event
+    /// alone has more. Not a key of Flume.
     #[serde(rename = "maxMessageBytes", default = "max_message_bytes")]
     pub max_message_bytes: NonZeroU32,
     /// Seconds after which a client that sends nothing is disconnected; 0 means never, as in Flume.
