@@ -9,8 +9,8 @@
 //! all batches go to one memory channel, or to file channels that share a log, such a batch is stored
 //! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
 //! What they say is believed: whoever may connect can call events of another agent's channel settled, so
-//! that they are dropped when they come. Where not everybody is trusted, let `ipFilter` and the network
-//! decide who may connect.
+//! that they are dropped when they come. Where not everybody is trusted, let `ipFilter`, TLS with
+//! `client-authentication = needed` or the network decide who may connect.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
 //! is read ahead, the time that a message may take, and what all connections hold together of
