@@ -9,6 +9,7 @@ mod checker;
 mod kinds;
 mod strangers;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -92,6 +93,8 @@ pub struct CheckedSink {
     pub channel: Arc<str>,
     /// The channel that takes what it rejects, which is checked.
     pub dead_letter: Option<Arc<str>>,
+    /// Whether what it rejects can come back to the channel that it drains, by way of another one.
+    pub goes_round: bool,
 }
 
 /// What checking a plan gave.
@@ -163,6 +166,23 @@ impl<T: ?Sized> fmt::Debug for Part<T> {
     }
 }
 
+/// Marks the sinks whose dead letters can reach the channel that they drain.
+fn mark_circles(groups: &mut [CheckedGroup]) {
+    let sinks = groups.iter().flat_map(|group| &group.sinks);
+    let ways: Vec<_> =
+        sinks.filter_map(|sink| Some((sink.channel.clone(), sink.dead_letter.clone()?))).collect();
+    for sink in groups.iter_mut().flat_map(|group| &mut group.sinks) {
+        let mut reached: BTreeSet<&Arc<str>> = sink.dead_letter.iter().collect();
+        // Each round reaches one channel more, or all have been reached.
+        for _ in &ways {
+            let on = ways.iter().filter(|(from, _)| reached.contains(from));
+            let further: Vec<_> = on.map(|(_, to)| to).collect();
+            reached.extend(further);
+        }
+        sink.goes_round = reached.contains(&sink.channel);
+    }
+}
+
 /// Looks up every part of `plan` in `lists` and reads its keys; opens nothing.
 pub fn check(plan: &Plan, lists: &'static Lists) -> Checking {
     let mut checker = Checker::new(lists);
@@ -170,7 +190,8 @@ pub fn check(plan: &Plan, lists: &'static Lists) -> Checking {
         plan.channels.iter().filter_map(|channel| checker.channel(channel)).collect();
     let sources: Vec<CheckedSource> =
         plan.sources.iter().filter_map(|source| checker.source(source, &channels)).collect();
-    let groups = checker.groups(plan, &channels);
+    let mut groups = checker.groups(plan, &channels);
+    mark_circles(&mut groups);
     let channels = checker.connected(channels, &sources, &groups);
     let Checker { mut findings, fatal, .. } = checker;
     if fatal {

@@ -59,6 +59,8 @@ pub struct Member {
     pub channel: ChannelSlot,
     /// The channel that takes what it rejects.
     pub dead_letters: Option<ChannelSlot>,
+    /// Whether what it rejects can come back to the channel that it drains.
+    pub goes_round: bool,
     /// Its place on the board.
     pub sign: Sign,
     /// Its lines in the ledger.

@@ -260,6 +260,7 @@ impl Topology {
                 context,
                 channel: channel.slot.clone(),
                 dead_letters,
+                goes_round: sink.goes_round,
                 sign: self.around.board.sign(Role::Sink, sink.name.clone()),
                 tally: SinkTally::new(ledger, &sink.channel, &sink.name, dead.map(|name| &**name)),
             });

@@ -6,4 +6,9 @@ use crate::Batch;
 pub trait Interceptor: Send + Sync {
     /// Works on the batch in place.
     fn intercept(&self, batch: &mut Batch);
+
+    /// Whether it sets this header to another value when the same event comes again.
+    fn varies(&self, _header: &str) -> bool {
+        false
+    }
 }

@@ -4,6 +4,8 @@
 //! not fit somewhere is refused before it was taken anywhere. Should a commit fail all the same
 //! after another succeeded, the batch remembers who has it, and a retry goes to the rest only.
 
+mod origins;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +20,8 @@ use crate::ledger::SourceTally;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::pipeline::Turn;
 use crate::{
-    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, JointId, Origin, PutError,
-    PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
+    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, JointId, PutError, PutTxn,
+    Refused, Route, Selector, Size, Stop, Trouble,
 };
 
 /// A source's way into its channels. Clones share everything; any number of puts may be under way.
@@ -103,80 +105,9 @@ impl Outlet {
         self
     }
 
-    /// The name for channels of a sender that calls itself so. What one of several logs has of a
-    /// sender says nothing of the others once events may go other ways, so there it is another one
-    /// whenever the source is configured otherwise.
-    pub fn name_of(&self, mut sender: [u8; 16]) -> [u8; 16] {
-        if !self.stores_once() {
-            let digest = self.0.digest.to_le_bytes();
-            sender.iter_mut().zip(digest).for_each(|(byte, other)| *byte ^= other);
-        }
-        sender
-    }
-
     /// The source's counters, for what only the source knows.
     pub fn metrics(&self) -> &SourceMetrics {
         &self.0.metrics
-    }
-
-    /// Whether all channels that may be required store where batches come from.
-    pub fn keeps_origins(&self) -> bool {
-        self.required().iter().all(|channel| self.0.channels[channel].channel.keeps_origins())
-    }
-
-    /// Where this sender stands for all required channels: the origin of its last batch that all of
-    /// them have. `None` if one of them has none or does not keep origins. Where the selector
-    /// decides for each event, every channel is asked.
-    pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
-        let mut lowest: Option<Origin> = None;
-        for channel in self.required().iter() {
-            let last = self.0.channels[channel].channel.last_of(sender)?;
-            if lowest.as_ref().is_none_or(|lowest| last.order() < lowest.order()) {
-                lowest = Some(last);
-            }
-        }
-        lowest
-    }
-
-    /// The newest epoch of this sender that any required channel knows of, be it of batches that
-    /// failed; 0 if there is none. Channels of several logs may stand apart, and each takes what is
-    /// not behind its own: who goes on from [`Outlet::last_of`] does so in an epoch greater than
-    /// this, or the one that is further ahead takes new batches for old ones.
-    pub fn newest_epoch(&self, sender: [u8; 16]) -> u64 {
-        let required = self.required();
-        let epochs = required.iter().map(|channel| {
-            let channel = &self.0.channels[channel].channel;
-            channel.newest_epoch(sender)
-        });
-        epochs.max().unwrap_or(0)
-    }
-
-    /// Whether a batch goes into one log, or one channel in memory, that remembers its origin,
-    /// whatever is in it. What that has of a sender is then true of all required channels, and it
-    /// has all of a batch or nothing.
-    pub fn stores_once(&self) -> bool {
-        let Some(Route { required, .. }) = self.0.selector.uniform() else { return false };
-        if let (1, Some(only)) = (required.len(), required.iter().next()) {
-            return self.0.channels[only].channel.remembers_origins();
-        }
-        let mut joints = required.iter().map(|channel| self.0.channels[channel].channel.joint());
-        let first = joints.next().flatten();
-        self.keeps_origins() && first.is_some() && joints.all(|joint| joint == first)
-    }
-
-    /// Waits until none of this sender's batches is on its way into a channel any more. Who begins
-    /// anew, perhaps after a life that was cut off, waits before asking [`Outlet::last_of`].
-    /// Cancel-safe.
-    pub async fn settled(&self, sender: [u8; 16]) {
-        for channel in self.required().iter() {
-            self.0.channels[channel].channel.settled(sender).await;
-        }
-    }
-
-    /// The channels that may be required: all where the selector decides for each event.
-    fn required(&self) -> ChannelSet {
-        let all = ChannelSet::first(self.0.channels.len());
-        self.0.selector.uniform().map_or(all, |route| route.required)
     }
 
     /// Puts a batch into its channels; `Ok` once every required channel has committed it.
@@ -269,6 +200,9 @@ impl Outlet {
 
     async fn route(&self, mut batch: Batch, turn: &mut Turn) -> Result<(), PutError> {
         self.intercept(&mut batch);
+        if batch.origin().is_some() && !self.repeats() {
+            batch = batch.with_origin(None);
+        }
         let (received, left, tally) = (batch.progress.received, batch.len(), &self.0.tally);
         if batch.is_empty() {
             tally.took_over(received, received, 0);
@@ -288,8 +222,11 @@ impl Outlet {
                 Ok(())
             }
             Err(mut error) => {
-                let progress = &mut error.batch.progress;
-                progress.routes = (!progress.committed.is_empty()).then_some(routes);
+                let batch = &mut error.batch;
+                // A channel that failed may have what it was given, and take it for stored when it
+                // comes again under its origin.
+                let keeps = !batch.progress.committed.is_empty() || batch.origin().is_some();
+                batch.progress.routes = keeps.then_some(routes);
                 Err(error)
             }
         }

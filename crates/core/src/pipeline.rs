@@ -32,9 +32,18 @@ pub struct Pipeline<T> {
     /// Of all that is in here.
     size: Size,
     /// To be put again, in order; see [`Pipeline::stored`].
-    refused: VecDeque<(Batch, T)>,
-    why: Vec<ChannelError>,
+    refused: VecDeque<Waiting<T>>,
     again_at: Option<Instant>,
+}
+
+/// What is to be put again.
+struct Waiting<T> {
+    batch: Batch,
+    token: T,
+    /// What the pipeline counts for it.
+    size: Size,
+    /// Why it was refused itself; nothing for one that was only behind another.
+    why: Vec<ChannelError>,
 }
 
 /// How long refused batches are tried again, and what was said about it.
@@ -58,7 +67,7 @@ impl Patience {
     }
 
     /// When to try again; `None` when it is over.
-    fn next_try(&mut self, stop: &Stop, why: &[ChannelError]) -> Option<Instant> {
+    fn next_try(&mut self, stop: &Stop, why: &[&ChannelError]) -> Option<Instant> {
         let now = Instant::now();
         if stop.requested() {
             let since = *self.stopping.get_or_insert(now);
@@ -134,7 +143,6 @@ impl<T: Send + 'static> Pipeline<T> {
             settled: VecDeque::new(),
             size: Size::ZERO,
             refused: VecDeque::new(),
-            why: Vec::new(),
             again_at: None,
         }
     }
@@ -197,7 +205,8 @@ impl<T: Send + 'static> Pipeline<T> {
     }
 
     /// Waits until the oldest is stored, and puts what was refused again, in order. `None` when there
-    /// is none; an error when no more waiting can help or is wanted. Cancel-safe.
+    /// is none; an error, with the oldest batch and what was wrong with it, when no more waiting can
+    /// help or is wanted. Those behind it are put when this is asked again. Cancel-safe.
     pub async fn stored(
         &mut self,
         patience: &mut Patience,
@@ -210,50 +219,54 @@ impl<T: Send + 'static> Pipeline<T> {
                     patience.well();
                     return Some(Ok(self.hand_out(oldest).token));
                 }
-                let Settled { token, went } = oldest.0;
-                let batch = self.refusal(went);
-                self.refused.push_back((batch, token));
+                self.refused.push_back(Waiting::of(oldest));
             }
-            while let Some((Settled { token, went }, _)) = self.oldest().await {
-                let batch = self.refusal(went);
-                self.refused.push_back((batch, token));
+            while let Some(next) = self.oldest().await {
+                self.refused.push_back(Waiting::of(next));
             }
-            let lost = self.why.iter().any(|why| matches!(why, ChannelError::TooLarge { .. }));
-            if self.again_at.is_none() && !lost {
-                self.again_at = patience.next_try(stop, &self.why);
+            if self.again_at.is_none() {
+                self.again_at = self.next_try(patience, stop);
             }
-            let Some(at) = self.again_at else {
-                let (batch, _) = self.refused.pop_front()?;
-                return Some(Err(PutError { batch, failures: std::mem::take(&mut self.why) }));
-            };
+            let Some(at) = self.again_at else { return self.give_up().map(Err) };
             let stopping = stop.requested();
             tokio::select! {
                 () = sleep_until(at) => {}
                 () = stop.wait(), if !stopping => {}
             }
             self.again_at = None;
-            self.why.clear();
             let refused = std::mem::take(&mut self.refused);
             self.resume();
             // All of it is put, and so counted, again.
             self.size = Size::ZERO;
-            for (batch, token) in refused {
+            for Waiting { batch, token, .. } in refused {
                 self.put(batch, token);
             }
         }
     }
 
-    /// What is to be put again. A batch that is stored although one before it is not, as happens
-    /// where they go to different channels, keeps its place with nothing in it.
-    fn refusal(&mut self, went: Put) -> Batch {
-        match went {
-            Put::Stored => Batch::default(),
-            Put::Refused(error) => {
-                self.why.extend(error.failures);
-                error.batch
-            }
-            Put::Behind(batch) => batch,
+    /// When what was refused is put again; `None` when that is of no use for the oldest. What is wrong
+    /// with a later one does not matter until it is the oldest.
+    fn next_try(&self, patience: &mut Patience, stop: &Stop) -> Option<Instant> {
+        let oldest = self.refused.front()?;
+        if oldest.why.iter().any(|why| matches!(why, ChannelError::TooLarge { .. })) {
+            return None;
         }
+        let why: Vec<_> = self.refused.iter().flat_map(|waiting| &waiting.why).collect();
+        if why.is_empty() && !stop.requested() {
+            // They were behind one that is given up.
+            return Some(Instant::now());
+        }
+        patience.next_try(stop, &why)
+    }
+
+    /// Takes the oldest out of what was refused.
+    fn give_up(&mut self) -> Option<PutError> {
+        let Waiting { batch, size, why, .. } = self.refused.pop_front()?;
+        self.size = self.size - size;
+        if self.refused.is_empty() {
+            self.resume();
+        }
+        Some(PutError { batch, failures: why })
     }
 
     /// The oldest, if it is through.
@@ -269,6 +282,19 @@ impl<T: Send + 'static> Pipeline<T> {
     pub fn resume(&mut self) {
         assert!(self.is_empty(), "a pipeline is resumed before all of it is settled");
         self.gate.broken.store(false, Ordering::Release);
+    }
+}
+
+impl<T> Waiting<T> {
+    /// A batch that is stored although one before it is not, as happens where they go to different
+    /// channels, keeps its place with nothing in it.
+    fn of((Settled { token, went }, size): (Settled<T>, Size)) -> Self {
+        let (batch, why) = match went {
+            Put::Stored => (Batch::default(), Vec::new()),
+            Put::Refused(error) => (error.batch, error.failures),
+            Put::Behind(batch) => (batch, Vec::new()),
+        };
+        Waiting { batch, token, size, why }
     }
 }
 

@@ -75,6 +75,13 @@ pub trait Selector: Send + Sync {
     fn uniform(&self) -> Option<Route> {
         None
     }
+
+    /// Whether the same event always goes the same way, also in another process with the same
+    /// configuration, although the headers that `varies` names have other values. Who takes turns
+    /// says no: what one of several logs has of a batch then says nothing of where the rest went.
+    fn repeats(&self, _varies: &dyn Fn(&str) -> bool) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

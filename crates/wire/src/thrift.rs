@@ -25,6 +25,10 @@ pub use frame::Frame;
 
 /// The longest frame, which is Thrift's own limit.
 pub const MOST_FRAME_BYTES: usize = 16_384_000;
+/// The most events that a call may have: each costs memory beside its bytes. As over Avro.
+pub const MOST_EVENTS: usize = 1 << 18;
+/// The most headers that all events of a call may have, for the same reason.
+pub const MOST_HEADERS: usize = 1 << 20;
 /// Bytes of the length before a frame.
 pub const FRAME_HEAD_BYTES: usize = 4;
 

@@ -59,7 +59,7 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     }
     for (_, sink) in checked.sinks() {
         run_together(sink, &mut findings);
-        dead_letters(checked, sink, &mut findings);
+        dead_letters(sink, &mut findings);
         no_place(checked, sink, &mut findings);
     }
     scattered_groups(checked, &mut findings);
@@ -246,7 +246,7 @@ fn run_together(sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
 }
 
 /// A sink that has nothing to send into its channel of dead letters, or gets its own back.
-fn dead_letters(checked: &Checked, sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
+fn dead_letters(sink: &CheckedSink, findings: &mut Vec<Diagnostic>) {
     let Some(channel) = &sink.dead_letter else { return };
     let name = &sink.name;
     let finding = if sink.part.facts.rejects.is_none() {
@@ -254,7 +254,7 @@ fn dead_letters(checked: &Checked, sink: &CheckedSink, findings: &mut Vec<Diagno
         let message =
             format!("sink {name} never uses `deadLetter`: type `{kind}` rejects no event");
         Diagnostic::note("dead-letter-unused", message).help("leave the line out")
-    } else if goes_round(checked, sink) {
+    } else if sink.goes_round {
         let message = format!("what sink {name} rejects may come back to it by way of {channel}");
         Diagnostic::warning("dead-letter-circle", message)
             .help("end the way in a sink that takes everything, such as `file_roll`")
@@ -281,20 +281,6 @@ fn no_place(checked: &Checked, sink: &CheckedSink, findings: &mut Vec<Diagnostic
             .with_note("the sink delivers nothing")
             .component(format!("sink {name}")),
     );
-}
-
-/// Whether dead letters of a sink can reach the channel that it drains.
-fn goes_round(checked: &Checked, sink: &CheckedSink) -> bool {
-    let mut reached: BTreeSet<&Arc<str>> = sink.dead_letter.iter().collect();
-    loop {
-        let before = reached.len();
-        let on = checked.sinks().filter(|(_, next)| reached.contains(&next.channel));
-        let further: Vec<_> = on.filter_map(|(_, next)| next.dead_letter.as_ref()).collect();
-        reached.extend(further);
-        if reached.len() == before {
-            return reached.contains(&sink.channel);
-        }
-    }
 }
 
 /// One group, several channels: no sink can stand in for another.

@@ -271,7 +271,9 @@ impl Checker {
             None => None,
         };
         let name = Arc::from(plan.name.as_str());
-        Some(CheckedSink { name, part, channel: channel.name.clone(), dead_letter })
+        // Known once all sinks are.
+        let goes_round = false;
+        Some(CheckedSink { name, part, channel: channel.name.clone(), dead_letter, goes_round })
     }
 
     /// The channel of a sink's dead letters, which must be there and take a whole batch.

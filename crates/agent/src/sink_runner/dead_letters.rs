@@ -30,7 +30,8 @@ impl Worker {
     /// Sends rejected events to where dead letters go, and says whether the take may be committed.
     ///
     /// A channel that refuses them is waited for until a halt: the rest of the batch has been
-    /// delivered, and would be delivered twice.
+    /// delivered, and would be delivered twice. Where dead letters go round that wait could be for
+    /// this very take, so the batch goes back, and is tried again after a while.
     pub(super) async fn bury(
         &mut self,
         batch: &Batch,
@@ -56,6 +57,9 @@ impl Worker {
                 Ok(()) => break,
                 Err(refused) => {
                     self.note(&format!("dead letters wait: {}", refused.error));
+                    if self.member.goes_round {
+                        return false;
+                    }
                     letters = refused.batch;
                 }
             }

@@ -151,6 +151,7 @@ fn start_with(
             context,
             channel: slot,
             dead_letters: dead.clone(),
+            goes_round: name.ends_with("in a circle"),
             sign: board.sign(Role::Sink, name.into()),
             tally: SinkTally::default(),
         }
@@ -346,4 +347,18 @@ async fn what_waits_for_its_dead_letters_is_kept_at_a_halt() {
     group.halt.stop();
     group.task.await.expect("no panic");
     assert_eq!((group.queue.level_events(), dead.events().len()), (2, 0));
+}
+
+/// What makes room for a dead letter may be the commit of the very take that rejects it.
+#[tokio::test(start_paused = true)]
+async fn where_dead_letters_go_round_a_batch_goes_back_instead_of_waiting() {
+    let (name, dead) = ("rejected, in a circle", Collector::new());
+    dead.refuse(1);
+    let acts = [Act::Reject, Act::Reject];
+    let queue = Queue::holding(events(0, 2));
+    let group = start_with(vec![(name, &acts, queue)], Some(Arc::new(dead.clone())));
+    sleep(Duration::from_secs(30)).await;
+    group.drained().await;
+    assert_eq!(got(name), ["1", "1"], "it was delivered again");
+    assert_eq!(bodies(&dead.events()), ["0"]);
 }

@@ -56,6 +56,10 @@ impl Interceptor for Timestamp {
             }
         });
     }
+
+    fn varies(&self, header: &str) -> bool {
+        *self.header == *header
+    }
 }
 
 #[cfg(test)]

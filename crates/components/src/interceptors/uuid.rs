@@ -65,6 +65,10 @@ impl Interceptor for UuidHeader {
             }
         });
     }
+
+    fn varies(&self, header: &str) -> bool {
+        *self.header == *header
+    }
 }
 
 impl UuidHeader {

@@ -134,6 +134,10 @@ impl Selector for Multiplexing {
     fn uniform(&self) -> Option<Route> {
         self.routes.values().all(|route| *route == self.default).then_some(self.default)
     }
+
+    fn repeats(&self, varies: &dyn Fn(&str) -> bool) -> bool {
+        !varies(&self.header)
+    }
 }
 
 #[cfg(test)]

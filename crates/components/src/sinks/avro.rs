@@ -9,11 +9,11 @@
 //! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
 //! under way at once. Which of both it is, is said in the log when it becomes known.
 
+mod calls;
 mod connection;
 mod refused;
 
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +21,16 @@ use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Place, Sink, Size,
+    Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Sink, Size,
 };
-use splashdam_wire::avro::claim::{Claim, MOST_RANGES};
+#[cfg(feature = "simulation")]
+use splashdam_wire::avro::claim::Claim;
 use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::tls::{ClientTls, Connector};
+use calls::{CALL_BYTES, claims, lengths};
 use connection::{Connection, SendError, Settings};
 
 #[cfg(feature = "simulation")]
@@ -36,8 +38,8 @@ use crate::simulation::planted;
 
 /// Calls under way at once, where the peer stores each event once.
 const CALLS: usize = 8;
-/// Bytes of events in them.
-const CALLS_BYTES: usize = 8 * 1024 * 1024;
+/// A call with more bytes than this may be more than its peer takes, which then hangs up.
+const LARGE_BYTES: usize = 1024 * 1024;
 /// Shorter timeouts are not believed, as in Flume.
 const LEAST_TIMEOUT: i64 = 1000;
 const TIMEOUT: i64 = 20_000;
@@ -51,7 +53,9 @@ pub struct Config {
     pub hostname: String,
     /// The peer's TCP port.
     pub port: u16,
-    /// Events in one call, and so in one transaction of the peer; less than 1 means the default.
+    /// Events in one call, and so in one transaction of the peer; less than 1 means the default. A call
+    /// has at most 8 MiB of bodies and headers, unless one event alone has more: beyond that events
+    /// go into the next one.
     #[serde(rename = "batch-size", default = "batch_size")]
     pub batch_size: Lenient<i64>,
     /// Milliseconds for connecting, and for handing a call over; less than 1000 means the default.
@@ -222,10 +226,10 @@ impl Avro {
     }
 
     /// Counts a connection that is given up.
-    fn failed(&self, error: &SendError) -> DeliverError {
+    fn failed(&self, error: &SendError, hint: &str) -> DeliverError {
         self.metrics.connections_closed.add(1);
         let Settings { host, port, .. } = &self.settings;
-        DeliverError::fail_over(format!("{host}:{port}: {error}"))
+        DeliverError::fail_over(format!("{host}:{port}: {error}{hint}"))
     }
 
     fn learn(&mut self, stores_once: bool) {
@@ -243,10 +247,8 @@ impl Avro {
 
 impl Sink for Avro {
     fn limit(&self) -> Size {
-        match self.ahead {
-            true => Size { events: self.batch_events.saturating_mul(CALLS), bytes: CALLS_BYTES },
-            false => Size::events(self.batch_events),
-        }
+        let calls = if self.ahead { CALLS } else { 1 };
+        Size { events: self.batch_events.saturating_mul(calls), bytes: CALL_BYTES }
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
@@ -254,18 +256,26 @@ impl Sink for Avro {
             return self.sift(batch).await;
         }
         let (mut connection, made) = self.connected().await?;
-        let claims = batch.place().and_then(|place| claims(place, self.batch_events, batch.len()));
+        let calls = lengths(batch.events(), self.batch_events);
+        let claims = batch.place().and_then(|place| claims(place, &calls));
         #[cfg(feature = "simulation")]
         let claims = claims.map(|claims| match planted!(self, LowAhead) {
             true => claims.into_iter().map(settled_early).collect(),
             false => claims,
         });
-        let sent = connection
-            .send(batch.events(), self.batch_events, claims.as_deref(), &mut self.peer_hash)
-            .await;
+        let sent =
+            connection.send(batch.events(), &calls, claims.as_deref(), &mut self.peer_hash).await;
         if let Err(error) = sent {
             self.suspect(&error);
-            return Err(self.failed(&error));
+            let hung_up = matches!(error, SendError::Closed | SendError::Io(_));
+            let large = largest(batch, &calls).filter(|_| hung_up);
+            let hint = large.map(|bytes| {
+                format!(
+                    "; a call had {bytes} bytes: if that is more than the peer takes, raise its \
+                     `maxMessageBytes` or lower `batch-size`"
+                )
+            });
+            return Err(self.failed(&error, &hint.unwrap_or_default()));
         }
         self.suspicious = 0;
         let peer = connection.peer();
@@ -285,29 +295,11 @@ impl Sink for Avro {
     }
 }
 
-/// What each call says of where its events come from. `None` where one would have to name more ranges
-/// than a peer reads: the batch is then sent as if nothing were known of it.
-fn claims(place: &Place, batch_events: usize, events: usize) -> Option<Vec<Claim>> {
-    let mut claims = Vec::with_capacity(events.div_ceil(batch_events));
-    let mut ranges = place.ranges.iter().cloned();
-    let mut rest: Option<Range<u64>> = ranges.next();
-    let mut left = events;
-    while left > 0 {
-        let mut wanted = left.min(batch_events) as u64;
-        left -= left.min(batch_events);
-        let mut own = Vec::new();
-        while let Some(range) = rest.take().filter(|_| wanted > 0) {
-            let end = range.end.min(range.start + wanted);
-            wanted -= end - range.start;
-            own.push(range.start..end);
-            rest = if end < range.end { Some(end..range.end) } else { ranges.next() };
-            if wanted == 0 {
-                break;
-            }
-        }
-        claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
-    }
-    claims.iter().all(|claim| claim.ranges.len() <= MOST_RANGES).then_some(claims)
+/// Bytes of the largest of the calls that these events are sent in, if it is a large one.
+fn largest(batch: &Batch, calls: &[usize]) -> Option<usize> {
+    let mut events = batch.events().iter();
+    let bytes = calls.iter().map(|call| events.by_ref().take(*call).map(Event::bytes).sum());
+    bytes.max().filter(|bytes| *bytes > LARGE_BYTES)
 }
 
 /// A claim that says its own events were settled.

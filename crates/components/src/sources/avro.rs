@@ -8,6 +8,9 @@
 //! Batches of our own Avro sink that drains a file or memory channel say where they come from. Where
 //! all batches go to one memory channel, or to file channels that share a log, such a batch is stored
 //! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
+//! What they say is believed: whoever may connect can call events of another agent's channel settled, so
+//! that they are dropped when they come. Where not everybody is trusted, let `ipFilter`, TLS with
+//! `client-authentication = needed` or the network decide who may connect.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
 //! is read ahead, the time that a message may take, and what all connections hold together of
@@ -73,7 +76,8 @@ pub struct Config {
     #[serde(rename = "maxConnections", default = "max_connections")]
     pub max_connections: NonZeroUsize,
     /// Bytes of one message, that is of a batch, at the most, up to 1 GiB; who sends a longer one is
-    /// disconnected. Not a key of Flume.
+    /// disconnected. Our own sinks send up to 8 MiB of bodies and headers in one, unless one event
+    /// alone has more. Not a key of Flume.
     #[serde(rename = "maxMessageBytes", default = "max_message_bytes")]
     pub max_message_bytes: NonZeroU32,
     /// Seconds after which a client that sends nothing is disconnected; 0 means never, as in Flume.

@@ -273,11 +273,12 @@ impl Component for SpoolDir {
             ),
             process_crash: Some(
                 "nothing is read again where all channels are durable, as they store the position with the \
-                 events; otherwise the batch under way, if any, is",
+                 events, unless their selector takes turns and they do not share a log; otherwise the batch \
+                 under way, if any, is",
             ),
             machine_crash: Some(
-                "nothing is read again where all channels are durable; otherwise what was put in the last \
-                 tenth of a second is",
+                "nothing is read again where all channels are durable, with the same exception; otherwise \
+                 what was put in the last tenth of a second is",
             ),
             sets_headers: set.collect(),
             ..Facts::default()

@@ -19,11 +19,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, Facts, OpenError, Outlet, Size, Source, SourceError, Stop, Trouble,
+    Batch, Component, Context, Facts, Malformed, OpenError, Outlet, Size, Source, SourceError,
+    Stop, Trouble,
 };
 use splashdam_wire::thrift::legacy::{MOST_BYTES, Said, read_message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -114,6 +115,16 @@ impl Component for ThriftLegacy {
     }
 }
 
+/// Why no more messages are read of what has come. The events before that are put in any case.
+enum End {
+    /// More must come.
+    More,
+    /// The client is done, and gets this answer.
+    Close(Vec<u8>),
+    /// What follows is no message.
+    Malformed(Malformed),
+}
+
 /// What all connections share.
 struct Service {
     out: Outlet,
@@ -152,32 +163,27 @@ impl Service {
                 return Ok(());
             }
             let mut batch = Batch::default();
-            let mut closed = None;
             // What is read of a message is a slice of what came.
             let mut rest = buffer.split().freeze();
-            while closed.is_none() {
-                let read = read_message(&rest)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                let Some((said, length)) = read else { break };
-                rest.advance(length);
+            let before = rest.len();
+            let end = read_messages(&mut rest, &mut batch);
+            if rest.len() < before || rest.is_empty() {
                 due = None;
-                match said {
-                    Said::Event(event) => batch.push(event),
-                    Said::Close(answer) => closed = Some(answer),
-                    Said::Nothing => {}
-                }
             }
-            match rest.is_empty() {
-                true => due = None,
-                false => due = due.or_else(|| Some(Instant::now() + MESSAGE_TIME)),
+            if !rest.is_empty() {
+                due = due.or_else(|| Some(Instant::now() + MESSAGE_TIME));
             }
             // It is copied only when events hold on to what came before it.
             buffer = rest.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
             if !self.put(batch).await {
                 return Ok(());
             }
-            if let Some(answer) = closed {
-                return stream.write_all(&answer).await;
+            match end {
+                End::More => {}
+                End::Close(answer) => return stream.write_all(&answer).await,
+                End::Malformed(error) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
             }
         }
     }
@@ -221,6 +227,23 @@ async fn read_more(
     let late =
         |_| io::Error::new(io::ErrorKind::InvalidData, "a message took more than 30 s to come");
     timeout_at(due, stream.read_buf(buffer)).await.map_err(late)?
+}
+
+/// Takes whole messages off the front of what came.
+fn read_messages(rest: &mut Bytes, batch: &mut Batch) -> End {
+    loop {
+        let (said, length) = match read_message(rest) {
+            Ok(Some(read)) => read,
+            Ok(None) => return End::More,
+            Err(error) => return End::Malformed(error),
+        };
+        rest.advance(length);
+        match said {
+            Said::Event(event) => batch.push(event),
+            Said::Close(answer) => return End::Close(answer),
+            Said::Nothing => {}
+        }
+    }
 }
 
 impl Source for ThriftLegacy {
@@ -323,12 +346,14 @@ mod tests {
         let running = contract::run_source(source, &collector);
         let mut good = TcpStream::connect(address).await.unwrap();
         let mut bad = TcpStream::connect(address).await.unwrap();
-        bad.write_all(b"\x80\x02\0\x01").await.unwrap();
+        let nonsense = [append("before"), b"\x80\x02\0\x01".to_vec()].concat();
+        bad.write_all(&nonsense).await.unwrap();
         let mut rest = Vec::new();
         let closed = timeout(Duration::from_secs(10), bad.read_to_end(&mut rest)).await;
         drop(closed.expect("it is closed"));
         good.write_all(&append("kept")).await.unwrap();
-        collector.wait_for(1).await;
+        collector.wait_for(2).await;
+        assert_eq!(collector.bodies(), ["before", "kept"], "what came before nonsense is put");
         assert_eq!(running.outlet.metrics().read_failures.value(), 1);
         running.stop().await.unwrap();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use splashdam_core::metrics::{ChannelMetrics, SourceMetrics};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, ChannelSet, Event, Interceptor, Level, Outlet,
+    Batch, BoxFuture, Channel, ChannelError, ChannelSet, Event, Interceptor, Level, Origin, Outlet,
     OutletChannel, Put, Refused, Route, Selector, Size, Stop, Take,
 };
 use splashdam_testkit::fakes::{ToAll, outlet_channels};
@@ -30,12 +30,19 @@ impl Rig {
         selector: impl Selector + 'static,
         interceptors: Vec<Box<dyn Interceptor>>,
     ) -> Self {
+        Rig::boxed(channels, Box::new(selector), interceptors)
+    }
+
+    fn boxed(
+        channels: usize,
+        selector: Box<dyn Selector>,
+        interceptors: Vec<Box<dyn Interceptor>>,
+    ) -> Self {
         let collectors: Vec<Collector> = (0..channels).map(|_| Collector::new()).collect();
         let erased = collectors.iter().map(|c| Arc::new(c.clone()) as Arc<dyn Channel>).collect();
         let channels: Vec<OutletChannel> = outlet_channels(erased);
         let channel_metrics = channels.iter().map(|c| c.metrics.clone()).collect();
         let metrics = Arc::new(SourceMetrics::default());
-        let selector = Box::new(selector);
         let outlet = Outlet::new("r1".into(), interceptors, selector, channels, metrics.clone());
         Rig { outlet, channels: collectors, channel_metrics, metrics }
     }
@@ -72,6 +79,36 @@ impl Selector for InTurn {
         let channel = self.0.fetch_add(1, SeqCst) % 2;
         Route { required: ChannelSet::default().with(channel), optional: ChannelSet::default() }
     }
+}
+
+/// Sends every other event to the second channel, if `varies` spares the header `way`.
+#[derive(Default)]
+struct ByWay(InTurn);
+
+impl Selector for ByWay {
+    fn route(&self, event: &Event) -> Route {
+        self.0.route(event)
+    }
+
+    fn repeats(&self, varies: &dyn Fn(&str) -> bool) -> bool {
+        !varies("way")
+    }
+}
+
+/// Says of a header that it varies.
+struct Varies(&'static str);
+
+impl Interceptor for Varies {
+    fn intercept(&self, _batch: &mut Batch) {}
+
+    fn varies(&self, header: &str) -> bool {
+        header == self.0
+    }
+}
+
+fn with_origin(batch: Batch) -> Batch {
+    let position = bytes::Bytes::new();
+    batch.with_origin(Some(Origin { sender: [7; 16], epoch: 1, sequence: 1, position }))
 }
 
 /// Marks every event it sees, and drops those that say `drop`.
@@ -146,6 +183,33 @@ async fn a_selector_that_takes_turns_loses_nothing_in_a_retry() {
         rig.outlet.put(error.batch).await.unwrap();
         assert_eq!(rig.held(), ["1 3", "2"], "channel {failing} failed");
     }
+}
+
+#[tokio::test]
+async fn origins_go_where_a_batch_that_comes_again_goes() {
+    let check = async |selector: Box<dyn Selector>, varies: &'static str, want: bool| {
+        let rig = Rig::boxed(2, selector, vec![Box::new(Varies(varies))]);
+        rig.outlet.put(with_origin(events(0, 3))).await.unwrap();
+        for channel in &rig.channels {
+            let told = channel.batches().iter().all(|batch| batch.origin().is_some());
+            assert_eq!(told, want, "{varies}");
+        }
+    };
+    check(Box::new(ToAll(2)), "way", true).await;
+    check(Box::new(ByWay::default()), "time", true).await;
+    check(Box::new(ByWay::default()), "way", false).await;
+    check(Box::new(InTurn::default()), "", false).await;
+}
+
+/// Both channels fail, and either may have its part all the same.
+#[tokio::test]
+async fn a_batch_with_an_origin_goes_the_same_way_in_a_retry() {
+    let rig = Rig::new(2, ByWay::default());
+    rig.channels.iter().for_each(|channel| channel.fail_commits(1));
+    let error = rig.outlet.put(with_origin(events(0, 3))).await.unwrap_err();
+    assert_eq!(rig.held(), ["", ""]);
+    rig.outlet.put(error.batch).await.unwrap();
+    assert_eq!(rig.held(), ["0 2", "1"]);
 }
 
 #[tokio::test]

@@ -4,8 +4,11 @@ use splashdam_core::pipeline::{Patience, Put as Went};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Level, Pipeline, Put, Refused, Size, Stop, Take,
 };
-use splashdam_testkit::{bodies, events, outlet};
+use splashdam_testkit::{Collector, bodies, events, outlet};
 use tokio::sync::Semaphore;
+
+/// The most events that a put may have.
+const MOST_EVENTS: usize = 10;
 
 /// A channel whose commits wait to be let through, one by one.
 #[derive(Clone)]
@@ -36,9 +39,13 @@ impl Slow {
 }
 
 impl Channel for Slow {
-    fn begin_put(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+    fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
         let channel = self.clone();
         Box::pin(async move {
+            if size.events > MOST_EVENTS {
+                let (channel, events, capacity) = ("c1".into(), size.events, MOST_EVENTS);
+                return Err(ChannelError::TooLarge { channel, events, capacity });
+            }
             // Room does not always come at once.
             tokio::task::yield_now().await;
             Ok(Box::new(channel) as Box<dyn Put>)
@@ -171,6 +178,52 @@ async fn what_was_refused_counts_until_it_is_stored() {
     }
     assert!(pipeline.is_empty());
     assert_eq!(slow.stored(), names(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_not_blamed_for_a_later_one_that_is_too_large() {
+    let slow = Slow::new(&["0"]);
+    let mut pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 100, bytes: 1 << 20 });
+    let second = std::time::Duration::from_secs(1);
+    let mut patience = Patience::new("r1".into(), second, second, second);
+    let (_handle, stop) = Stop::new();
+    let sizes = [(0, 1), (1, MOST_EVENTS + 1), (50, 1)];
+    for (token, (first, count)) in sizes.into_iter().enumerate() {
+        pipeline.put(events(first, count), token);
+    }
+    // The second is refused at once, the first when it is let through.
+    turn_over(&mut pipeline).await;
+    slow.0.through.add_permits(9);
+    assert_eq!(pipeline.stored(&mut patience, &stop).await.unwrap().unwrap(), 0);
+    let error = pipeline.stored(&mut patience, &stop).await.unwrap().unwrap_err();
+    assert_eq!(error.batch.len(), MOST_EVENTS + 1);
+    assert!(matches!(error.failures[..], [ChannelError::TooLarge { .. }]), "{error:?}");
+    assert_eq!(pipeline.size(), events(50, 1).size());
+    assert_eq!(pipeline.stored(&mut patience, &stop).await.unwrap().unwrap(), 2);
+    assert_eq!(slow.stored(), [names(0..1), names(50..51)].concat());
+    // The last one that is given up leaves the way open.
+    pipeline.put(events(60, MOST_EVENTS + 1), 3);
+    pipeline.stored(&mut patience, &stop).await.unwrap().unwrap_err();
+    assert!(pipeline.is_empty() && pipeline.size() == Size::ZERO);
+    pipeline.put(events(80, 1), 4);
+    assert_eq!(pipeline.stored(&mut patience, &stop).await.unwrap().unwrap(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_stop_what_is_behind_a_batch_that_is_given_up_is_not_tried_again() {
+    let collector = Collector::new();
+    collector.refuse(1);
+    let mut pipeline = Pipeline::new(outlet(collector.clone()), Size { events: 9, bytes: 1 << 20 });
+    let second = std::time::Duration::from_secs(1);
+    let mut patience = Patience::new("r1".into(), second, second, std::time::Duration::ZERO);
+    let (handle, stop) = Stop::new();
+    (0..3).for_each(|n| pipeline.put(events(n, 1), n));
+    handle.stop();
+    for n in 0..3 {
+        let error = pipeline.stored(&mut patience, &stop).await.unwrap().unwrap_err();
+        assert_eq!(bodies(error.batch.events()), names(n..n + 1));
+    }
+    assert!(pipeline.is_empty() && collector.bodies().is_empty());
 }
 
 /// Thousands of puts may be under way, each with its future.

@@ -19,8 +19,8 @@ use super::binary::{self, Binary};
 use super::compact::{self, Compact};
 use super::frame::Builder;
 use super::{
-    Count, Cursor, Decode, Encode, Field, Frame, Kind, MOST_DEPTH, MOST_FRAME_BYTES, MessageKind,
-    Protocol,
+    Count, Cursor, Decode, Encode, Field, Frame, Kind, MOST_DEPTH, MOST_EVENTS, MOST_FRAME_BYTES,
+    MOST_HEADERS, MessageKind, Protocol,
 };
 
 const APPEND: &[u8] = b"append";
@@ -114,6 +114,12 @@ impl Exception {
         Exception { kind: Exception::UNKNOWN_METHOD, text }
     }
 
+    /// The call has more of something than `most`.
+    pub(super) fn too_many(what: &str, most: usize) -> Self {
+        let text = format!("a call has at most {most} {what}; send fewer at a time");
+        Exception { kind: Exception::INTERNAL_ERROR, text }
+    }
+
     fn lacking(field: &str, headers: Option<&Headers>, body: Option<&Bytes>) -> Self {
         let (headers, body) = (shown_headers(headers), shown_body(body));
         let text = format!(
@@ -174,7 +180,8 @@ fn call(protocol: Protocol, input: &mut impl Decode) -> Result<Call, Malformed> 
         return Err(input.cursor().malformed("a method's name of more than 256 bytes"));
     }
     let read = match &*message.name {
-        APPEND => argument(input, Kind::Struct, event).map(|event| event.map(Request::Append)),
+        APPEND => argument(input, Kind::Struct, |input| event(input, &mut { MOST_HEADERS }))
+            .map(|event| event.map(Request::Append)),
         APPEND_BATCH => {
             argument(input, Kind::List, events).map(|events| events.map(Request::AppendBatch))
         }
@@ -211,18 +218,23 @@ fn events(input: &mut impl Decode) -> Result<Batch, Stopped> {
     if count > 0 && kind != Kind::Struct {
         return Err(input.cursor().malformed("a list of something else than events").into());
     }
+    if count > MOST_EVENTS {
+        return Err(Stopped::Answered(Exception::too_many("events", MOST_EVENTS)));
+    }
     let mut events = Vec::with_capacity(count.min(input.cursor().left() / LEAST_EVENT_BYTES));
+    let mut headers_left = MOST_HEADERS;
     for _ in 0..count {
-        events.push(event(input)?);
+        events.push(event(input, &mut headers_left)?);
     }
     Ok(Batch::from(events))
 }
 
-fn event(input: &mut impl Decode) -> Result<Event, Stopped> {
+/// Reads an event of a call that may have so many headers more.
+fn event(input: &mut impl Decode, headers_left: &mut usize) -> Result<Event, Stopped> {
     let (mut headers, mut body, mut last) = (None, None, 0);
     while let Some(field) = input.field(&mut last)? {
         match field {
-            Field { id: 1, kind: Kind::Map } => headers = Some(texts(input)?),
+            Field { id: 1, kind: Kind::Map } => headers = Some(texts(input, headers_left)?),
             Field { id: 2, kind: Kind::Bytes } => body = Some(input.bytes()?),
             Field { kind, .. } => input.skip(kind, MOST_DEPTH)?,
         }
@@ -236,11 +248,14 @@ fn event(input: &mut impl Decode) -> Result<Event, Stopped> {
     }
 }
 
-fn texts(input: &mut impl Decode) -> Result<Headers, Malformed> {
+fn texts(input: &mut impl Decode, left: &mut usize) -> Result<Headers, Stopped> {
     let (kinds, mut count) = input.map()?;
     if kinds.is_some_and(|kinds| kinds != (Kind::Bytes, Kind::Bytes)) {
-        return Err(input.cursor().malformed("headers that are not texts"));
+        return Err(input.cursor().malformed("headers that are not texts").into());
     }
+    *left = left
+        .checked_sub(count)
+        .ok_or_else(|| Stopped::Answered(Exception::too_many("headers", MOST_HEADERS)))?;
     let mut failed = None;
     let pairs = std::iter::from_fn(|| {
         count = count.checked_sub(1)?;
@@ -248,7 +263,7 @@ fn texts(input: &mut impl Decode) -> Result<Headers, Malformed> {
         pair.map_err(|error| failed = Some(error)).ok()
     });
     let headers = pairs.collect();
-    failed.map_or(Ok(headers), Err)
+    failed.map_or(Ok(headers), |error| Err(error.into()))
 }
 
 impl Caller {
@@ -304,8 +319,8 @@ pub fn write_append(
     }
 }
 
-/// A call of `appendBatch`, framed, with as many of the events, in order, as a frame holds; and how
-/// many these are.
+/// A call of `appendBatch`, framed, with as many of the events, in order, as a frame holds and a call
+/// may have; and how many these are.
 ///
 /// # Errors
 /// No frame is large enough for the first event.
@@ -349,10 +364,11 @@ fn append_batch<E: Encode>(
         head
     };
     let most = MOST_FRAME_BYTES - head(events.len()).len() - 1;
-    let (mut count, mut length, mut gathered) = (0, 0, 0);
-    for event in events {
+    let (mut count, mut length, mut gathered, mut headers) = (0, 0, 0, 0);
+    for event in events.iter().take(MOST_EVENTS) {
         let (around, bytes) = event_length::<E>(event);
-        if length + bytes > most {
+        headers += event.headers.len();
+        if length + bytes > most || (count > 0 && headers > MOST_HEADERS) {
             break;
         }
         count += 1;

@@ -13,7 +13,10 @@ use splashdam_core::{Batch, Event, Malformed, Text};
 
 use super::binary::{Binary, Write};
 use super::frame::Builder;
-use super::{Cursor, Decode, Encode, Field, Frame, Kind, MOST_DEPTH, MessageKind, Out};
+use super::rpc::Exception;
+use super::{
+    Cursor, Decode, Encode, Field, Frame, Kind, MOST_DEPTH, MOST_EVENTS, MessageKind, Out,
+};
 
 const LOG: &[u8] = b"Log";
 /// The header of an event that tells the category.
@@ -22,8 +25,6 @@ const CATEGORY: Text = Text::from_static("category");
 const MOST_NAME_BYTES: usize = 256;
 /// The shortest entry there is: its end.
 const LEAST_ENTRY_BYTES: usize = 1;
-/// Thrift's number for a method that nobody has.
-const UNKNOWN_METHOD: i32 = 1;
 
 /// A call as it was received.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Log {
     sequence: i32,
     /// The events of its entries; `None` where there is no list, or an entry has no message.
     pub batch: Option<Batch>,
+    /// Why it cannot be carried out, however often it is sent. The answer says so.
+    pub refused: Option<Exception>,
 }
 
 /// How a call went.
@@ -53,11 +56,22 @@ pub fn read_log(frame: &Bytes) -> Result<Log, Malformed> {
     if message.name.len() > MOST_NAME_BYTES {
         return Err(input.cursor().malformed("a method's name of more than 256 bytes"));
     }
-    let batch = if *message.name == *LOG { entries(&mut input)? } else { None };
-    Ok(Log { method: message.name, sequence: message.sequence, batch })
+    let (batch, refused) = match *message.name == *LOG {
+        true => match entries(&mut input)? {
+            Ok(batch) => (batch, None),
+            Err(refused) => (None, Some(refused)),
+        },
+        false => {
+            let name = String::from_utf8_lossy(&message.name);
+            let text = format!("Invalid method name: '{name}'");
+            (None, Some(Exception { kind: Exception::UNKNOWN_METHOD, text }))
+        }
+    };
+    Ok(Log { method: message.name, sequence: message.sequence, batch, refused })
 }
 
-fn entries(input: &mut Binary) -> Result<Option<Batch>, Malformed> {
+/// Reads the entries of a call; an exception where there are too many.
+fn entries(input: &mut Binary) -> Result<Result<Option<Batch>, Exception>, Malformed> {
     let (mut found, mut last) = (None, 0);
     while let Some(field) = input.field(&mut last)? {
         if field.id != 1 || field.kind != Kind::List {
@@ -67,6 +81,9 @@ fn entries(input: &mut Binary) -> Result<Option<Batch>, Malformed> {
         let (kind, count) = input.list()?;
         if count > 0 && kind != Kind::Struct {
             return Err(input.cursor().malformed("a list of something else than entries"));
+        }
+        if count > MOST_EVENTS {
+            return Ok(Err(Exception::too_many("entries", MOST_EVENTS)));
         }
         let most = input.cursor().left() / LEAST_ENTRY_BYTES;
         // An event takes more memory than an empty entry does in the frame.
@@ -80,7 +97,7 @@ fn entries(input: &mut Binary) -> Result<Option<Batch>, Malformed> {
         }
         found = (!lacks).then(|| Batch::from(events));
     }
-    Ok(found)
+    Ok(Ok(found))
 }
 
 /// An entry; `None` for one without a message.
@@ -103,28 +120,25 @@ fn entry(input: &mut Binary) -> Result<Option<Event>, Malformed> {
 }
 
 impl Log {
-    /// Whether it calls a method that there is.
-    pub fn is_known(&self) -> bool {
-        *self.method == *LOG
-    }
-
-    /// The answer as a frame, its length before it; for another method that there is none such.
+    /// The answer as a frame, its length before it; why it is refused, if it is.
     pub fn answer(&self, result: ResultCode) -> Frame {
         let mut message = Vec::new();
         Write::bytes(&mut message, &self.method);
-        if self.is_known() {
-            message.put(&[MessageKind::Reply as u8]);
-            Write::number(&mut message, self.sequence);
-            Write::field(&mut message, 0, 0, Kind::I32);
-            Write::number(&mut message, result as i32);
-        } else {
-            message.put(&[MessageKind::Exception as u8]);
-            Write::number(&mut message, self.sequence);
-            let name = String::from_utf8_lossy(&self.method);
-            Write::field(&mut message, 0, 1, Kind::Bytes);
-            Write::bytes(&mut message, format!("Invalid method name: '{name}'").as_bytes());
-            Write::field(&mut message, 1, 2, Kind::I32);
-            Write::number(&mut message, UNKNOWN_METHOD);
+        match &self.refused {
+            None => {
+                message.put(&[MessageKind::Reply as u8]);
+                Write::number(&mut message, self.sequence);
+                Write::field(&mut message, 0, 0, Kind::I32);
+                Write::number(&mut message, result as i32);
+            }
+            Some(Exception { kind, text }) => {
+                message.put(&[MessageKind::Exception as u8]);
+                Write::number(&mut message, self.sequence);
+                Write::field(&mut message, 0, 1, Kind::Bytes);
+                Write::bytes(&mut message, text.as_bytes());
+                Write::field(&mut message, 1, 2, Kind::I32);
+                Write::number(&mut message, *kind);
+            }
         }
         Write::stop(&mut message);
         let mut frame = Builder::new(message.len(), message.len());
@@ -180,6 +194,26 @@ mod tests {
         assert!(read(&call("Log", &[])).unwrap().batch.is_some_and(|batch| batch.is_empty()));
         let nothing = [text("Log"), vec![1, 0, 0, 0, 7, 0]].concat();
         assert!(read(&nothing).unwrap().batch.is_none());
+    }
+
+    #[test]
+    fn too_many_entries_are_refused_in_words() {
+        let check = |entries: usize, refused: bool| {
+            // Each is its end alone.
+            let mut call = call("Log", &[]);
+            call.truncate(call.len() - 5);
+            call.extend(u32::try_from(entries).unwrap().to_be_bytes());
+            call.resize(call.len() + entries + 1, 0);
+            let log = read(&call).unwrap();
+            assert_eq!(log.refused.is_some(), refused, "{entries}");
+            let mut frame = log.answer(ResultCode::TryLater);
+            let answer = frame.copy_to_bytes(frame.remaining());
+            let words = b"at most 262144 entries";
+            let says = answer.windows(words.len()).any(|part| part == words);
+            assert_eq!(says, refused, "{entries}");
+        };
+        check(MOST_EVENTS, false);
+        check(MOST_EVENTS + 1, true);
     }
 
     #[test]

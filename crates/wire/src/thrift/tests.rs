@@ -188,6 +188,29 @@ fn what_an_exception_repeats_is_cut_off() {
 }
 
 #[test]
+fn too_much_in_a_call_is_refused_in_words() {
+    // Where the counts lie in a binary call: of events, and of the first one's headers.
+    let check = |at: usize, count: usize, least_bytes: usize, words: &str| {
+        for (count, refused) in [(count, false), (count + 1, true)] {
+            let mut call = batch(Protocol::Binary, &[event(&[], "")]).to_vec();
+            call[at..at + 4].copy_from_slice(&u32::try_from(count).unwrap().to_be_bytes());
+            call.splice(at + 4..at + 4, vec![0; count * least_bytes]);
+            let request = read_call(&call.into()).unwrap().request;
+            let said = request.err().map_or(String::new(), |exception| exception.text);
+            assert_eq!(said.contains(words), refused, "{count}: {said}");
+        }
+    };
+    check(27, MOST_EVENTS, 1, "a call has at most 262144 events");
+    check(36, MOST_HEADERS, 8, "a call has at most 1048576 headers");
+    let events = vec![event(&[], ""); MOST_EVENTS + 1];
+    for protocol in PROTOCOLS {
+        let (frame, count) = write_append_batch(protocol, 1, &events).unwrap();
+        assert_eq!(count, MOST_EVENTS);
+        assert_eq!(asked(&message(frame)), Ok(append_batch(&events[..count])));
+    }
+}
+
+#[test]
 fn what_is_wrong_is_refused_at_its_place() {
     let check = |frame: &[u8], at: usize, what: &str| {
         let error = read_call(&Bytes::copy_from_slice(frame)).unwrap_err();

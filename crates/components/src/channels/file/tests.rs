@@ -295,6 +295,10 @@ impl Selector for ByParity {
             optional: splashdam_core::ChannelSet::default(),
         }
     }
+
+    fn repeats(&self, _varies: &dyn Fn(&str) -> bool) -> bool {
+        true
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,17 +148,22 @@ impl Connection {
         self.next_serial < i32::MAX / 2
     }
 
-    /// Sends events in calls of `batch_events`, one behind the other where the peer keeps their
+    /// Sends events in calls of so many each, one behind the other where the peer keeps their
     /// order, else one at a time; `Ok` when the peer has all of them. After an error, or when it is
     /// given up, the connection is of no use.
     pub(super) async fn send(
         &mut self,
         events: &[Event],
-        batch_events: usize,
+        calls: &[usize],
         claims: Option<&[Claim]>,
         peer_hash: &mut Hash,
     ) -> Result<(), SendError> {
-        let mut calls = events.chunks(batch_events).enumerate();
+        let mut rest = events;
+        let mut calls = calls.iter().enumerate().map(|(index, length)| {
+            let (call, behind) = rest.split_at(*length);
+            rest = behind;
+            (index, call)
+        });
         let mut under_way = 0;
         while !self.established {
             let Some((index, call)) = calls.next() else { return Ok(()) };

@@ -47,7 +47,7 @@ impl Avro {
 
     /// Sends a batch event by event.
     pub(super) async fn sift(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
-        let claims = batch.place().and_then(|place| claims(place, 1, batch.len()));
+        let claims = batch.place().and_then(|place| claims(place, &vec![1; batch.len()]));
         let mut rejected = Vec::new();
         for (at, event) in batch.events().iter().enumerate() {
             let claim = claims.as_ref().and_then(|claims| claims.get(at));
@@ -69,7 +69,7 @@ impl Avro {
         for _ in 0..TRIALS {
             let (mut connection, made) = self.connected().await?;
             let call = claim.map(slice::from_ref);
-            let sent = connection.send(slice::from_ref(event), 1, call, &mut self.peer_hash).await;
+            let sent = connection.send(slice::from_ref(event), &[1], call, &mut self.peer_hash).await;
             match sent {
                 Ok(()) => {
                     self.connection = Some((connection, made));
@@ -80,11 +80,11 @@ impl Avro {
                         format!("the peer refuses this event of {} bytes: {error}", event.bytes());
                     self.metrics.connections_closed.add(1);
                 }
-                Err(error) => return Err(self.failed(&error)),
+                Err(error) => return Err(self.failed(&error, "")),
             }
             let (mut connection, made) = self.connected().await?;
             if let Err(error) = connection.ask(&mut self.peer_hash).await {
-                return Err(self.failed(&error));
+                return Err(self.failed(&error, ""));
             }
             self.connection = Some((connection, made));
         }

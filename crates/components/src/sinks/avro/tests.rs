@@ -1,10 +1,11 @@
-#![expect(clippy::single_range_in_vec_init, reason = "claims are lists of ranges")]
+#![expect(clippy::single_range_in_vec_init, reason = "places are lists of ranges")]
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use splashdam_config::Section;
 use splashdam_core::metrics::Counter;
-use splashdam_core::{Role, Then};
+use splashdam_core::{Place, Role, Then};
 use splashdam_testkit::contract::{self, Running, open_sink, open_source, run_source};
 use splashdam_testkit::{Collector, context, events};
 use splashdam_wire::avro::datum::Reader;
@@ -218,7 +219,7 @@ async fn batches_that_lie_in_a_queue_say_so_and_go_out_several_at_once() {
     let good = Does::Answers(Answer::Ok);
     let (peer, address) = actor(vec![vec![good; 4]]).await;
     let mut sink = sink(address, "batch-size = 10").await;
-    assert_eq!(Sink::limit(&sink), Size::events(10));
+    assert_eq!(Sink::limit(&sink), Size { events: 10, bytes: CALL_BYTES });
     let place = |ranges: Vec<Range<u64>>| {
         Some(Place { queue: [1; 16], low: 0, began: 0, ranges, lasting: true })
     };
@@ -228,35 +229,22 @@ async fn batches_that_lie_in_a_queue_say_so_and_go_out_several_at_once() {
     assert_eq!(peer.await.unwrap(), [10, 10, 10, 5]);
 }
 
-#[test]
-fn each_call_claims_its_own() {
-    let place = Place {
-        queue: [1; 16],
-        low: 2,
-        began: 0,
-        ranges: vec![5..10, 20..23, 30..34],
-        lasting: true,
-    };
-    let check = |batch_events: usize, want: &[&[Range<u64>]]| {
-        let got = claims(&place, batch_events, 12).unwrap();
-        let ranges: Vec<_> = got.iter().map(|claim| &claim.ranges[..]).collect();
-        assert_eq!(ranges, want, "{batch_events}");
-        assert!(got.iter().all(|claim| (claim.sender, claim.low) == ([1; 16], 2)));
-    };
-    check(12, &[&[5..10, 20..23, 30..34]]);
-    check(100, &[&[5..10, 20..23, 30..34]]);
-    check(5, &[&[5..10], &[20..23, 30..32], &[32..34]]);
-    check(4, &[&[5..9], &[9..10, 20..23], &[30..34]]);
-    check(7, &[&[5..10, 20..22], &[22..23, 30..34]]);
-}
-
-#[test]
-fn who_would_claim_more_than_is_read_claims_nothing() {
-    let ranges = (0..10_000_u64).map(|number| number * 2..number * 2 + 1).collect();
-    let place = Place { queue: [1; 16], began: 0, low: 0, ranges, lasting: true };
-    let claimed = |batch_events| claims(&place, batch_events, 10_000).map(|claims| claims.len());
-    assert_eq!(claimed(MOST_RANGES), Some(3));
-    assert_eq!(claimed(MOST_RANGES + 1), None);
+#[tokio::test]
+async fn large_events_go_in_calls_that_the_peer_takes() {
+    let collector = Collector::new();
+    let (running, address) = peer("maxMessageBytes = 9000000", &collector).await;
+    let mut sink = sink(address, "").await;
+    let large = |bytes: usize| Event::new(vec![b'x'; bytes]);
+    sink.deliver(&vec![large(3_000_000); 7].into()).await.unwrap();
+    let sizes: Vec<_> = collector.batches().iter().map(Batch::len).collect();
+    assert_eq!(sizes, [2, 2, 2, 1]);
+    // One event that alone is more than the peer takes.
+    let error = sink.deliver(&vec![large(9_000_001)].into()).await.unwrap_err().to_string();
+    assert!(
+        error.contains("a call had 9000001 bytes") && error.contains("maxMessageBytes"),
+        "{error}"
+    );
+    running.stop().await.unwrap();
 }
 
 #[test]

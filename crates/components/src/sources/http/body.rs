@@ -19,6 +19,8 @@ pub(super) const ROOM_BYTES: u64 = 256 * 1024 * 1024;
 const UNIT_BYTES: usize = 1024;
 /// What a body may have without asking for room, as most have no more.
 pub(super) const FREE_BYTES: usize = 64 * 1024;
+/// What is unpacked without handing it to another thread.
+const QUICK_BYTES: usize = 16 * FREE_BYTES;
 /// What a body has to arrive in: this …
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// … and a second for each of these.
@@ -110,22 +112,28 @@ impl Room {
         Ok((whole, taken))
     }
 
-    /// Unpacks a body. A small one that becomes large waits for room like those that came so.
+    /// Unpacks a body. What becomes more than a body may have without asking waits for room first,
+    /// like those that came so: at the most [`QUICK_BYTES`] are unpacked here, more by a thread that
+    /// may block.
     pub(super) async fn unpack<'a>(
         &'a self,
         packing: Packing,
         packed: Bytes,
         taken: Taken<'a>,
     ) -> Result<(Bytes, Taken<'a>), Answer> {
-        let small = 16 * FREE_BYTES;
         let most = self.most_bytes;
-        if packed.len() <= FREE_BYTES
-            && let Some(unpacked) = unpack(packing, &packed, small.min(most))?
-        {
+        let is_small = packed.len() <= FREE_BYTES;
+        if is_small && let Some(unpacked) = unpack(packing, &packed, FREE_BYTES.min(most))? {
             return Ok((unpacked, taken));
         }
         // What it has of the room it gives back first: two that wait for each other would never end.
         drop(taken);
+        if is_small && most > FREE_BYTES {
+            let taken = self.take(QUICK_BYTES.min(most)).await;
+            if let Some(unpacked) = unpack(packing, &packed, QUICK_BYTES.min(most))? {
+                return Ok((unpacked, taken));
+            }
+        }
         let taken = self.take(most).await;
         let unpacked = tokio::task::spawn_blocking(move || unpack(packing, &packed, most));
         let unpacked = unpacked.await.map_err(|panicked| {
@@ -243,6 +251,34 @@ mod tests {
         bare.write_all(b"bare").unwrap();
         let bare = bare.finish().unwrap();
         assert_eq!(unpack(Packing::Deflate, &bare, 9), Ok(Some(Bytes::from_static(b"bare"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_becomes_large_waits_for_room_before_it_is_unpacked() {
+        let most = 2 * QUICK_BYTES;
+        let check = async |bytes: usize, waits: bool| {
+            let room = Room::new(most);
+            let text = vec![b'x'; bytes];
+            let small = Bytes::from(packed(Packing::Gzip, &text));
+            assert!(small.len() <= FREE_BYTES, "{bytes}");
+            let held = room.take(room.units * UNIT_BYTES).await;
+            let mut unpacking = std::pin::pin!(room.unpack(Packing::Gzip, small, None));
+            let waited = tokio::time::timeout(Duration::from_secs(1), &mut unpacking).await;
+            assert_eq!(waited.is_err(), waits, "{bytes}");
+            drop(held);
+            let (unpacked, taken) = match waited {
+                Ok(unpacked) => unpacked.unwrap(),
+                Err(_) => unpacking.await.unwrap(),
+            };
+            let took = taken.map_or(0, |permit| permit.num_permits() * UNIT_BYTES);
+            assert_eq!(unpacked.len(), bytes);
+            assert!(!waits || took >= bytes, "{bytes} in room for {took}");
+        };
+        check(FREE_BYTES, false).await;
+        check(FREE_BYTES + 1, true).await;
+        check(QUICK_BYTES, true).await;
+        check(QUICK_BYTES + 1, true).await;
+        check(most, true).await;
     }
 
     #[test]

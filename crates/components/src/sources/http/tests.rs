@@ -40,7 +40,7 @@ async fn talk(address: SocketAddr, input: &[u8]) -> String {
     drop(stream.write_all(input).await);
     drop(stream.shutdown().await);
     let mut answers = Vec::new();
-    let read = timeout(Duration::from_secs(10), stream.read_to_end(&mut answers)).await;
+    let read = timeout(Duration::from_secs(60), stream.read_to_end(&mut answers)).await;
     drop(read.expect("the source answers and closes"));
     String::from_utf8(answers).unwrap()
 }

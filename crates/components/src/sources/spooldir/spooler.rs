@@ -472,8 +472,9 @@ impl Spooler {
     ///
     /// One log knows exactly how far it is stored. The file is read on in a new epoch, so that
     /// nothing waits for what an earlier reading could not store, in batches of other lengths
-    /// perhaps. Several logs may stand apart: the batches are the same again, so each takes what it
-    /// lacks, and where they are not, as the source is configured otherwise, the file has another name.
+    /// perhaps. Several logs may stand apart: the batches are the same again, and so are their parts, or
+    /// the channels would not be told origins ([`Outlet::keeps_origins`]). So each takes what it lacks;
+    /// where the source is configured otherwise, the file has another name.
     fn known(&self, metadata: &fs::Metadata, length: u64) -> Known {
         let sender = sender(&self.tracker_dir, metadata);
         let Some(outlet) = &self.outlet else { return Known { sender, epoch: 1, position: None } };

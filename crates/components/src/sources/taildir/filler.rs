@@ -61,7 +61,7 @@ impl Budget {
 }
 
 /// Some of the budget, given back when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Loan {
     budget: Arc<Budget>,
     bytes: usize,

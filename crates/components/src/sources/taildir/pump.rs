@@ -160,7 +160,13 @@ impl<'a> Pump<'a> {
             let Turn { batch, changes, bytes } = turn;
             let (mark, origin) = self.step(&changes).await?;
             let step = Step { changes, lines: batch.len(), bytes, mark, _loan: loan };
+            let unnamed = self.trail.is_some() && origin.is_none();
             self.pipeline.put(batch.with_origin(origin), step);
+            if unnamed {
+                // The next origin speaks of these lines, too, and the channel does not hold up what
+                // comes behind a batch that it knows nothing of.
+                self.settle_all().await?;
+            }
         }
         Ok(())
     }
@@ -176,13 +182,19 @@ impl<'a> Pump<'a> {
         }
         // An origin has room for some hundred files: once those before are written down it need
         // not name them.
-        while !self.pipeline.is_empty() {
-            self.settle().await?;
-        }
+        self.settle_all().await?;
         // Failing that is seen by who saves all the time.
         let _seen = save(self.positions).await;
         let saved = self.positions.saved();
         Ok((mark, self.trail.as_mut().and_then(|trail| trail.origin(saved))))
+    }
+
+    /// Waits until all batches under way are stored.
+    async fn settle_all(&mut self) -> Result<(), Over> {
+        while !self.pipeline.is_empty() {
+            self.settle().await?;
+        }
+        Ok(())
     }
 
     /// Waits until the oldest batch under way is stored. Cancel-safe.
@@ -197,5 +209,101 @@ impl<'a> Pump<'a> {
             Some(Err(error)) => return Err(Some(SourceError::new(error))),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use splashdam_core::{
+        Batch, BoxFuture, Channel, ChannelError, Level, Put, Refused, Role, Size, Take,
+    };
+    use splashdam_testkit::{bodies, context, events, outlet};
+    use tokio::sync::Semaphore;
+    use tokio::time::timeout;
+
+    use super::super::lines::At;
+    use super::super::positions::Entry;
+    use super::*;
+
+    /// A channel whose commits wait to be let through.
+    #[derive(Clone)]
+    struct Slow {
+        posted: Arc<std::sync::Mutex<Vec<String>>>,
+        through: Arc<Semaphore>,
+    }
+
+    impl Channel for Slow {
+        fn begin_put(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+            Box::pin(async { Ok(Box::new(self.clone()) as Box<dyn Put>) })
+        }
+
+        fn begin_take(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn level(&self) -> Level {
+            Level::default()
+        }
+
+        fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    impl Put for Slow {
+        fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
+            let named = if batch.origin().is_some() { "named" } else { "unnamed" };
+            let texts = bodies(batch.events()).into_iter().map(|body| format!("{body} {named}"));
+            self.posted.lock().unwrap().extend(texts);
+            Box::pin(async move {
+                self.through.acquire().await.unwrap().forget();
+                Ok(())
+            })
+        }
+    }
+
+    /// A batch of one line, with which so many files go on.
+    fn turn(line: usize, files: u64) -> (Turn, Arc<Loan>) {
+        let path: Arc<Path> = Path::new(&format!("/logs/{}", "a".repeat(200))).into();
+        let entry = |key| Entry {
+            path: path.clone(),
+            inode: key,
+            device: None,
+            birth: None,
+            position: 1,
+            head: None,
+            tail: None,
+            at: At::Start,
+        };
+        let changes = (0..files).map(|key| Change::Set(key, entry(key))).collect();
+        (Turn { batch: events(line, 1), changes, bytes: 1 }, Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_put_behind_a_batch_that_has_no_origin_until_it_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = context(Role::Source);
+        let (positions, _) = Positions::open(&dir.path().join("p.json"), &cx).unwrap();
+        let positions = Arc::new(positions);
+        let life = positions.begin(Mark::default(), &[], 0);
+        let slow = Slow { posted: Arc::default(), through: Arc::new(Semaphore::new(0)) };
+        let pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 99, bytes: 1 << 20 });
+        let second = Duration::from_secs(1);
+        let patience = Patience::new("r1".into(), second, second, second);
+        let (_handle, stop) = Stop::new();
+        let trail = Some(Trail::new([1; 16], life));
+        let mut pump = Pump::new(&stop, &positions, (life, trail), pipeline, patience);
+        // The origin of the second would speak of more files than it has room for.
+        pump.waiting.extend([turn(0, 1), turn(1, 1000), turn(2, 1)]);
+        slow.through.add_permits(1);
+        let waits = timeout(second, pump.begin_waiting()).await;
+        assert!(waits.is_err(), "the second is not stored yet");
+        assert_eq!(*slow.posted.lock().unwrap(), ["0 named", "1 unnamed"]);
+        slow.through.add_permits(2);
+        assert!(pump.begin_waiting().await.is_ok());
+        assert_eq!(slow.posted.lock().unwrap()[2..], ["2 named"]);
     }
 }

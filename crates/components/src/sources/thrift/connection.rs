@@ -235,6 +235,9 @@ impl Service {
             },
             None => {
                 self.out.metrics().read_failures.add(1);
+                if let Some(exception) = &log.refused {
+                    debug!(component = %self.name, %exception, "a call that cannot be carried out");
+                }
                 ResultCode::TryLater
             }
         };

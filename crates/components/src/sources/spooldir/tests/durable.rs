@@ -1,6 +1,6 @@
 //! Channels that store how far a file is read.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use splashdam_core::{
     BoxFuture, Channel, ChannelError, ChannelSet, Level, Put, Refused, Route, Selector, Size, Stop,
@@ -155,6 +155,20 @@ impl Selector for ByNumber {
         let required = ChannelSet::default().with(usize::from(odd));
         Route { required, optional: ChannelSet::default() }
     }
+
+    fn repeats(&self, _varies: &dyn Fn(&str) -> bool) -> bool {
+        true
+    }
+}
+
+/// The first line goes to the channel of this number, the next one to the other, and so on.
+struct InTurn(AtomicUsize);
+
+impl Selector for InTurn {
+    fn route(&self, _event: &Event) -> Route {
+        let required = ChannelSet::default().with(self.0.fetch_add(1, Ordering::Relaxed) % 2);
+        Route { required, optional: ChannelSet::default() }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,4 +209,35 @@ async fn logs_that_stand_apart_take_what_they_lack_and_another_way_loses_nothing
 
 fn text(lines: &[&str]) -> Vec<String> {
     lines.iter().map(ToString::to_string).collect()
+}
+
+/// A source is killed when one of two logs has its part of a batch; then lines take other turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_take_turns_between_logs_are_all_stored() {
+    let content = lines(100);
+    for turn in [0, 1] {
+        let dir = directory(&[("a", content.as_bytes())]);
+        let data = tempfile::tempdir().unwrap();
+        let a = file_channel(&data.path().join("a")).await;
+        let b = Arc::new(Ailing(file_channel(&data.path().join("b")).await, false.into()));
+        let outlet = |turn: usize| {
+            let channels = outlet_channels(vec![a.clone(), b.clone()]);
+            let selector = Box::new(InTurn(turn.into()));
+            Outlet::new("r1".into(), Vec::new(), selector, channels, Arc::default())
+        };
+        let mut reading = spooler(dir.path(), "batchSize = 10");
+        reading.tell(&outlet(0));
+        let batch = next(&mut reading).expect("there is something");
+        outlet(0).put(batch).await.expect_err("half of it is stored");
+        drop(reading);
+        b.1.store(true, Ordering::Relaxed);
+        read_on(dir.path(), "batchSize = 10", &outlet(turn)).await;
+        let mut got = [taken(&*a).await, taken(&*b).await].concat();
+        assert_eq!(got.len(), 105, "those of the first batch that were stored come again");
+        got.sort();
+        got.dedup();
+        let mut want = text(&content.lines().collect::<Vec<_>>());
+        want.sort();
+        assert_eq!(got, want, "turn {turn}");
+    }
 }
