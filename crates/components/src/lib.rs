@@ -33,7 +33,7 @@ pub use simulation::{Bug, Simulation};
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
-    Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
+    Channel, DynInterceptor, DynSink, DynSource, Entry, Lists, Selector, Serializer, SinkProcessor,
 };
 
 /// All lists.
@@ -91,7 +91,7 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
 ];
 
 /// The interceptors.
-pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[
+pub static INTERCEPTORS: &[Entry<dyn DynInterceptor>] = &[
     Entry::interceptor::<interceptors::Host>(),
     Entry::interceptor::<interceptors::RegexExtractor>(),
     Entry::interceptor::<interceptors::RegexFilter>(),
