@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 #[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/external.rs"]
+mod external;
+
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
 #[path = "../../../fuzz/src/http_json.rs"]
 mod http_json;
 
@@ -28,6 +32,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn thrift_seeds() {
     replay("thrift", thrift::frame);
+}
+
+#[test]
+fn external_seeds() {
+    replay("external", external::messages);
 }
 
 #[test]
