@@ -57,7 +57,7 @@ pub struct ProcessConfig {
     #[serde(default = "restart_throttle")]
     pub restart_throttle: NonZeroU32,
     /// Bytes of one message at the most, up to 1 GiB; batches are cut so that they fit. An event that
-    /// does not fit by itself is refused.
+    /// does not fit by itself is refused. Default: `67108864`.
     #[serde(default)]
     pub max_message_bytes: MessageBytes,
 }
@@ -230,8 +230,11 @@ pub(crate) struct Pauses {
 }
 
 impl Pauses {
-    /// The pause that is due.
-    pub(crate) fn next(&mut self) -> Duration {
+    /// The pause that is due after a process that lived so long; a long life counts as well.
+    pub(crate) fn after(&mut self, lived: Duration) -> Duration {
+        if lived >= LONGEST_PAUSE {
+            self.well();
+        }
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_PAUSE).max(self.first);
         pause

@@ -288,8 +288,10 @@ async fn check_looks_at_the_command_and_probing_starts_it() {
 fn pauses_double_and_are_short_again() {
     let second = Duration::from_secs(1);
     let mut pauses = Pauses { first: second, next: second };
-    let seen: Vec<u64> = (0..8).map(|_| pauses.next().as_secs()).collect();
+    let seen: Vec<u64> = (0..8).map(|_| pauses.after(second).as_secs()).collect();
     assert_eq!(seen, [1, 2, 4, 8, 16, 32, 60, 60]);
     pauses.well();
-    assert_eq!(pauses.next(), second);
+    assert_eq!(pauses.after(second), second);
+    assert_eq!(pauses.after(second), second * 2);
+    assert_eq!(pauses.after(LONGEST_PAUSE), second);
 }

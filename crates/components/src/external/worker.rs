@@ -148,8 +148,9 @@ fn cut(batch: &Batch, settings: &Settings) -> Result<Vec<Batch>, String> {
 impl<R> Supervisor<R> {
     async fn run(mut self) {
         loop {
-            let Some(lived) = self.stop.or(Peer::start(&self.settings)).await else { return };
-            let failed = match lived {
+            let began = Instant::now();
+            let Some(started) = self.stop.or(Peer::start(&self.settings)).await else { return };
+            let failed = match started {
                 Ok(mut peer) => match self.serve(&mut peer).await {
                     None => {
                         peer.tell_to_stop();
@@ -161,7 +162,7 @@ impl<R> Supervisor<R> {
                 Err(failed) => failed,
             };
             self.failed(failed);
-            let pause = self.random.jitter(self.pauses.next());
+            let pause = self.random.jitter(self.pauses.after(began.elapsed()));
             if self.stop.clone().or(sleep(pause)).await.is_none() {
                 return;
             }

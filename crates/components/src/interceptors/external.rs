@@ -84,3 +84,20 @@ impl RemoteInterceptor for External {
         Box::pin(self.0.close())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use splashdam_testkit::contract;
+
+    use super::*;
+    use crate::external::tests::{example, python};
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        if python() {
+            let keys = format!("{}\ntimeout = 60000", example());
+            contract::interceptor::<External>(&keys).await;
+            contract::interceptor::<External>(&format!("{keys}\nset.drop = plain")).await;
+        }
+    }
+}

@@ -29,6 +29,8 @@ use crate::external::{Lost, Peer, ProcessConfig, Settings, check, probe, written
 const AHEAD: Size = Size { events: usize::MAX, bytes: 64 * 1024 * 1024 };
 /// The first wait after a channel refused, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// How long refused batches are tried after the source was told to stop.
+const LAST_TRIES: Duration = Duration::from_secs(1);
 /// Answers that may wait for a process that does not read them.
 const MOST_ANSWERS: usize = 256;
 
@@ -96,6 +98,7 @@ impl Source for External {
         let (settings, random) = (&self.settings, self.cx.random());
         let (mut pauses, mut trouble) = (settings.pauses(), Trouble::new());
         while !stop.requested() {
+            let began = Instant::now();
             let Some(started) = stop.or(Peer::start(settings)).await else { break };
             let (lost, stored) = match started {
                 Ok(peer) => {
@@ -118,7 +121,7 @@ impl Source for External {
             if trouble.happened(now, &lost).is_some() {
                 warn!(component = %settings.title(), error = %lost, "the external process is lost; another one is started");
             }
-            stop.or(sleep(random.jitter(pauses.next()))).await;
+            stop.or(sleep(random.jitter(pauses.after(began.elapsed())))).await;
         }
         Ok(())
     }
@@ -164,7 +167,7 @@ impl<'a> Intake<'a> {
             batch_events: source.batch_size.get(),
             stop,
             pipeline: Pipeline::new(out, AHEAD),
-            patience: Patience::new(name, RETRY.0, RETRY.1, settings.stop_timeout()),
+            patience: Patience::new(name, RETRY.0, RETRY.1, LAST_TRIES),
             parting: None,
             open: VecDeque::new(),
             stored: false,

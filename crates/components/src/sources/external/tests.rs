@@ -98,7 +98,7 @@ async fn what_is_not_stored_at_a_stop_is_wanted_again() {
     let collector = Collector::new();
     collector.refuse(usize::MAX);
     let keys = sending(&dir, "bring(range(3))\nnote(3)\n");
-    let running = start(&format!("{keys}\nstopTimeout = 2500"), &collector).await;
+    let running = start(&format!("{keys}\nstopTimeout = 3000"), &collector).await;
     until("a put", || collector.puts() > 0).await;
     running.stop().await.unwrap();
     assert_eq!((noted(&dir).as_str(), collector.batches().len()), ("0:1 1:1 2:1 ", 0));
