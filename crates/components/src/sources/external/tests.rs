@@ -96,7 +96,7 @@ async fn what_is_not_stored_at_a_stop_is_wanted_again() {
     }
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::new();
-    collector.refuse(usize::MAX);
+    collector.refuse(10_000);
     let keys = sending(&dir, "bring(range(3))\nnote(3)\n");
     let running = start(&format!("{keys}\nstopTimeout = 3000"), &collector).await;
     until("a put", || collector.puts() > 0).await;
