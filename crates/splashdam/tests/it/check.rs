@@ -273,7 +273,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         check(&config, &format!("{role} type `{name}` is not served"));
         check(&config, "help: use `");
     }
-    check("a1.sinks.k1.type = com.example.Sink", "use `http` with a program that listens");
+    check("a1.sinks.k1.type = com.example.Sink", "use `external` with a program of your own");
     let morphline = "org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder";
     check(
         &format!("a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = {morphline}"),
