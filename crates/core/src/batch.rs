@@ -128,7 +128,7 @@ pub struct Batch {
 pub(crate) struct Progress {
     pub(crate) intercepted: bool,
     /// How many interceptors it is through: not all while one could not answer.
-    pub(crate) through: usize,
+    pub(crate) through: u16,
     /// How many events it had before that.
     pub(crate) received: usize,
     pub(crate) committed: ChannelSet,

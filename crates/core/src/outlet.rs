@@ -302,11 +302,11 @@ impl Outlet {
         let interceptors = &self.0.interceptors;
         if !std::mem::replace(&mut batch.progress.intercepted, true) {
             batch.progress.received = batch.len();
-        } else if batch.progress.through == interceptors.len() {
+        } else if usize::from(batch.progress.through) == interceptors.len() {
             return Ok(());
         }
         let (before, bytes) = (batch.len(), batch.size().bytes);
-        for interceptor in interceptors.iter().skip(batch.progress.through) {
+        for interceptor in interceptors.iter().skip(batch.progress.through.into()) {
             match interceptor.place() {
                 Interception::Here(here) => here.intercept(batch),
                 Interception::Elsewhere(there) => there
