@@ -3,6 +3,7 @@
 
 pub mod avro;
 pub mod config;
+pub mod external;
 pub mod flume_channel;
 pub mod hbase;
 pub mod http_json;

@@ -194,6 +194,9 @@ fn flow(
     };
     let mut parts: Vec<(String, &Facts)> = Vec::new();
     parts.extend(source.map(|source| (format!("source {}", source.name), &source.part.facts)));
+    for (name, part) in source.into_iter().flat_map(|source| &source.interceptors) {
+        parts.push((format!("interceptor {name}"), &part.facts));
+    }
     parts.push((format!("channel {}", channel.name), facts));
     parts.extend(sinks.iter().map(|sink| (format!("sink {}", sink.name), &sink.part.facts)));
     let clauses = |of: fn(&Facts) -> Option<&'static str>| {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use splashdam_config::{Diagnostic, Plan, Section};
 use splashdam_core::{
-    Channel, DynSink, DynSource, Entry, Facts, Interceptor, Lists, Selector, SinkProcessor,
+    Channel, DynInterceptor, DynSink, DynSource, Entry, Facts, Lists, Selector, SinkProcessor,
 };
 
 use checker::Checker;
@@ -67,7 +67,7 @@ pub struct CheckedSource {
     /// What chooses among them.
     pub selector: Part<dyn Selector>,
     /// Names and parts, in the order in which they work.
-    pub interceptors: Vec<(Arc<str>, Part<dyn Interceptor>)>,
+    pub interceptors: Vec<(Arc<str>, Part<dyn DynInterceptor>)>,
 }
 
 /// Sinks that one processor chooses among. A lone sink is a group of one under the `default`

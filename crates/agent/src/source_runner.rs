@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use splashdam_config::Section;
 use splashdam_core::{
-    Cause, Context, DynSource, Entry, Interceptor, Ledger, OpenError, Outlet, Selector, Stop,
+    Cause, Context, DynInterceptor, DynSource, Entry, Ledger, OpenError, Outlet, Selector, Stop,
 };
 
 use crate::channel_slot::ChannelSlot;
@@ -23,7 +23,7 @@ pub struct SourceLife {
     /// Its selector.
     pub selector: (&'static Entry<dyn Selector>, Section),
     /// Its interceptors, in order.
-    pub interceptors: Vec<(&'static Entry<dyn Interceptor>, Section)>,
+    pub interceptors: Vec<(&'static Entry<dyn DynInterceptor>, Section)>,
     /// Ends the wait for channels.
     pub stop: Stop,
     /// Where its ways are counted.
@@ -99,6 +99,8 @@ impl Life for SourceLife {
     }
 
     async fn run(&mut self, (source, outlet): Self::Opened, stop: Stop) -> Result<(), Cause> {
-        source.run(outlet, stop).await.map_err(|error| error.0)
+        let ran = source.run(outlet.clone(), stop).await;
+        outlet.close().await;
+        ran.map_err(|error| error.0)
     }
 }

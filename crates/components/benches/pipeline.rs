@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use splashdam_components::LISTS;
 use splashdam_config::Section;
 use splashdam_core::{
-    Batch, Channel, Context, Event, Interceptor, Outlet, OutletChannel, Role, Selector, Size,
+    Batch, Channel, Context, DynInterceptor, Event, Outlet, OutletChannel, Role, Selector, Size,
     TakeTxn, find,
 };
 use splashdam_testkit::context;
@@ -44,7 +44,7 @@ impl Rig {
         let selector = find(LISTS.selectors, selector).unwrap();
         let selector: Box<dyn Selector> =
             selector.open(Section::parse(keys), cx.clone()).await.unwrap();
-        let mut chain: Vec<Box<dyn Interceptor>> = Vec::new();
+        let mut chain: Vec<Box<dyn DynInterceptor>> = Vec::new();
         for (kind, keys) in interceptors {
             let entry = find(LISTS.interceptors, kind).unwrap();
             chain.push(entry.open(Section::parse(keys), cx.clone()).await.unwrap());

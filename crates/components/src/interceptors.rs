@@ -1,5 +1,6 @@
 //! Interceptors, one file each.
 
+mod external;
 mod host;
 mod regex_extractor;
 mod regex_filter;
@@ -9,6 +10,7 @@ mod static_header;
 mod timestamp;
 mod uuid;
 
+pub use external::External;
 pub use host::Host;
 pub use regex_extractor::RegexExtractor;
 pub use regex_filter::RegexFilter;

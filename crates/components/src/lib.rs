@@ -7,9 +7,11 @@ mod accepting;
 mod avro_file;
 pub mod channels;
 pub mod charset;
+pub mod child;
 pub mod config_filters;
 pub mod deserializers;
 pub mod dialer;
+pub mod external;
 pub mod interceptors;
 pub mod ip_filter;
 mod java_map;
@@ -33,7 +35,7 @@ pub use simulation::{Bug, Simulation};
 
 use splashdam_config::ConfigFilter;
 use splashdam_core::{
-    Channel, DynSink, DynSource, Entry, Interceptor, Lists, Selector, Serializer, SinkProcessor,
+    Channel, DynInterceptor, DynSink, DynSource, Entry, Lists, Selector, Serializer, SinkProcessor,
 };
 
 /// All lists.
@@ -52,6 +54,7 @@ pub static LISTS: Lists = Lists {
 pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::avro::Avro>(),
     Entry::source::<sources::exec::Exec>(),
+    Entry::source::<sources::external::External>(),
     Entry::source::<sources::http::Http>(),
     Entry::source::<sources::multiport_syslog_tcp::MultiportSyslogTcp>(),
     Entry::source::<sources::netcat::Netcat>(),
@@ -79,6 +82,7 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
 pub static SINKS: &[Entry<dyn DynSink>] = &[
     Entry::sink::<sinks::asynchbase::AsyncHbase>(),
     Entry::sink::<sinks::avro::Avro>(),
+    Entry::sink::<sinks::external::External>(),
     Entry::sink::<sinks::file_roll::FileRoll>(),
     Entry::sink::<sinks::hbase::Hbase>(),
     Entry::sink::<sinks::hbase2::Hbase2>(),
@@ -91,7 +95,8 @@ pub static SINKS: &[Entry<dyn DynSink>] = &[
 ];
 
 /// The interceptors.
-pub static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[
+pub static INTERCEPTORS: &[Entry<dyn DynInterceptor>] = &[
+    Entry::interceptor::<interceptors::External>(),
     Entry::interceptor::<interceptors::Host>(),
     Entry::interceptor::<interceptors::RegexExtractor>(),
     Entry::interceptor::<interceptors::RegexFilter>(),
@@ -154,6 +159,7 @@ mod tests {
             &[
                 ("avro", "org.apache.flume.source.AvroSource"),
                 ("exec", "org.apache.flume.source.ExecSource"),
+                ("external", "external"),
                 ("http", "org.apache.flume.source.http.HTTPSource"),
                 ("multiport_syslogtcp", "org.apache.flume.source.MultiportSyslogTCPSource"),
                 ("netcat", "org.apache.flume.source.NetcatSource"),
@@ -186,6 +192,7 @@ mod tests {
                 ("hbase", "org.apache.flume.sink.hbase.HBaseSink"),
                 ("hbase2", "org.apache.flume.sink.hbase2.HBase2Sink"),
                 ("avro", "org.apache.flume.sink.AvroSink"),
+                ("external", "external"),
                 ("file_roll", "org.apache.flume.sink.RollingFileSink"),
                 ("http", "org.apache.flume.sink.http.HttpSink"),
                 ("irc", "org.apache.flume.sink.irc.IRCSink"),
@@ -205,6 +212,7 @@ mod tests {
         check(
             INTERCEPTORS,
             &[
+                ("external", "external"),
                 ("host", &host),
                 ("regex_extractor", &extractor),
                 ("regex_filter", &filter),
@@ -260,6 +268,7 @@ mod tests {
         }
         for (name, keys, batch) in [
             ("exec", "command = true", 20),
+            ("external", "command = true", 100),
             ("multiport_syslogtcp", "ports = 1", 100),
             ("spooldir", "spoolDir = /x", 100),
             ("TAILDIR", "filegroups = g\nfilegroups.g = /x/y", 100),
@@ -270,6 +279,7 @@ mod tests {
         }
         for (name, keys, batch) in [
             ("avro", "hostname = h\nport = 1", Some(100)),
+            ("external", "command = true", Some(100)),
             ("null", "", Some(100)),
             ("file_roll", "sink.directory = /x", Some(100)),
             ("hbase", "table = t\ncolumnFamily = f", Some(100)),

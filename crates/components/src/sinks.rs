@@ -2,6 +2,7 @@
 
 pub mod asynchbase;
 pub mod avro;
+pub mod external;
 pub mod file_roll;
 pub mod hbase;
 pub mod hbase2;

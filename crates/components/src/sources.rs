@@ -2,6 +2,7 @@
 
 pub mod avro;
 pub mod exec;
+pub mod external;
 pub mod http;
 pub mod multiport_syslog_tcp;
 pub mod netcat;
@@ -68,6 +69,7 @@ mod tests {
     fn examples_are_read_without_a_finding() {
         let examples = [
             ("exec", include_str!("../../../examples/exec.conf")),
+            ("external", include_str!("../../../examples/external-source.conf")),
             ("http", include_str!("../../../examples/http.conf")),
             ("multiport_syslogtcp", include_str!("../../../examples/multiport-syslogtcp.conf")),
             ("netcat", include_str!("../../../examples/netcat.conf")),

@@ -150,6 +150,8 @@ pub struct Batch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) intercepted: bool,
+    /// How many interceptors it is through: not all while one could not answer.
+    pub(crate) through: u16,
     /// How many events it had before that.
     pub(crate) received: usize,
     pub(crate) committed: ChannelSet,
@@ -165,6 +167,18 @@ pub(crate) enum Routes {
     One(Route),
     /// One route for each event.
     Each(Arc<[Route]>),
+}
+
+impl Routes {
+    /// How many of `events` events go nowhere.
+    pub(crate) fn unrouted(&self, events: usize) -> usize {
+        let nowhere = |route: &Route| route.required.union(route.optional).is_empty();
+        match self {
+            Routes::One(route) if nowhere(route) => events,
+            Routes::One(_) => 0,
+            Routes::Each(routes) => routes.iter().filter(|route| nowhere(route)).count(),
+        }
+    }
 }
 
 impl Progress {
@@ -285,6 +299,17 @@ impl Batch {
         });
     }
 
+    /// Puts these events, which are no more than there were, in place of its own.
+    ///
+    /// # Panics
+    /// When they are more.
+    pub fn replace(&mut self, events: Vec<Event>) {
+        assert!(events.len() <= self.len(), "a batch was given more events than it had");
+        self.place = None;
+        self.bytes = events.iter().map(Event::bytes).sum();
+        self.events = Arc::new(events);
+    }
+
     /// Lets go of the buffers that the events came in, when little is left of what was there:
     /// an event that is a slice keeps the whole buffer alive, which no limit counts. `events` and
     /// `bytes` say what there was.
@@ -374,6 +399,8 @@ mod tests {
         assert_eq!(b.size(), Size { events: 2, bytes: 8 });
         b.append(batch(&["d"]));
         assert_eq!(b.size(), Size { events: 3, bytes: 9 });
+        b.replace(vec![Event::new("four"), Event::new("")]);
+        assert_eq!(b.size(), Size { events: 2, bytes: 4 });
     }
 
     #[test]
@@ -428,6 +455,7 @@ mod tests {
             |channel| Route { required: ChannelSet::default().with(channel), ..Route::default() };
         rest.progress = Progress {
             intercepted: true,
+            through: 1,
             received: 5,
             committed: ChannelSet::default().with(1),
             routes: Some(Routes::Each([route(0), route(1), route(2)].into())),
@@ -436,6 +464,7 @@ mod tests {
         let check = |part: &Batch, received: usize, routes: &[Route]| {
             let progress = &part.progress;
             assert!(progress.intercepted);
+            assert_eq!(progress.through, 1);
             assert_eq!(progress.received, received);
             assert_eq!(progress.committed, ChannelSet::default().with(1));
             let Some(Routes::Each(got)) = &progress.routes else { panic!("no routes") };

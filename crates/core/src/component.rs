@@ -213,8 +213,6 @@ macro_rules! plain_roles {
 plain_roles! {
     /// A line of the list of channels.
     channel: crate::Channel;
-    /// A line of the list of interceptors.
-    interceptor: crate::Interceptor;
     /// A line of the list of channel selectors.
     selector: crate::Selector;
     /// A line of the list of sink processors.
@@ -235,7 +233,7 @@ pub struct Lists {
     /// The sinks.
     pub sinks: &'static [Entry<dyn crate::DynSink>],
     /// The interceptors.
-    pub interceptors: &'static [Entry<dyn crate::Interceptor>],
+    pub interceptors: &'static [Entry<dyn crate::DynInterceptor>],
     /// The channel selectors.
     pub selectors: &'static [Entry<dyn crate::Selector>],
     /// The sink processors.

@@ -69,6 +69,13 @@ pub enum ChannelError {
         /// The channel.
         channel: Arc<str>,
     },
+    /// It was not asked, nor was any other: an interceptor before it did not answer. Tell the client
+    /// to retry.
+    #[error("{reason}; the batch was put nowhere")]
+    NotReached {
+        /// Who did not answer, and why.
+        reason: Arc<str>,
+    },
     /// It failed and must be reopened. Whether a commit took effect is unknown.
     #[error("channel {channel} failed: {reason}")]
     Failed {
@@ -91,7 +98,8 @@ pub struct PutError {
 }
 
 impl PutError {
-    /// Whether waiting can help: every failure is a full channel or one that is being reopened.
+    /// Whether waiting can help: every failure is a full channel, one that is being reopened, or one
+    /// that an interceptor kept from being asked.
     pub fn retryable(&self) -> bool {
         !self.failures.iter().any(|f| matches!(f, ChannelError::TooLarge { .. }))
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ChannelSet;
 use crate::metrics::Counter;
 
 /// Minutes that are kept: a day.
@@ -245,6 +246,24 @@ impl Ledger {
     // Each change is whole before anything can panic.
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SourceTally {
+    /// Counts a batch that was taken over from its sender.
+    pub(crate) fn took_over(&self, received: usize, filtered: usize, unmapped: usize) {
+        self.received.add(received);
+        if filtered > 0 {
+            self.filtered.add(filtered);
+        }
+        if unmapped > 0 {
+            self.unmapped.add(unmapped);
+        }
+    }
+
+    /// Counts events that channels took.
+    pub(crate) fn put(&self, channels: ChannelSet, events: usize) {
+        channels.iter().for_each(|channel| self.into[channel].add(events));
     }
 }
 

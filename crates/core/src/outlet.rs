@@ -20,8 +20,8 @@ use crate::ledger::SourceTally;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::pipeline::Turn;
 use crate::{
-    Batch, Channel, ChannelError, ChannelSet, Event, Interceptor, JointId, PutError, PutTxn,
-    Refused, Route, Selector, Size, Stop, Trouble,
+    Batch, Channel, ChannelError, ChannelSet, DynInterceptor, Event, Interception, JointId, PutError,
+    PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
 };
 
 /// A source's way into its channels. Clones share everything; any number of puts may be under way.
@@ -32,7 +32,7 @@ struct Inner {
     source: Arc<str>,
     /// What tells this configuration of the source from others.
     digest: u64,
-    interceptors: Vec<Box<dyn Interceptor>>,
+    interceptors: Vec<Box<dyn DynInterceptor>>,
     selector: Box<dyn Selector>,
     channels: Vec<OutletChannel>,
     metrics: Arc<SourceMetrics>,
@@ -62,7 +62,7 @@ impl Outlet {
     /// most [`ChannelSet::MAX`].
     pub fn new(
         source: Arc<str>,
-        interceptors: Vec<Box<dyn Interceptor>>,
+        interceptors: Vec<Box<dyn DynInterceptor>>,
         selector: Box<dyn Selector>,
         channels: Vec<OutletChannel>,
         metrics: Arc<SourceMetrics>,
@@ -75,7 +75,7 @@ impl Outlet {
     /// As [`Outlet::new`], with the counters of the ledger's lines, which are of these channels in this order.
     pub fn tallied(
         source: Arc<str>,
-        interceptors: Vec<Box<dyn Interceptor>>,
+        interceptors: Vec<Box<dyn DynInterceptor>>,
         selector: Box<dyn Selector>,
         channels: Vec<OutletChannel>,
         metrics: Arc<SourceMetrics>,
@@ -112,8 +112,8 @@ impl Outlet {
 
     /// Puts a batch into its channels; `Ok` once every required channel has committed it.
     ///
-    /// An error gives the batch back, edited by the interceptors; put again it is neither edited
-    /// nor committed twice. Not cancel-safe: a dropped future may have committed to some channels.
+    /// An error gives the batch back, edited by the interceptors that it is through; put again it is
+    /// neither edited by these nor committed twice. Not cancel-safe: a dropped future may have committed to some channels.
     pub async fn put(&self, batch: Batch) -> Result<(), PutError> {
         self.put_in_turn(batch, &mut Turn::alone()).await
     }
@@ -199,7 +199,9 @@ impl Outlet {
     }
 
     async fn route(&self, mut batch: Batch, turn: &mut Turn) -> Result<(), PutError> {
-        self.intercept(&mut batch);
+        if let Err(error) = self.intercept(&mut batch).await {
+            return Err(PutError { batch, failures: vec![error] });
+        }
         if batch.origin().is_some() && !self.repeats() {
             batch = batch.with_origin(None);
         }
@@ -232,18 +234,39 @@ impl Outlet {
         }
     }
 
-    fn intercept(&self, batch: &mut Batch) {
-        if std::mem::replace(&mut batch.progress.intercepted, true) {
-            return;
+    /// Lets the interceptors work that it is not through yet, in order.
+    async fn intercept(&self, batch: &mut Batch) -> Result<(), ChannelError> {
+        let interceptors = &self.0.interceptors;
+        if !std::mem::replace(&mut batch.progress.intercepted, true) {
+            batch.progress.received = batch.len();
+        } else if usize::from(batch.progress.through) == interceptors.len() {
+            return Ok(());
         }
         let (before, bytes) = (batch.len(), batch.size().bytes);
-        batch.progress.received = before;
-        for interceptor in &self.0.interceptors {
-            interceptor.intercept(batch);
+        for interceptor in interceptors.iter().skip(batch.progress.through.into()) {
+            match interceptor.place() {
+                Interception::Here(here) => here.intercept(batch),
+                Interception::Elsewhere(there) => there
+                    .intercept(batch)
+                    .await
+                    .map_err(|reason| ChannelError::NotReached { reason: reason.into() })?,
+            }
+            batch.progress.through += 1;
         }
-        assert!(batch.len() <= before, "an interceptor added events");
-        self.0.metrics.events_filtered.add(before - batch.len());
+        let received = batch.progress.received;
+        assert!(batch.len() <= received, "an interceptor added events");
+        self.0.metrics.events_filtered.add(received - batch.len());
         batch.let_go(before, bytes);
+        Ok(())
+    }
+
+    /// Ends what works for the interceptors; called when the source has ended.
+    pub async fn close(&self) {
+        for interceptor in &self.0.interceptors {
+            if let Interception::Elsewhere(there) = interceptor.place() {
+                there.close().await;
+            }
+        }
     }
 
     /// All events go one way.
@@ -496,36 +519,6 @@ impl Inner {
                     warn!(component = %self.source, %error, "an optional channel refused a batch; its events are not in that channel");
                 }
             }
-        }
-    }
-}
-
-impl SourceTally {
-    /// Counts a batch that was taken over from its sender.
-    fn took_over(&self, received: usize, filtered: usize, unmapped: usize) {
-        self.received.add(received);
-        if filtered > 0 {
-            self.filtered.add(filtered);
-        }
-        if unmapped > 0 {
-            self.unmapped.add(unmapped);
-        }
-    }
-
-    /// Counts events that channels took.
-    fn put(&self, channels: ChannelSet, events: usize) {
-        channels.iter().for_each(|channel| self.into[channel].add(events));
-    }
-}
-
-impl Routes {
-    /// How many of `events` events go nowhere.
-    fn unrouted(&self, events: usize) -> usize {
-        let nowhere = |route: &Route| route.required.union(route.optional).is_empty();
-        match self {
-            Routes::One(route) if nowhere(route) => events,
-            Routes::One(_) => 0,
-            Routes::Each(routes) => routes.iter().filter(|route| nowhere(route)).count(),
         }
     }
 }

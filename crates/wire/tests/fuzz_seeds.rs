@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 #[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/external.rs"]
+mod external;
+
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
 #[path = "../../../fuzz/src/http_json.rs"]
 mod http_json;
 
@@ -30,6 +34,11 @@ fn thrift_seeds() {
     replay("thrift", thrift::frame);
     replay("scribe", thrift::scribe);
     replay("thrift_legacy", thrift::legacy);
+}
+
+#[test]
+fn external_seeds() {
+    replay("external", external::messages);
 }
 
 #[test]

@@ -53,12 +53,17 @@ pub(super) fn documents() -> Result<BTreeMap<String, String>> {
     Ok(documents)
 }
 
-/// The files of the modules in the same folder that a file uses.
+/// Modules of the crate whose structs hold keys of several components.
+const SHARED: &[&str] = &["external"];
+
+/// The files of the modules in the same folder that a file uses, and of those that hold keys for several.
 fn beside(path: &str, text: &str) -> Vec<String> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let used = text.lines().filter_map(|line| line.strip_prefix("use super::"));
     let modules = used.filter_map(|rest| rest.split_once("::"));
-    modules.map(|(module, _)| format!("{folder}/{module}.rs")).collect()
+    let shared = SHARED.iter().filter(|module| text.contains(&format!("use crate::{module}::")));
+    let shared = shared.map(|module| format!("crates/components/src/{module}.rs"));
+    modules.map(|(module, _)| format!("{folder}/{module}.rs")).chain(shared).collect()
 }
 
 fn opening(title: &str) -> String {
@@ -102,5 +107,7 @@ mod tests {
         let text =
             "use std::x::Y;\nuse super::shared::{A, B};\nuse super::C;\n    use super::no::D;\n";
         assert_eq!(beside("a/b/c.rs", text), ["a/b/shared.rs"]);
+        let shared = "use crate::tls::A;\nuse crate::external::{B, C};\n";
+        assert_eq!(beside("a/b/c.rs", shared), ["crates/components/src/external.rs"]);
     }
 }

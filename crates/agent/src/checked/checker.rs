@@ -5,7 +5,7 @@ use std::sync::Arc;
 use splashdam_config::plan::{ChannelPlan, GroupPlan, SinkPlan, SourcePlan};
 use splashdam_config::{Diagnostic, Plan, Section, Span, Spanned, nearest};
 use splashdam_core::{
-    ChannelSet, DynSink, Entry, Interceptor, Lists, Selector, SinkProcessor, find,
+    ChannelSet, DynInterceptor, DynSink, Entry, Lists, Selector, SinkProcessor, find,
 };
 
 use super::kinds::{self, Kind};
@@ -152,7 +152,7 @@ impl Checker {
         &mut self,
         plan: &SourcePlan,
         source: &str,
-    ) -> Option<Vec<(Arc<str>, Part<dyn Interceptor>)>> {
+    ) -> Option<Vec<(Arc<str>, Part<dyn DynInterceptor>)>> {
         let looked: Vec<_> = plan
             .interceptors
             .iter()

@@ -144,14 +144,14 @@ const INSTEAD: &[(Kind, &str, &str, &str)] = &[
 fn instead_of_java(kind: Kind) -> &'static str {
     match kind {
         Kind::Source => {
-            "use `exec` with a program that prints events, or let a program post to `http`"
+            "use `external` with a program of your own, or `exec` with one that prints events"
         }
         Kind::Channel => "use `file`, or `memory` where events may be lost",
         Kind::Sink => {
-            "use `http` with a program that listens, or `file_roll` and a program that reads its files"
+            "use `external` with a program of your own, or `file_roll` and a program that reads its files"
         }
         Kind::Interceptor => {
-            "use `search_replace`, `regex_extractor` or `regex_filter` where they will do"
+            "use `external` with a program of your own, or `search_replace`, `regex_extractor` and `regex_filter` where they will do"
         }
         Kind::Selector => "use `multiplexing` by a header that an interceptor sets",
         Kind::Processor => "use `failover` or `load_balance`",

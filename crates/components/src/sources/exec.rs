@@ -6,14 +6,12 @@
 //! line. A stop ends the command's whole process group, not only the command. Lines have a longest
 //! length, `maxLineLength`. A command that cannot be started is tried again.
 
-mod child;
 mod lines;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Batch, Component, Context, Event, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop,
@@ -26,7 +24,7 @@ use tracing::{info, warn};
 
 use super::gave_up;
 use crate::charset::Charset;
-use child::Child;
+use crate::child::{Child, CommandLine, StandardError, how};
 use lines::Lines;
 
 /// The first wait after a channel refused, and the longest.
@@ -81,44 +79,6 @@ fn max_line_length() -> NonZeroUsize {
     const { NonZeroUsize::new(16 * 1024 * 1024).unwrap() }
 }
 
-/// Words between blanks, at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandLine(String);
-
-impl CommandLine {
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn words(&self) -> impl Iterator<Item = &str> {
-        self.0.split_whitespace()
-    }
-}
-
-impl<'de> Deserialize<'de> for CommandLine {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.trim().is_empty() {
-            return Err(D::Error::custom("is empty; name a program"));
-        }
-        if text.contains('\0') {
-            return Err(D::Error::custom("holds a NUL character, which no program can be given"));
-        }
-        Ok(CommandLine(text))
-    }
-}
-
-impl Config {
-    /// The program and its arguments.
-    fn arguments(&self) -> Vec<&str> {
-        match &self.shell {
-            Some(shell) => shell.words().chain([self.command.as_str()]).collect(),
-            None => self.command.words().collect(),
-        }
-    }
-}
-
 /// The source.
 pub struct Exec {
     config: Config,
@@ -167,10 +127,10 @@ impl Source for Exec {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let Exec { config, cx } = self;
         while !stop.requested() {
-            let mut child = Child::start(&config, &cx.title())?;
+            let mut child = start(&config, &cx)?;
             let work = Work { config: &config, out: &out, stop: &stop, batch: Batch::default() };
             match work.read(child.take_stdout()).await {
-                Ok(true) => child.ended(config.command.as_str(), &stop).await,
+                Ok(true) => ended(child, &config.command, &cx, &stop).await,
                 Ok(false) => {
                     child.kill().await;
                     return Ok(());
@@ -189,6 +149,38 @@ impl Source for Exec {
             stop.or(sleep(Duration::from_millis(config.restart_throttle))).await;
         }
         Ok(())
+    }
+}
+
+fn start(config: &Config, cx: &Context) -> Result<Child, SourceError> {
+    let arguments = config.command.arguments(config.shell.as_ref());
+    let standard_error = match config.log_std_err {
+        true => StandardError::Logged { most: u32::MAX },
+        false => StandardError::Dropped,
+    };
+    // As in Flume its standard input stays open and silent.
+    Child::start(&arguments, &cx.title(), standard_error).map_err(|error| {
+        let program = arguments.first().unwrap_or(&"");
+        SourceError::new(format!(
+            "cannot start `{program}`: {error}; check `command` and `shell`, a full path is best"
+        ))
+    })
+}
+
+/// Waits for the end of a command whose output is over, and says how it went. A stop cuts that short.
+async fn ended(mut child: Child, command: &CommandLine, cx: &Context, stop: &Stop) {
+    let Some(status) = stop.or(child.wait()).await else { return child.kill().await };
+    let command = command.as_str();
+    match status {
+        Ok(status) if status.success() => {
+            info!(component = %cx.title(), "command [{command}] exited with 0");
+        }
+        Ok(status) => {
+            warn!(component = %cx.title(), "command [{command}] {}", how(status));
+        }
+        Err(error) => {
+            warn!(component = %cx.title(), %error, "command [{command}] cannot be waited for");
+        }
     }
 }
 

@@ -50,7 +50,12 @@ fn probes(checked: &Checked, origin: &Origin) -> Vec<Probe> {
     let channels = checked.channels.iter().map(|c| probe(&c.part, context(Role::Channel, &c.name)));
     let sources = checked.sources.iter().map(|s| probe(&s.part, context(Role::Source, &s.name)));
     let sinks = checked.sinks().map(|(_, s)| probe(&s.part, context(Role::Sink, &s.name)));
-    channels.chain(sources).chain(sinks).collect()
+    let context = &context;
+    let interceptors = checked.sources.iter().flat_map(|source| {
+        let of = move |part| probe(part, context(Role::Source, &source.name));
+        source.interceptors.iter().map(move |(_, part)| of(part))
+    });
+    channels.chain(sources).chain(interceptors).chain(sinks).collect()
 }
 
 fn probe<T: ?Sized>(part: &Part<T>, cx: Context) -> Probe {

@@ -88,6 +88,21 @@ fn examples_pass() {
     }
 }
 
+#[test]
+fn what_external_processes_promise_is_said() {
+    let output = splashdam(&examples(), &["check", "-f", "external.conf"]);
+    let text = told(&output);
+    for says in [
+        "at least once, also after a crash",
+        "interceptor i1",
+        "goes to the next one again, and into no channel before that",
+        "a batch that the process has stored without having answered is delivered again",
+        "goes to channel refused with the reason in its headers",
+    ] {
+        assert!(text.contains(says), "no {says:?} in\n{text}");
+    }
+}
+
 /// Whose sources a file lists.
 fn agents(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).expect("it can be read");
@@ -258,7 +273,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         check(&config, &format!("{role} type `{name}` is not served"));
         check(&config, "help: use `");
     }
-    check("a1.sinks.k1.type = com.example.Sink", "use `http` with a program that listens");
+    check("a1.sinks.k1.type = com.example.Sink", "use `external` with a program of your own");
     let morphline = "org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder";
     check(
         &format!("a1.sources.r1.interceptors = i\na1.sources.r1.interceptors.i.type = {morphline}"),

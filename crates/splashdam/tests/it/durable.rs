@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::waiting::{PATIENCE, ended, until};
 
+mod external;
 mod faults;
 mod kills;
 mod order;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use splashdam_config::Section;
 use splashdam_core::{
-    Batch, ChannelSet, Component, Context, Event, Interceptor, Role, Selector, Serializer, SinkId,
-    SinkProcessor, Start, Went,
+    Batch, ChannelSet, Component, Context, DynInterceptor, Event, Interception, Role, Selector,
+    Serializer, SinkId, SinkProcessor, Start, Went,
 };
 
 use crate::fakes::context;
@@ -45,29 +45,34 @@ fn named(names: &[&str]) -> Arc<[Arc<str>]> {
 }
 
 /// An interceptor keeps order, adds nothing, keeps the batch's size true and minds no input.
-pub async fn interceptor<I: Component + Interceptor>(keys: &str) {
+pub async fn interceptor<I: Component + DynInterceptor>(keys: &str) {
     let interceptor = open::<I>(keys, context(Role::Source)).await;
+    let intercept = async |batch: &mut Batch| match interceptor.place() {
+        Interception::Here(here) => here.intercept(batch),
+        Interception::Elsewhere(there) => there.intercept(batch).await.expect("an answer"),
+    };
     let mut empty = Batch::default();
-    interceptor.intercept(&mut empty);
+    intercept(&mut empty).await;
     assert!(empty.is_empty());
 
     let mut batch: Batch = (0..50).flat_map(|_| awkward()).collect();
     let before = batch.len();
-    interceptor.intercept(&mut batch);
+    intercept(&mut batch).await;
     assert!(batch.len() <= before, "events were added");
     let recounted: usize = batch.events().iter().map(Event::bytes).sum();
     assert_eq!(batch.size().bytes, recounted, "the size is no longer true");
 
     // One by one gives what all at once gives, as far as no random part is in it.
-    let singly: usize = (0..50)
-        .flat_map(|_| awkward())
-        .map(|event| {
-            let mut one = Batch::from(vec![event]);
-            interceptor.intercept(&mut one);
-            one.len()
-        })
-        .sum();
+    let mut singly = 0;
+    for event in (0..50).flat_map(|_| awkward()) {
+        let mut one = Batch::from(vec![event]);
+        intercept(&mut one).await;
+        singly += one.len();
+    }
     assert_eq!(singly, batch.len());
+    if let Interception::Elsewhere(there) = interceptor.place() {
+        there.close().await;
+    }
 }
 
 /// A selector routes to the channels it was given, never to one both ways, and its uniform route

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use splashdam_core::metrics::{ChannelMetrics, SourceMetrics};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, ChannelSet, Event, Interceptor, Level, Origin, Outlet,
-    OutletChannel, Put, Refused, Route, Selector, Size, Stop, Take,
+    Batch, BoxFuture, Channel, ChannelError, ChannelSet, DynInterceptor, Event, Interception,
+    Interceptor, Level, Origin, Outlet, OutletChannel, Put, Refused, RemoteInterceptor, Route,
+    Selector, Size, Stop, Take,
 };
 use splashdam_testkit::fakes::{ToAll, outlet_channels};
 use splashdam_testkit::{Collector, bodies, events};
@@ -28,7 +29,7 @@ impl Rig {
     fn with(
         channels: usize,
         selector: impl Selector + 'static,
-        interceptors: Vec<Box<dyn Interceptor>>,
+        interceptors: Vec<Box<dyn DynInterceptor>>,
     ) -> Self {
         Rig::boxed(channels, Box::new(selector), interceptors)
     }
@@ -36,7 +37,7 @@ impl Rig {
     fn boxed(
         channels: usize,
         selector: Box<dyn Selector>,
-        interceptors: Vec<Box<dyn Interceptor>>,
+        interceptors: Vec<Box<dyn DynInterceptor>>,
     ) -> Self {
         let collectors: Vec<Collector> = (0..channels).map(|_| Collector::new()).collect();
         let erased = collectors.iter().map(|c| Arc::new(c.clone()) as Arc<dyn Channel>).collect();
@@ -121,6 +122,39 @@ impl Interceptor for Mark {
             let seen = event.headers.get("seen").map_or(0, |seen| seen.len());
             event.headers.insert("seen", "x".repeat(seen + 1));
         });
+    }
+}
+
+/// Keeps the first event only, once it does answer.
+#[derive(Clone, Default)]
+struct Distant {
+    silent: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl DynInterceptor for Distant {
+    fn place(&self) -> Interception<'_> {
+        Interception::Elsewhere(self)
+    }
+}
+
+impl RemoteInterceptor for Distant {
+    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            let silent = self.silent.load(SeqCst);
+            if silent > 0 {
+                self.silent.store(silent - 1, SeqCst);
+                return Err("nobody is there".into());
+            }
+            batch.replace(batch.events()[..1].to_vec());
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.closed.fetch_add(1, SeqCst);
+        })
     }
 }
 
@@ -434,4 +468,30 @@ impl Channel for Narrow {
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+#[tokio::test]
+async fn nothing_goes_past_an_interceptor_that_does_not_answer() {
+    let distant = Distant::default();
+    distant.silent.store(2, SeqCst);
+    let rig =
+        Rig::with(1, ToAll(1), vec![Box::new(Mark), Box::new(distant.clone()), Box::new(Mark)]);
+    let mut again = batch(&["drop", "a", "b"]);
+    for _ in 0..2 {
+        let error = rig.outlet.put(again).await.unwrap_err();
+        assert!(error.retryable() && error.to_string().contains("nobody is there"), "{error}");
+        assert!(matches!(error.failures[..], [ChannelError::NotReached { .. }]));
+        assert_eq!((error.batch.len(), rig.channels[0].puts()), (2, 0));
+        again = error.batch;
+    }
+    rig.outlet.put(again).await.unwrap();
+    let events = rig.channels[0].events();
+    assert_eq!(bodies(&events), ["a"]);
+    // Once by each of those that mark, however often it was put.
+    assert_eq!(&**events[0].headers.get("seen").unwrap(), "xx");
+    assert_eq!(rig.metrics.events_received.value(), 3);
+    assert_eq!(rig.metrics.events_accepted.value(), 3);
+    assert_eq!(rig.metrics.events_filtered.value(), 2);
+    rig.outlet.close().await;
+    assert_eq!(distant.closed.load(SeqCst), 1);
 }

@@ -300,6 +300,7 @@ fn kind(error: &PutError) -> &'static str {
         Some(ChannelError::Full { .. }) => "full",
         Some(ChannelError::TooLarge { .. }) => "too large",
         Some(ChannelError::Closed { .. }) => "closed",
+        Some(ChannelError::NotReached { .. }) => "not reached",
         Some(ChannelError::Failed { .. }) | None => "failed",
     }
 }
