@@ -17,6 +17,8 @@ pub mod taildir;
 pub mod thrift;
 pub mod thrift_legacy;
 
+mod senders;
+
 use splashdam_core::{ChannelError, OpenError, PutError, SourceError, Stop};
 use tokio::net::TcpListener;
 

@@ -6,13 +6,12 @@
 //!
 //! Not so where the peer is our own source with a single channel, or file channels that share a log,
 //! and this sink drains a file channel that syncs each commit, or a memory channel: then each call says which events of which queue it carries
-//! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
+//! (`splashdam_wire::claim`), the peer stores each of them once, and several calls may be
 //! under way at once. Which of both it is, is said in the log when it becomes known.
 
 mod connection;
 
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +21,8 @@ use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Place, Sink, Size,
 };
-use splashdam_wire::avro::claim::{Claim, MOST_RANGES};
 use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
+use splashdam_wire::claim::Claim;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -31,7 +30,7 @@ use crate::tls::{ClientTls, Connector};
 use connection::{Connection, Settings};
 
 #[cfg(feature = "simulation")]
-use crate::simulation::planted;
+use crate::simulation::{planted, settled_early};
 
 /// Calls under way at once, where the peer stores each event once.
 const CALLS: usize = 8;
@@ -270,33 +269,14 @@ impl Sink for Avro {
 /// What each call says of where its events come from. `None` where one would have to name more ranges
 /// than a peer reads: the batch is then sent as if nothing were known of it.
 fn claims(place: &Place, batch_events: usize, events: usize) -> Option<Vec<Claim>> {
-    let mut claims = Vec::with_capacity(events.div_ceil(batch_events));
-    let mut ranges = place.ranges.iter().cloned();
-    let mut rest: Option<Range<u64>> = ranges.next();
-    let mut left = events;
-    while left > 0 {
-        let mut wanted = left.min(batch_events) as u64;
-        left -= left.min(batch_events);
-        let mut own = Vec::new();
-        while let Some(range) = rest.take().filter(|_| wanted > 0) {
-            let end = range.end.min(range.start + wanted);
-            wanted -= end - range.start;
-            own.push(range.start..end);
-            rest = if end < range.end { Some(end..range.end) } else { ranges.next() };
-            if wanted == 0 {
-                break;
-            }
-        }
-        claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
-    }
-    claims.iter().all(|claim| claim.ranges.len() <= MOST_RANGES).then_some(claims)
-}
-
-/// A claim that says its own events were settled.
-#[cfg(feature = "simulation")]
-fn settled_early(claim: Claim) -> Claim {
-    let low = claim.ranges.last().map_or(claim.low, |last| last.end);
-    Claim { low, ..claim }
+    let mut rest = Claim::of(place);
+    let calls = (0..events.div_ceil(batch_events)).map(|_| {
+        let (own, others) = rest.split(batch_events as u64);
+        rest = others;
+        own
+    });
+    let claims: Vec<Claim> = calls.collect();
+    claims.iter().all(Claim::is_readable).then_some(claims)
 }
 
 #[cfg(test)]

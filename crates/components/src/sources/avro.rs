@@ -7,7 +7,7 @@
 //!
 //! Batches of our own Avro sink that drains a file or memory channel say where they come from. Where
 //! all batches go to one memory channel, or to file channels that share a log, such a batch is stored
-//! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
+//! once, however often it is sent (`senders.rs`); elsewhere at least once, which the sink is told.
 //!
 //! Flume bounds neither messages nor connections. Here a message, the number of connections, what
 //! is read ahead, the time that a message may take, and what all connections hold together of
@@ -15,7 +15,6 @@
 
 mod connection;
 mod inflow;
-mod senders;
 #[cfg(feature = "simulation")]
 mod simulated;
 
