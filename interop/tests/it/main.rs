@@ -9,6 +9,7 @@ mod avro;
 mod avro_client;
 mod avro_event;
 mod file_channel;
+mod golden;
 mod groups;
 mod hbase;
 mod http;
