@@ -1,6 +1,7 @@
 #![expect(clippy::single_range_in_vec_init, reason = "claims are lists of ranges")]
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use splashdam_config::Section;
 use splashdam_core::metrics::Counter;
