@@ -1,5 +1,5 @@
 //! What Flume's SDK said to Flume's sources, and what these answered, recorded from Flume 1.11 (`golden/`, by a test of
-//! `interop` that hears them anew): read here, and answered byte for byte.
+//! `interop` that hears them anew): read here, and answered with the same bytes.
 
 use std::io::Read;
 
@@ -65,7 +65,8 @@ fn avro(calls: &[u8], answers: &[u8]) {
         put_answer(serial, greeting.as_ref(), Some(&Answer::Ok), &mut ours);
     }
     assert_eq!(read, sent());
-    assert_eq!(ours, answers, "{} {}", ours.escape_ascii(), answers.escape_ascii());
+    // Flume cuts an answer into several buffers.
+    assert_eq!(packs(&ours), packs(answers));
     for (index, (_, message)) in packs(answers).into_iter().enumerate() {
         let (greeting, answer) = read_answer(&message, index == 0).unwrap();
         assert_eq!(answer, Some(Answer::Ok));
