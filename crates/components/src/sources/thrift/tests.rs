@@ -1,3 +1,5 @@
+#![expect(clippy::single_range_in_vec_init, reason = "claims are lists of ranges")]
+
 use bytes::{Buf, Bytes};
 use splashdam_client::thrift::Connection;
 use splashdam_client::{Address, CallError, Plain};
