@@ -21,9 +21,9 @@ pub fn frame(input: &[u8]) {
         assert!(exception.text.len() <= GROWTH * input.len());
     }
     let Ok(Call { caller, request }) = read_call(&frame) else { return };
-    let events = match &request {
-        Ok(Request::Append(event)) => std::slice::from_ref(event),
-        Ok(Request::AppendBatch(batch)) => batch.events(),
+    let (events, claim) = match &request {
+        Ok(Request::Append(event)) => (std::slice::from_ref(event), None),
+        Ok(Request::AppendBatch(batch, claim)) => (batch.events(), claim.as_ref()),
         Err(exception) => {
             let answer = message(caller.answer(&Err(exception.clone())));
             assert!(read_answer(&answer).expect("our answer").outcome.is_err());
@@ -33,11 +33,12 @@ pub fn frame(input: &[u8]) {
     let bytes: usize = events.iter().map(Event::bytes).sum();
     assert!(bytes <= GROWTH * input.len() && events.len() <= input.len());
     for protocol in [Protocol::Compact, Protocol::Binary] {
-        let (written, count) = write_append_batch(protocol, 1, events).expect("small events");
+        let (written, count) =
+            write_append_batch(protocol, 1, events, claim).expect("small events");
         assert_eq!(count, events.len());
         let again = read_call(&message(written)).expect("our call").request;
-        let Ok(Request::AppendBatch(again)) = again else { panic!("our call is a batch") };
-        assert_eq!(again.events(), events);
+        let Ok(Request::AppendBatch(again, said)) = again else { panic!("our call is a batch") };
+        assert_eq!((again.events(), said.as_ref()), (events, claim));
     }
 }
 

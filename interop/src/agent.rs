@@ -1,7 +1,7 @@
 //! One running agent process, Flume's or ours: started on a configuration text, watched, measured and always reaped.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peers::{Make, Peers};
+pub use crate::ports::free_port;
 use crate::scrape::{Metrics, fetch};
 
 /// A JVM on a busy machine takes its time, and Flume's file channel minutes with millions of events in it; past this
 /// it will not come.
 const START_LIMIT: Duration = Duration::from_secs(300);
 /// How long an agent may drain after SIGTERM before it is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(90);
 const LOG_TAIL_LINES: usize = 30;
 
 /// The agent's name in every configuration that this crate starts.
@@ -132,8 +133,9 @@ impl Agent {
         Metrics::scrape(self.port)
     }
 
-    /// Waits until `reached` says so of the counters, asking every few milliseconds. Fails, naming the last counters
-    /// and the log's end, when the limit passes or the process ends.
+    /// Waits until `reached` says so of the counters, asking every few milliseconds; a busy agent may leave some
+    /// questions without an answer. Fails, naming the last counters and the log's end, when the limit passes or the
+    /// process ends.
     pub fn wait_until(
         &mut self,
         limit: Duration,
@@ -142,10 +144,10 @@ impl Agent {
     ) -> Result<Metrics> {
         let began = Instant::now();
         loop {
-            let metrics = self.metrics()?;
-            if reached(&metrics) {
-                return Ok(metrics);
-            }
+            let metrics = match self.metrics() {
+                Ok(metrics) if reached(&metrics) => return Ok(metrics),
+                metrics => metrics,
+            };
             self.still_running()?;
             if began.elapsed() > limit {
                 bail!(
@@ -276,11 +278,6 @@ impl Drop for Agent {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-/// A TCP port that was free a moment ago.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn splashdam(binary: &Path, monitoring: &[String]) -> Command {

@@ -12,6 +12,7 @@ pub mod jars;
 pub mod log4j;
 pub mod outputs;
 pub mod peers;
+pub mod ports;
 pub mod properties_oracle;
 pub mod rpc_client;
 pub mod rpc_load;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use splashdam_core::{Event, Malformed};
+use splashdam_wire::claim::Claim;
 use splashdam_wire::thrift::rpc::{self, Answer, Status};
 use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Frame, Protocol, frame_length};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +51,7 @@ impl Connection {
     pub async fn append(&mut self, event: &Event, limit: Duration) -> Result<(), CallError> {
         let frame = rpc::write_append(self.protocol, self.next(), event);
         let frame = frame.map_err(|error| CallError::TooLarge(error.into()))?;
-        self.call(frame, limit).await
+        self.call(frame, limit).await.map(drop)
     }
 
     /// Sends events in as few calls as there must be, which is one as long as they fit into a frame,
@@ -61,16 +62,32 @@ impl Connection {
     /// [`CallError`]. Not cancel-safe: a connection whose call was dropped is not usable.
     pub async fn append_batch(
         &mut self,
-        mut events: &[Event],
+        events: &[Event],
         limit: Duration,
     ) -> Result<(), CallError> {
+        self.append_claimed(events, None, limit).await.map(drop)
+    }
+
+    /// As [`Connection::append_batch`], and says where the events come from. Answers whether the
+    /// source looked at that, and therefore stores each event once, however often it is sent.
+    ///
+    /// # Errors
+    /// As [`Connection::append_batch`].
+    pub async fn append_claimed(
+        &mut self,
+        mut events: &[Event],
+        mut claim: Option<Claim>,
+        limit: Duration,
+    ) -> Result<bool, CallError> {
+        let mut stores_once = claim.is_some();
         while !events.is_empty() {
-            let call = rpc::write_append_batch(self.protocol, self.next(), events);
+            let call = rpc::write_append_batch(self.protocol, self.next(), events, claim.as_ref());
             let (frame, count) = call.map_err(|error| CallError::TooLarge(error.into()))?;
-            self.call(frame, limit).await?;
+            stores_once &= self.call(frame, limit).await?;
             events = &events[count..];
+            claim = claim.map(|claim| claim.split(count as u64).1);
         }
-        Ok(())
+        Ok(stores_once)
     }
 
     fn next(&mut self) -> i32 {
@@ -78,7 +95,8 @@ impl Connection {
         self.sequence
     }
 
-    async fn call(&mut self, frame: Frame, limit: Duration) -> Result<(), CallError> {
+    /// Whether the answer says that each event is stored once.
+    async fn call(&mut self, frame: Frame, limit: Duration) -> Result<bool, CallError> {
         let address = || self.address.clone();
         if std::mem::replace(&mut self.spoilt, true) {
             return Err(CallError::spoilt(address()));
@@ -103,7 +121,7 @@ impl Connection {
         };
         self.spoilt = false;
         match status {
-            Status::Ok => Ok(()),
+            Status::Ok => Ok(answer.stores_once),
             Status::Failed => Err(CallError::Refused { address: address(), status: "FAILED" }),
             Status::Error => Err(CallError::Refused { address: address(), status: "ERROR" }),
             Status::Unknown => Err(CallError::Refused { address: address(), status: "UNKNOWN" }),

@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use splashdam_wire::avro::claim::{Claim, put_ranges, read_ranges};
 use splashdam_wire::avro::datum::Reader;
+use splashdam_wire::claim::{Claim, put_ranges, read_ranges};
 
 /// The most ranges remembered. Beyond them the lowest are forgotten: events that come again from
 /// there are stored again.

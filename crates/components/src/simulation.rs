@@ -7,6 +7,7 @@ mod stand_in {
     use std::sync::{Arc, OnceLock};
 
     use splashdam_client::Connect;
+    use splashdam_wire::claim::Claim;
 
     /// A bug that somebody could have written.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,12 @@ mod stand_in {
         }
     }
 
+    /// A claim that says its own events were settled.
+    pub(crate) fn settled_early(claim: Claim) -> Claim {
+        let low = claim.ranges.last().map_or(claim.low, |last| last.end);
+        Claim { low, ..claim }
+    }
+
     impl fmt::Debug for Simulation {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Simulation").field("bug", &self.bug).finish_non_exhaustive()
@@ -47,6 +54,8 @@ mod stand_in {
     }
 }
 
+#[cfg(feature = "simulation")]
+pub(crate) use stand_in::settled_early;
 #[cfg(feature = "simulation")]
 pub use stand_in::{Bug, Simulation};
 

@@ -19,6 +19,8 @@ pub mod thrift;
 pub mod thrift_legacy;
 mod udp_drops;
 
+mod senders;
+
 use splashdam_core::{ChannelError, OpenError, PutError, SourceError, Stop};
 use tokio::net::TcpListener;
 

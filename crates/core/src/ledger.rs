@@ -36,7 +36,7 @@ pub enum What {
     Refused,
     /// Gone with a channel: it kept them in memory, or what held them was damaged.
     Lost,
-    /// Back in a channel after a crash that undid their delivery.
+    /// Back in a channel after a crash that undid their delivery, or lost before and found again.
     Returned,
 }
 

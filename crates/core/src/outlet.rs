@@ -20,8 +20,8 @@ use crate::ledger::SourceTally;
 use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::pipeline::Turn;
 use crate::{
-    Batch, Channel, ChannelError, ChannelSet, DynInterceptor, Event, Interception, JointId, PutError,
-    PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
+    Batch, Channel, ChannelError, ChannelSet, DynInterceptor, Event, Interception, JointId,
+    PutError, PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
 };
 
 /// A source's way into its channels. Clones share everything; any number of puts may be under way.

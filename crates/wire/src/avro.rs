@@ -1,6 +1,5 @@
 //! Avro, as Flume speaks it.
 
-pub mod claim;
 pub mod datum;
 pub mod handshake;
 pub mod pack;

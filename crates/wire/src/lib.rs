@@ -2,6 +2,7 @@
 //! clocks; nothing panics or allocates more than its input allows, whatever the input.
 
 pub mod avro;
+pub mod claim;
 pub mod external;
 pub mod http_json;
 pub mod syslog;

@@ -28,6 +28,8 @@ const SEED: u64 = 1;
 struct Hop {
     dir: TempDir,
     port: u16,
+    /// `avro` or `thrift`.
+    protocol: &'static str,
     makes: [Make; 2],
     /// The sender and the receiver.
     agents: [Option<Agent>; 2],
@@ -58,13 +60,13 @@ fn file_channel(dir: &Path) -> String {
 }
 
 impl Hop {
-    fn start(sender: &Make, receiver: &Make) -> Result<Hop> {
+    fn start(protocol: &'static str, sender: &Make, receiver: &Make) -> Result<Hop> {
         let (dir, port) = (tempfile::tempdir()?, free_port()?);
         for name in ["sender", "receiver", "spool", "out"] {
             fs::create_dir(dir.path().join(name))?;
         }
         let makes = [sender.clone(), receiver.clone()];
-        let mut hop = Hop { dir, port, makes, agents: [None, None], lines: 0 };
+        let mut hop = Hop { dir, port, protocol, makes, agents: [None, None], lines: 0 };
         hop.start_again(1)?;
         hop.start_again(0)?;
         Ok(hop)
@@ -76,11 +78,11 @@ impl Hop {
 
     fn config(&self, side: usize) -> String {
         let channel = file_channel(&self.site(side));
-        let port = self.port;
+        let Hop { port, protocol, .. } = self;
         if side == 1 {
             return format!(
                 "{channel}a1.sources = r1\na1.sinks =\n\
-                 a1.sources.r1.type = avro\n\
+                 a1.sources.r1.type = {protocol}\n\
                  a1.sources.r1.bind = 127.0.0.1\n\
                  a1.sources.r1.port = {port}\n\
                  a1.sources.r1.channels = c1\n"
@@ -88,7 +90,7 @@ impl Hop {
         }
         let sink = |name: &str, batch: u32| {
             format!(
-                "a1.sinks.{name}.type = avro\n\
+                "a1.sinks.{name}.type = {protocol}\n\
                  a1.sinks.{name}.channel = c1\n\
                  a1.sinks.{name}.hostname = 127.0.0.1\n\
                  a1.sinks.{name}.port = {port}\n\
@@ -182,9 +184,9 @@ impl Hop {
 }
 
 /// Kills so often, at moments that follow from a seed.
-fn killed(sender: &Make, receiver: &Make, kills: u64) -> Result<Arrived> {
+fn killed(protocol: &'static str, sender: &Make, receiver: &Make, kills: u64) -> Result<Arrived> {
     let began = Instant::now();
-    let mut hop = Hop::start(sender, receiver)?;
+    let mut hop = Hop::start(protocol, sender, receiver)?;
     let mut random = number("SPLASHDAM_SEED", SEED);
     for round in 0..kills {
         // Knuth's generator; its upper half is random enough.
@@ -195,7 +197,7 @@ fn killed(sender: &Make, receiver: &Make, kills: u64) -> Result<Arrived> {
     let lines = hop.lines;
     let arrived = hop.end()?;
     println!(
-        "{} → {}: {kills} kills, {lines} events, {} lost, {} double, {:.0?}",
+        "{protocol}, {} → {}: {kills} kills, {lines} events, {} lost, {} double, {:.0?}",
         sender.name(),
         receiver.name(),
         arrived.lost,
@@ -208,8 +210,10 @@ fn killed(sender: &Make, receiver: &Make, kills: u64) -> Result<Arrived> {
 #[test]
 fn ours_are_killed_and_each_event_arrives_once() {
     let Some(([_, ours], _turn)) = pair() else { return };
-    let arrived = killed(&ours, &ours, number("SPLASHDAM_KILLS", 12)).unwrap();
-    assert_eq!(arrived, Arrived { lost: 0, twice: 0 });
+    for protocol in ["avro", "thrift"] {
+        let arrived = killed(protocol, &ours, &ours, number("SPLASHDAM_KILLS", 8)).unwrap();
+        assert_eq!(arrived, Arrived { lost: 0, twice: 0 }, "{protocol}");
+    }
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn with_flume_at_one_side_nothing_is_lost() {
     let Some(([flume, ours], _turn)) = pair() else { return };
     let kills = number("SPLASHDAM_FLUME_KILLS", 3);
     for (sender, receiver) in [(&flume, &ours), (&ours, &flume)] {
-        let arrived = killed(sender, receiver, kills).unwrap();
+        let arrived = killed("avro", sender, receiver, kills).unwrap();
         assert_eq!(arrived.lost, 0, "{} → {}", sender.name(), receiver.name());
     }
 }

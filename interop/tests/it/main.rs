@@ -11,6 +11,7 @@ mod avro_event;
 mod clients;
 mod examples;
 mod file_channel;
+mod golden;
 mod groups;
 mod hbase;
 mod http;

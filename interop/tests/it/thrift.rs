@@ -113,13 +113,12 @@ fn java_client_over_tls() {
     assert_eq!(lines.len(), 602);
 }
 
-/// A connection as soon as there is one: Flume starts some sources after its monitoring port answers, and a port may
-/// have been somebody's own for a moment.
+/// A connection as soon as there is one: Flume starts some sources after its monitoring port answers.
 pub(crate) fn connected(port: u16) -> Result<TcpStream> {
     let began = Instant::now();
     loop {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-            Err(_) if began.elapsed() < Duration::from_secs(10) => {
+            Err(_) if began.elapsed() < LIMIT => {
                 thread::sleep(Duration::from_millis(100));
             }
             connected => return Ok(connected?),
@@ -131,7 +130,8 @@ pub(crate) fn connected(port: u16) -> Result<TcpStream> {
 /// `closed` where there is none.
 fn frames(port: u16, frames: &[&[u8]]) -> Result<Vec<String>> {
     let mut stream = connected(port)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // An answer that is late only must not be taken for a closed connection.
+    stream.set_read_timeout(Some(LIMIT))?;
     let mut answers = Vec::new();
     for frame in frames {
         stream.write_all(&u32::try_from(frame.len())?.to_be_bytes())?;
@@ -367,7 +367,7 @@ fn killed(from: &Make, to: &Make, events: u64) -> Result<Vec<u64>> {
         "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n{}
          a1.sources.r1.type = seq\na1.sources.r1.totalEvents = {events}\na1.sources.r1.batchSize = 100
          a1.sources.r1.channels = c1
-         a1.sinks.k1.type = thrift\na1.sinks.k1.channel = c1\na1.sinks.k1.request-timeout = 2000
+         a1.sinks.k1.type = thrift\na1.sinks.k1.channel = c1\na1.sinks.k1.request-timeout = 10000
          a1.sinks.k1.hostname = 127.0.0.1\na1.sinks.k1.port = {port}\n",
         file("sender"),
     );
@@ -379,7 +379,7 @@ fn killed(from: &Make, to: &Make, events: u64) -> Result<Vec<u64>> {
         receiving.kill()?;
         receiving = Agent::start(to, &place, &receiver)?;
     }
-    sending.wait_until(LIMIT * 3, "all sent", |metrics| {
+    sending.wait_until(LIMIT * 2, "all sent", |metrics| {
         metrics.count("SINK.k1", "EventDrainSuccessCount").is_some_and(|count| count >= events)
     })?;
     sending.stop()?;

@@ -25,6 +25,9 @@ pub struct Campaign {
 /// From so many runs on planted bugs are looked for.
 const MANY: u64 = 100;
 
+/// Characters of what showed a bug.
+const MOST_SHOWN: usize = 90;
+
 /// What was done.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -32,8 +35,8 @@ pub struct Report {
     pub kinds: [(u64, Verdict, Counts); KINDS],
     /// The first promise that was broken, if one was, with the plan.
     pub broken: Option<String>,
-    /// Bugs that were planted, and after how many runs each was found.
-    pub planted: Vec<(String, Option<u64>)>,
+    /// Bugs that were planted, after how many runs each was found, and what showed it.
+    pub planted: Vec<(String, Option<(u64, String)>)>,
     took: Duration,
 }
 
@@ -88,7 +91,10 @@ impl fmt::Display for Report {
         }
         for (bug, found) in &self.planted {
             match found {
-                Some(runs) => writeln!(f, "the planted bug {bug} was found in run {runs}")?,
+                Some((runs, why)) => {
+                    let why: String = why.chars().take(MOST_SHOWN).collect();
+                    writeln!(f, "the planted bug {bug} was found in run {runs}: {why}")?;
+                }
                 None => writeln!(f, "the planted bug {bug} was not found")?,
             }
         }
@@ -115,7 +121,7 @@ impl Campaign {
                 && let Ok(index) = usize::try_from(next_bug.fetch_add(1, Relaxed))
                 && let Some(bug) = planted::BUGS.get(index)
             {
-                let found = planted::find(*bug).map(|(runs, _)| runs);
+                let found = planted::find(*bug);
                 locked().planted.push((format!("{bug:?}"), found));
             }
             while !over.load(Relaxed) {

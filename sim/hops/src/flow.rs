@@ -13,8 +13,30 @@ pub struct NodePlan {
     pub groups: Vec<GroupPlan>,
     /// Events in a call.
     pub batch_events: u64,
+    /// In what it and the others talk.
+    pub protocol: Protocol,
     /// Whether events are put into it by hand, and not by other agents.
     pub is_first: bool,
+}
+
+/// What sinks and sources speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Avro.
+    #[default]
+    Avro,
+    /// Thrift.
+    Thrift,
+}
+
+impl Protocol {
+    /// The type of its sink and its source.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Avro => "avro",
+            Protocol::Thrift => "thrift",
+        }
+    }
 }
 
 /// A group of sinks.
@@ -56,11 +78,13 @@ const AT_RANDOM: &str = "selector = random";
 /// The flow of a kind, with details from a seed.
 pub fn flow(kind: usize, dice: &mut Dice) -> Flow {
     let batch_events = dice.below(5) + 1;
+    let protocol = if dice.once_in(3) { Protocol::Thrift } else { Protocol::Avro };
     let node = |groups: Vec<GroupPlan>| NodePlan {
         logs: vec![1],
         disks: 1,
         groups,
         batch_events,
+        protocol,
         is_first: false,
     };
     let group = |processor, keys, to: &[usize]| GroupPlan { processor, keys, to: to.to_vec() };

@@ -1,8 +1,8 @@
 //! Hops, simulated: agents with their channels, sinks and sources, the disks beneath and the network
 //! between them, all from one seed, on a clock that only moves when everybody waits.
 //!
-//! What decides is the real thing: the log, the file channel, the outlet, the Avro source behind its
-//! listener, the Avro sink above its socket, the runner of sinks with its processors, the ledger's
+//! What decides is the real thing: the log, the file channel, the outlet, the Avro and Thrift sources
+//! behind their listeners, their sinks above their sockets, the runner of sinks with its processors, the ledger's
 //! bookkeeper. In place of the system there are disks that may forget ([`splashdam_sim::disk`]), and
 //! a network that delays, cuts, repeats and forgets ([`network`]).
 //!

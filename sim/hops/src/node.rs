@@ -1,4 +1,4 @@
-//! An agent: its channels on simulated disks, its Avro source on the network, its sinks and their
+//! An agent: its channels on simulated disks, its Avro or Thrift source on the network, its sinks and their
 //! runners, its ledger. It lives until it is stopped, killed, or loses its power, and starts again
 //! with what its disks kept.
 
@@ -11,7 +11,7 @@ use splashdam_agent::ledger::Bookkeeper;
 use splashdam_agent::sink_runner::{Member, Signals, SinkRunner, SinkTally};
 use splashdam_agent::status::Board;
 use splashdam_components::channels::file::{FileChannel, Hands};
-use splashdam_components::sources::avro::Receiver;
+use splashdam_components::sources::{avro, thrift};
 use splashdam_components::{Bug, PROCESSORS, SINKS, Simulation};
 use splashdam_config::Section;
 use splashdam_core::ledger::{Line, What};
@@ -27,8 +27,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::flow::NodePlan;
-use crate::network::{Line as NetworkLine, Network};
+use crate::flow::{NodePlan, Protocol};
+use crate::network::{Line as NetworkLine, Network, Stream};
 use crate::watched::Watched;
 use crate::world::SimWorld;
 
@@ -44,7 +44,7 @@ const LOOKS: Duration = Duration::from_secs(1);
 const MOST_REFUSED: u32 = 4;
 /// The source of what is put by hand.
 const HAND: &str = "hand";
-/// The Avro source.
+/// The Avro or Thrift source.
 const SOURCE: &str = "r1";
 
 /// An agent, whether it lives or not.
@@ -89,6 +89,28 @@ struct Life {
     /// A log has stopped, or its machine has lost its power.
     fallen: Arc<AtomicBool>,
     _slots: Vec<SlotFiller>,
+}
+
+/// The source that takes over what other agents send.
+enum Receiver {
+    Avro(avro::Receiver),
+    Thrift(thrift::Receiver),
+}
+
+impl Receiver {
+    async fn serve(&self, stream: Stream) {
+        match self {
+            Receiver::Avro(source) => source.serve(stream).await,
+            Receiver::Thrift(source) => source.serve(stream).await,
+        }
+    }
+
+    async fn end(&self) {
+        match self {
+            Receiver::Avro(source) => source.end().await,
+            Receiver::Thrift(source) => source.end().await,
+        }
+    }
 }
 
 /// How a life ends.
@@ -289,13 +311,21 @@ impl Node {
             logs.spawn(write(hands, posted, disks, dice, fallen.clone(), ended.clone()));
         }
         let mut tasks = JoinSet::new();
-        tasks.spawn(keep_books(keeper.clone(), channels.clone(), self.papers.clone()));
+        let books =
+            keep_books(keeper.clone(), channels.clone(), self.papers.clone(), self.disks.clone());
+        tasks.spawn(books);
         let cx = context(Role::Source, source, vec![]);
         let (selector, metrics) = (Box::new(ToAll(channels.len())), cx.counters.source());
         let name = cx.name.clone();
         let out = Outlet::tallied(name, vec![], selector, channels.clone(), metrics, tally);
         let keys = Section::parse(SOURCE_KEYS);
-        let receiver = Receiver::new(&keys, &cx, out.clone(), stopped.clone());
+        let (entrance, halt) = (out.clone(), stopped.clone());
+        let receiver = match self.plan.protocol {
+            Protocol::Avro => avro::Receiver::new(&keys, &cx, entrance, halt).map(Receiver::Avro),
+            Protocol::Thrift => {
+                thrift::Receiver::new(&keys, &cx, entrance, halt).map(Receiver::Thrift)
+            }
+        };
         let receiver = Arc::new(receiver.map_err(|error| error.to_string())?);
         let mut accepted = self.network.listen(port(self.index));
         let (serving, stopping) = (receiver.clone(), stopped.clone());
@@ -324,7 +354,8 @@ impl Node {
                 let name = format!("k{sinks}");
                 sinks += 1;
                 members.push(Member {
-                    entry: find(SINKS, "avro").ok_or("no sink avro")?,
+                    goes_round: false,
+                    entry: find(SINKS, self.plan.protocol.name()).ok_or("no such sink")?,
                     section: self.sink_section(*to),
                     context: context(Role::Sink, &name, vec![]),
                     channel: slot.clone(),
@@ -461,9 +492,18 @@ async fn write(
 }
 
 /// Writes the ledger down now and then, and syncs it seldom, both less often than it really is.
-async fn keep_books(keeper: Bookkeeper, channels: Vec<OutletChannel>, kept: Papers) {
+async fn keep_books(
+    keeper: Bookkeeper,
+    channels: Vec<OutletChannel>,
+    kept: Papers,
+    disks: Vec<Disks>,
+) {
     for time in 1_u64.. {
         sleep(BOOKS).await;
+        // Without power nobody writes that the disks cannot be read any more.
+        if disks.iter().any(Disks::crashed) {
+            return;
+        }
         for (open, kept) in channels.iter().zip(papers(&kept).iter_mut()) {
             if let Some(paper) = keeper.paper(&open.name) {
                 kept.last = Some(paper);

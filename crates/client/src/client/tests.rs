@@ -135,7 +135,7 @@ async fn serve_thrift(mut stream: TcpStream, state: &Mutex<State>) {
         let mut frame = BytesMut::zeroed(frame_length(head).unwrap());
         stream.read_exact(&mut frame).await.unwrap();
         let call = rpc::read_call(&frame.freeze()).unwrap();
-        let Ok(rpc::Request::AppendBatch(batch)) = call.request else { panic!("a batch") };
+        let Ok(rpc::Request::AppendBatch(batch, _)) = call.request else { panic!("a batch") };
         let outcome = match decide(state, batch.events()) {
             Does::Takes => Ok(rpc::Status::Ok),
             Does::Refuses => Ok(rpc::Status::Failed),

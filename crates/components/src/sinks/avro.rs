@@ -6,7 +6,7 @@
 //!
 //! Not so where the peer is our own source with a single channel, or file channels that share a log,
 //! and this sink drains a file channel that syncs each commit, or a memory channel: then each call says which events of which queue it carries
-//! (`splashdam_wire::avro::claim`), the peer stores each of them once, and several calls may be
+//! (`splashdam_wire::claim`), the peer stores each of them once, and several calls may be
 //! under way at once. Which of both it is, is said in the log when it becomes known.
 
 mod calls;
@@ -23,8 +23,6 @@ use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Sink, Size,
 };
-#[cfg(feature = "simulation")]
-use splashdam_wire::avro::claim::Claim;
 use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
 use tokio::time::Instant;
 use tracing::info;
@@ -34,7 +32,7 @@ use calls::{CALL_BYTES, claims, lengths};
 use connection::{Connection, SendError, Settings};
 
 #[cfg(feature = "simulation")]
-use crate::simulation::planted;
+use crate::simulation::{planted, settled_early};
 
 /// Calls under way at once, where the peer stores each event once.
 const CALLS: usize = 8;
@@ -300,13 +298,6 @@ fn largest(batch: &Batch, calls: &[usize]) -> Option<usize> {
     let mut events = batch.events().iter();
     let bytes = calls.iter().map(|call| events.by_ref().take(*call).map(Event::bytes).sum());
     bytes.max().filter(|bytes| *bytes > LARGE_BYTES)
-}
-
-/// A claim that says its own events were settled.
-#[cfg(feature = "simulation")]
-fn settled_early(claim: Claim) -> Claim {
-    let low = claim.ranges.last().map_or(claim.low, |last| last.end);
-    Claim { low, ..claim }
 }
 
 #[cfg(test)]

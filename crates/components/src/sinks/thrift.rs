@@ -1,7 +1,15 @@
 //! Sink `thrift`: batches to the Thrift source of another agent, Flume's or ours.
 //!
 //! Flume's class: `org.apache.flume.sink.ThriftSink`. A batch goes out as one call, or as several
-//! where it makes more than the 16,384,000 bytes of a frame. What differs from Flume:
+//! where it makes more than the 16,384,000 bytes of a frame.
+//!
+//! Where the peer is our own source with a single channel, or file channels that share a log, and this
+//! sink drains a file channel that syncs each commit, or a memory channel, each call says which events
+//! of which queue it carries (`splashdam_wire::claim`), and the peer stores each of them once. With
+//! any other peer delivery is at least once. Which of both it is, is said in the log when it becomes
+//! known.
+//!
+//! What differs from Flume:
 //!
 //! - `connect-timeout` counts; Flume's Thrift client has no such limit.
 //! - The connection is made with the first batch, and is kept when the other agent answers that its
@@ -20,18 +28,22 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use splashdam_client::thrift::Connection;
-use splashdam_client::{Address, CallError};
+use splashdam_client::{Address, CallError, Connect};
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
     Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Rejected, Sink,
     Size, World,
 };
+use splashdam_wire::claim::Claim;
 use splashdam_wire::thrift::{MOST_FRAME_BYTES, Protocol, rpc};
 use tracing::info;
 
 use crate::dialer::Dialer;
 use crate::tls::ClientTls;
+
+#[cfg(feature = "simulation")]
+use crate::simulation::{planted, settled_early};
 
 const BATCH_EVENTS: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const TIMEOUT_MILLIS: u32 = 20_000;
@@ -112,10 +124,10 @@ impl Config {
 
 /// The sink.
 pub struct Thrift {
-    name: Arc<str>,
+    title: String,
     world: Arc<dyn World>,
     metrics: Arc<SinkMetrics>,
-    dialer: Dialer,
+    connect: Arc<dyn Connect>,
     address: Address,
     protocol: Protocol,
     batch_events: usize,
@@ -126,6 +138,10 @@ pub struct Thrift {
     /// Whether somebody takes what no frame can carry.
     dead_letters: bool,
     open: Option<Open>,
+    /// Whether the peer stores each event once, as far as it is known.
+    guarantee: Option<bool>,
+    #[cfg(feature = "simulation")]
+    simulation: Arc<crate::Simulation>,
 }
 
 struct Open {
@@ -142,13 +158,20 @@ impl Component for Thrift {
         if config.kerberos {
             return Err(OpenError::config(NO_KERBEROS));
         }
-        let dialer = Dialer::new(&config.tls, None, &cx).await?;
+        let connect: Arc<dyn Connect> = Arc::new(Dialer::new(&config.tls, None, &cx).await?);
+        #[cfg(feature = "simulation")]
+        let connect = match cx.shared.of::<crate::Simulation>().network.get() {
+            Some(network) => network.clone(),
+            None => connect,
+        };
         let reset = config.reset_connection_interval.unwrap_or(0);
         Ok(Thrift {
-            name: cx.name.clone(),
+            title: cx.title(),
             metrics: cx.counters.sink(),
+            #[cfg(feature = "simulation")]
+            simulation: cx.shared.of(),
             world: cx.world,
-            dialer,
+            connect,
             protocol: config.protocol(),
             batch_events: config.batch_events(),
             connect_timeout: timeout(config.connect_timeout),
@@ -157,12 +180,14 @@ impl Component for Thrift {
             address: Address { host: config.hostname, port: config.port },
             dead_letters: cx.dead_letters,
             open: None,
+            guarantee: None,
         })
     }
 
     fn facts(config: &Config) -> Facts {
-        let crash = "a batch whose answer did not come is sent again, so that its events may be \
-                     there twice";
+        let crash = "a batch whose answer did not come is sent again, and may then be there twice; a \
+                     Thrift source of ours with a single channel, or file channels that share a log, \
+                     stores it once if the same peer gets it";
         let address = Address { host: config.hostname.clone(), port: config.port };
         Facts {
             batch_events: Some(config.batch_events()),
@@ -222,14 +247,29 @@ impl Sink for Thrift {
                 &few
             }
         };
+        let claim = batch.place().map(|place| match rejected.is_empty() {
+            true => Claim::of(place),
+            false => Claim::of(&place.without(rejected.iter().map(|rejected| rejected.at))),
+        });
+        let claim = claim.filter(Claim::is_readable);
+        #[cfg(feature = "simulation")]
+        let claim = claim.map(|claim| match planted!(self, LowAhead) {
+            true => settled_early(claim),
+            false => claim,
+        });
         let connection = self.connection().await.map_err(DeliverError::fail_over)?;
-        if let Err(error) = connection.append_batch(events, limit).await {
-            if !error.keeps_connection() {
-                self.disconnect();
+        match connection.append_claimed(events, claim, limit).await {
+            Ok(stores_once) => {
+                self.learn(stores_once);
+                Ok(Delivered::all_but(batch, rejected))
             }
-            return Err(DeliverError::fail_over(error));
+            Err(error) => {
+                if !error.keeps_connection() {
+                    self.disconnect();
+                }
+                Err(DeliverError::fail_over(error))
+            }
         }
-        Ok(Delivered::all_but(batch, rejected))
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {
@@ -256,7 +296,8 @@ impl Thrift {
         let large = batch.events().iter().enumerate().filter(|(_, event)| is_large(event.bytes()));
         let rejected = large.filter_map(|(at, event)| {
             let refused =
-                rpc::write_append_batch(self.protocol, 0, std::slice::from_ref(event)).err()?;
+                rpc::write_append_batch(self.protocol, 0, std::slice::from_ref(event), None)
+                    .err()?;
             Some(Rejected { at, why: refused.to_string() })
         });
         rejected.collect()
@@ -281,16 +322,28 @@ impl Thrift {
 
     async fn connect(&mut self) -> Result<Open, CallError> {
         let (address, limit) = (self.address.clone(), self.connect_timeout);
-        match Connection::open(&self.dialer, address, self.protocol, limit).await {
+        match Connection::open(&*self.connect, address, self.protocol, limit).await {
             Ok(connection) => {
                 self.metrics.connections_created.add(1);
-                info!(component = %self.name, address = %self.address, "connected");
+                info!(component = %self.title, address = %self.address, "connected");
                 Ok(Open { connection, since: self.world.instant() })
             }
             Err(error) => {
                 self.metrics.connections_failed.add(1);
                 Err(error)
             }
+        }
+    }
+
+    fn learn(&mut self, stores_once: bool) {
+        if self.guarantee.replace(stores_once) == Some(stores_once) {
+            return;
+        }
+        let address = &self.address;
+        if stores_once {
+            info!(component = %self.title, %address, "the peer stores each event once, also what has to be sent again");
+        } else {
+            info!(component = %self.title, %address, "delivery is at least once: what has to be sent again may be there twice");
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Batches of our own Avro sink that drains a file or memory channel say where they come from. Where
 //! all batches go to one memory channel, or to file channels that share a log, such a batch is stored
-//! once, however often it is sent (`avro/senders.rs`); elsewhere at least once, which the sink is told.
+//! once, however often it is sent (`senders.rs`); elsewhere at least once, which the sink is told.
 //! What they say is believed: whoever may connect can call events of another agent's channel settled, so
 //! that they are dropped when they come. Where not everybody is trusted, let `ipFilter`, TLS with
 //! `client-authentication = needed` or the network decide who may connect.
@@ -18,7 +18,6 @@
 
 mod connection;
 mod inflow;
-mod senders;
 #[cfg(feature = "simulation")]
 mod simulated;
 

@@ -12,6 +12,8 @@
 //! - Kerberos is refused: it is not built in.
 
 pub(super) mod connection;
+#[cfg(feature = "simulation")]
+mod simulated;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -27,6 +29,8 @@ use super::listen;
 use crate::accepting::serve_all;
 use crate::tls::{Acceptor, ServerTls};
 use connection::{Dialect, Service};
+#[cfg(feature = "simulation")]
+pub use simulated::Receiver;
 
 /// What is said of `kerberos = true`.
 const NO_KERBEROS: &str = "Kerberos is not built in, for Thrift neither";
@@ -122,7 +126,8 @@ impl Component for Thrift {
 
     fn facts(config: &Config) -> Facts {
         let crash = "calls not answered yet are repeated by their clients, so that some of their \
-                     events may come twice";
+                     events may come twice; those of our own Thrift sink are stored once where every \
+                     event goes to all of several file channels that share a log, or to a single channel";
         let begun = config.max_connections.get().saturating_mul(connection::FREE_BYTES);
         let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         Facts {
@@ -161,6 +166,7 @@ impl Source for Thrift {
             service.clone().welcome(stream, peer)
         })
         .await;
+        service.senders.end().await;
         Ok(())
     }
 }

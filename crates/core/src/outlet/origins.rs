@@ -28,7 +28,8 @@ impl Outlet {
     /// log that knows whether it has all of it. A log of several would else take the events of
     /// another part of the batch for those that it has.
     pub(super) fn repeats(&self) -> bool {
-        let varies = |header: &str| self.0.interceptors.iter().any(|one| one.place().varies(header));
+        let varies =
+            |header: &str| self.0.interceptors.iter().any(|one| one.place().varies(header));
         self.0.selector.uniform().is_some()
             || self.0.selector.repeats(&varies)
             || self.one_log(self.required())

@@ -13,10 +13,10 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes};
 use splashdam_core::{Event, Malformed, Text};
 
-use super::claim::{self, Claim};
 use super::datum::{self, Most, Reader, number_length, put_bytes, put_number};
 use super::handshake::{self, Hash};
 use super::pack;
+use crate::claim::{self, Claim};
 
 /// Bodies from this length on are sent from where they lie; shorter ones are gathered, since a part
 /// of its own costs more than the copy.

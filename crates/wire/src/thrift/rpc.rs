@@ -7,6 +7,14 @@
 //! exception    {1: text, 2: i32}         of any call, as a message of its own kind
 //! ```
 //!
+//! Between our own two more fields go with `appendBatch`, which Flume passes over as it does every
+//! field that it does not know:
+//!
+//! ```text
+//! call    {21316: bytes}  where the events come from, as in [`crate::claim`]
+//! answer  {21316: i32}    1: whoever answered looks at that, and stores each event once
+//! ```
+//!
 //! A call that cannot be understood as one of these is answered with an exception, in Flume's words
 //! (Thrift 0.14), and the connection goes on; a frame that breaks off or contradicts itself ends it.
 
@@ -22,9 +30,14 @@ use super::{
     Count, Cursor, Decode, Encode, Field, Frame, Kind, MOST_DEPTH, MOST_EVENTS, MOST_FRAME_BYTES,
     MOST_HEADERS, MessageKind, Protocol,
 };
+use crate::claim::Claim;
 
 const APPEND: &[u8] = b"append";
 const APPEND_BATCH: &[u8] = b"appendBatch";
+/// The field of ours, in calls and answers: "SD", far from those that Flume may come to use.
+const OURS: i16 = 0x5344;
+/// What it holds in an answer.
+const STORES_ONCE: i32 = 1;
 /// The longest name of a method that is answered with its name.
 const MOST_NAME_BYTES: usize = 256;
 /// What is repeated of the headers and the body of a refused event.
@@ -48,16 +61,16 @@ pub struct Call {
 pub enum Request {
     /// One event.
     Append(Event),
-    /// Several.
-    AppendBatch(Batch),
+    /// Several, and where they come from if the caller said so.
+    AppendBatch(Batch, Option<Claim>),
 }
 
 impl PartialEq for Request {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Request::Append(one), Request::Append(other)) => one == other,
-            (Request::AppendBatch(one), Request::AppendBatch(other)) => {
-                one.events() == other.events()
+            (Request::AppendBatch(one, claim), Request::AppendBatch(other, others)) => {
+                one.events() == other.events() && claim == others
             }
             _ => false,
         }
@@ -137,6 +150,8 @@ pub struct Answer {
     pub sequence: i32,
     /// How it went.
     pub outcome: Result<Status, Exception>,
+    /// Whether whoever answered looks at where events come from, and stores each of them once.
+    pub stores_once: bool,
 }
 
 /// What cannot be sent, as one event makes a frame that nobody would take.
@@ -180,11 +195,13 @@ fn call(protocol: Protocol, input: &mut impl Decode) -> Result<Call, Malformed> 
         return Err(input.cursor().malformed("a method's name of more than 256 bytes"));
     }
     let read = match &*message.name {
-        APPEND => argument(input, Kind::Struct, |input| event(input, &mut { MOST_HEADERS }))
-            .map(|event| event.map(Request::Append)),
-        APPEND_BATCH => {
-            argument(input, Kind::List, events).map(|events| events.map(Request::AppendBatch))
-        }
+        APPEND => arguments(input, Kind::Struct, |input| event(input, &mut { MOST_HEADERS }))
+            .map(|(event, _)| event.map(Request::Append)),
+        APPEND_BATCH => arguments(input, Kind::List, events).and_then(|(batch, said)| {
+            let Some(batch) = batch else { return Ok(None) };
+            let claim = claim_of(&batch, said.as_ref())?;
+            Ok(Some(Request::AppendBatch(batch, claim)))
+        }),
         name => Err(Stopped::Answered(Exception::unknown_method(name))),
     };
     let method = String::from_utf8_lossy(&message.name).into_owned();
@@ -196,21 +213,31 @@ fn call(protocol: Protocol, input: &mut impl Decode) -> Result<Call, Malformed> 
     Ok(Call { caller: Caller { protocol, method, sequence: message.sequence }, request })
 }
 
-/// Reads field 1 of a call's struct; the last one counts if there are several.
-fn argument<D: Decode, T>(
+/// Reads field 1 of a call's struct and ours; the last ones count if there are several.
+fn arguments<D: Decode, T>(
     input: &mut D,
     kind: Kind,
     read: impl Fn(&mut D) -> Result<T, Stopped>,
-) -> Result<Option<T>, Stopped> {
-    let (mut found, mut last) = (None, 0);
+) -> Result<(Option<T>, Option<Bytes>), Stopped> {
+    let (mut found, mut ours, mut last) = (None, None, 0);
     while let Some(field) = input.field(&mut last)? {
-        if field.id == 1 && field.kind == kind {
-            found = Some(read(input)?);
-        } else {
-            input.skip(field.kind, MOST_DEPTH)?;
+        match field {
+            Field { id: 1, kind: found_kind } if found_kind == kind => found = Some(read(input)?),
+            Field { id: OURS, kind: Kind::Bytes } => ours = Some(input.bytes()?),
+            Field { kind, .. } => input.skip(kind, MOST_DEPTH)?,
         }
     }
-    Ok(found)
+    Ok((found, ours))
+}
+
+/// What a call says of where these events come from.
+fn claim_of(batch: &Batch, said: Option<&Bytes>) -> Result<Option<Claim>, Malformed> {
+    let Some(said) = said else { return Ok(None) };
+    let claim = Claim::read(said)?;
+    match claim.as_ref().is_some_and(|claim| claim.events() != batch.len() as u64) {
+        true => Err(Malformed { at: 0, what: "an origin that speaks of other events" }),
+        false => Ok(claim),
+    }
 }
 
 fn events(input: &mut impl Decode) -> Result<Batch, Stopped> {
@@ -274,13 +301,18 @@ impl Caller {
 
     /// The answer as a frame, its length before it.
     pub fn answer(&self, outcome: &Result<Status, Exception>) -> Frame {
+        self.answer_ours(outcome, false)
+    }
+
+    /// The answer to a call that said where its events come from: whether each is stored once.
+    pub fn answer_ours(&self, outcome: &Result<Status, Exception>, stores_once: bool) -> Frame {
         match self.protocol {
-            Protocol::Compact => self.write::<compact::Write>(outcome),
-            Protocol::Binary => self.write::<binary::Write>(outcome),
+            Protocol::Compact => self.write::<compact::Write>(outcome, stores_once),
+            Protocol::Binary => self.write::<binary::Write>(outcome, stores_once),
         }
     }
 
-    fn write<E: Encode>(&self, outcome: &Result<Status, Exception>) -> Frame {
+    fn write<E: Encode>(&self, outcome: &Result<Status, Exception>, stores_once: bool) -> Frame {
         let (name, mut message) = (self.method.as_bytes(), Vec::new());
         match outcome {
             Ok(status) => {
@@ -288,6 +320,10 @@ impl Caller {
                 // Field 0 is the result, so that the step to it is none.
                 E::field(&mut message, 0, 0, Kind::I32);
                 E::number(&mut message, *status as i32);
+                if stores_once {
+                    E::field(&mut message, 0, OURS, Kind::I32);
+                    E::number(&mut message, STORES_ONCE);
+                }
             }
             Err(exception) => {
                 E::message(&mut message, MessageKind::Exception, name, self.sequence);
@@ -320,7 +356,8 @@ pub fn write_append(
 }
 
 /// A call of `appendBatch`, framed, with as many of the events, in order, as a frame holds and a call
-/// may have; and how many these are.
+/// may have; and how many these are. `claim` speaks of all of them, and goes along for those that do,
+/// unless a frame would then be too short for the first of them.
 ///
 /// # Errors
 /// No frame is large enough for the first event.
@@ -328,10 +365,11 @@ pub fn write_append_batch(
     protocol: Protocol,
     sequence: i32,
     events: &[Event],
+    claim: Option<&Claim>,
 ) -> Result<(Frame, usize), EventTooLarge> {
     match protocol {
-        Protocol::Compact => append_batch::<compact::Write>(sequence, events),
-        Protocol::Binary => append_batch::<binary::Write>(sequence, events),
+        Protocol::Compact => append_batch::<compact::Write>(sequence, events, claim),
+        Protocol::Binary => append_batch::<binary::Write>(sequence, events, claim),
     }
 }
 
@@ -355,6 +393,7 @@ fn append<E: Encode>(sequence: i32, event: &Event) -> Result<Frame, EventTooLarg
 fn append_batch<E: Encode>(
     sequence: i32,
     events: &[Event],
+    claim: Option<&Claim>,
 ) -> Result<(Frame, usize), EventTooLarge> {
     let head = |count| {
         let mut head = Vec::new();
@@ -363,7 +402,23 @@ fn append_batch<E: Encode>(
         E::list(&mut head, Kind::Struct, count);
         head
     };
-    let most = MOST_FRAME_BYTES - head(events.len()).len() - 1;
+    // What speaks of some of the events is no longer than what speaks of all.
+    let tail = |claim: Option<&Claim>| {
+        let mut tail = Vec::new();
+        if let Some(claim) = claim {
+            let mut said = Vec::new();
+            claim.put(&mut said);
+            E::field(&mut tail, 1, OURS, Kind::Bytes);
+            E::bytes(&mut tail, &said);
+        }
+        E::stop(&mut tail);
+        tail
+    };
+    let room = MOST_FRAME_BYTES - head(events.len()).len();
+    let first = events.first().map_or(0, |first| event_length::<E>(first).1);
+    let claim = claim.filter(|claim| first + tail(Some(claim)).len() <= room);
+    let whole = tail(claim);
+    let most = room.saturating_sub(whole.len());
     let (mut count, mut length, mut gathered, mut headers) = (0, 0, 0, 0);
     for event in events.iter().take(MOST_EVENTS) {
         let (around, bytes) = event_length::<E>(event);
@@ -379,12 +434,17 @@ fn append_batch<E: Encode>(
         return Err(EventTooLarge { bytes: first.bytes() });
     }
     let head = head(count);
-    let mut frame = Builder::new(head.len() + length + 1, head.len() + gathered + 1);
+    let tail = match claim.filter(|_| count < events.len()) {
+        Some(claim) => tail(Some(&claim.split(count as u64).0)),
+        None => whole,
+    };
+    let ends = head.len() + tail.len();
+    let mut frame = Builder::new(ends + length, ends + gathered);
     super::Out::put(&mut frame, &head);
     for event in &events[..count] {
         put_event::<E>(event, &mut frame);
     }
-    E::stop(&mut frame);
+    super::Out::put(&mut frame, &tail);
     Ok((frame.finish(), count))
 }
 
@@ -428,29 +488,31 @@ pub fn read_answer(frame: &Bytes) -> Result<Answer, Malformed> {
 
 fn answer(input: &mut impl Decode) -> Result<Answer, Malformed> {
     let message = input.message()?;
-    let outcome = match message.kind {
-        MessageKind::Reply => Ok(status(input)?),
-        MessageKind::Exception => Err(exception(input)?),
+    let (outcome, stores_once) = match message.kind {
+        MessageKind::Reply => status(input).map(|(status, once)| (Ok(status), once))?,
+        MessageKind::Exception => (Err(exception(input)?), false),
         MessageKind::Call => return Err(input.cursor().malformed("a call instead of an answer")),
     };
-    Ok(Answer { sequence: message.sequence, outcome })
+    Ok(Answer { sequence: message.sequence, outcome, stores_once })
 }
 
-fn status(input: &mut impl Decode) -> Result<Status, Malformed> {
-    let (mut found, mut last) = (None, 0);
+fn status(input: &mut impl Decode) -> Result<(Status, bool), Malformed> {
+    let (mut found, mut ours, mut last) = (None, 0, 0);
     while let Some(field) = input.field(&mut last)? {
         match field {
             Field { id: 0, kind: Kind::I32 } => found = Some(input.number()?),
+            Field { id: OURS, kind: Kind::I32 } => ours = input.number()?,
             Field { kind, .. } => input.skip(kind, MOST_DEPTH)?,
         }
     }
-    match found {
-        Some(0) => Ok(Status::Ok),
-        Some(1) => Ok(Status::Failed),
-        Some(2) => Ok(Status::Error),
-        Some(3) => Ok(Status::Unknown),
-        _ => Err(input.cursor().malformed("an answer without a status that is known")),
-    }
+    let status = match found {
+        Some(0) => Status::Ok,
+        Some(1) => Status::Failed,
+        Some(2) => Status::Error,
+        Some(3) => Status::Unknown,
+        _ => return Err(input.cursor().malformed("an answer without a status that is known")),
+    };
+    Ok((status, ours == STORES_ONCE))
 }
 
 fn exception(input: &mut impl Decode) -> Result<Exception, Malformed> {

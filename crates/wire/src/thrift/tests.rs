@@ -6,6 +6,7 @@ use super::rpc::{
     Call, Exception, Request, Status, read_answer, read_call, write_append, write_append_batch,
 };
 use super::*;
+use crate::claim::Claim;
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Compact, Protocol::Binary];
 
@@ -27,7 +28,7 @@ fn message(frame: Frame) -> Bytes {
 }
 
 fn batch(protocol: Protocol, events: &[Event]) -> Bytes {
-    let (frame, count) = write_append_batch(protocol, 1, events).expect("small events");
+    let (frame, count) = write_append_batch(protocol, 1, events, None).expect("small events");
     assert_eq!(count, events.len());
     message(frame)
 }
@@ -43,7 +44,7 @@ fn asked(frame: &Bytes) -> Result<Request, (i32, String)> {
 }
 
 fn append_batch(events: &[Event]) -> Request {
-    Request::AppendBatch(events.to_vec().into())
+    Request::AppendBatch(events.to_vec().into(), None)
 }
 
 /// Recorded from Flume 1.11 and its client.
@@ -51,7 +52,7 @@ fn append_batch(events: &[Event]) -> Request {
 fn bytes_are_those_of_flume() {
     let one = [event(&[("a", "b")], "hi")];
     let call = b"\0\0\0\x1e\x82\x21\x01\x0bappendBatch\x19\x1c\x1b\x01\x88\x01a\x01b\x18\x02hi\0\0";
-    let (frame, _) = write_append_batch(Protocol::Compact, 1, &one).unwrap();
+    let (frame, _) = write_append_batch(Protocol::Compact, 1, &one, None).unwrap();
     assert_eq!(sent(frame), call[..]);
     let read = read_call(&Bytes::from_static(&call[4..])).unwrap();
     assert_eq!(read.request, Ok(append_batch(&one)));
@@ -80,7 +81,8 @@ fn both_protocols_and_the_old_form_are_read() {
     check(&[old, body, b"\0"], Request::Append(one.clone()));
     let list = b"\x80\x01\0\x01\0\0\0\x0bappendBatch\0\0\0\x07\x0f\0\x01\x0c\0\0\0\x02";
     check(&[list, body, body, b"\0"], append_batch(&[one.clone(), one.clone()]));
-    let (frame, _) = write_append_batch(Protocol::Binary, 7, &[one.clone(), one.clone()]).unwrap();
+    let (frame, _) =
+        write_append_batch(Protocol::Binary, 7, &[one.clone(), one.clone()], None).unwrap();
     assert_eq!(message(frame), bytes(&[list, body, body, b"\0"]));
     check(
         &[b"\x82\x21\x07\x06append\x1c\x1b\x01\x88\x01a\x01b\x18\x02hi\0\0"],
@@ -277,7 +279,7 @@ fn frames_have_bounds_before_they_are_kept() {
 fn texts_and_bodies_are_slices_of_the_frame() {
     for protocol in PROTOCOLS {
         let frame = batch(protocol, &[event(&[("name", "value")], "body")]);
-        let Ok(Request::AppendBatch(read)) = asked(&frame) else { panic!("no batch") };
+        let Ok(Request::AppendBatch(read, _)) = asked(&frame) else { panic!("no batch") };
         let inside = |part: &[u8]| frame.as_ptr_range().contains(&part.as_ptr());
         let event = &read.events()[0];
         assert!(inside(&event.body));
@@ -290,7 +292,7 @@ fn large_bodies_are_sent_from_where_they_lie() {
     let large = Event::new(vec![b'x'; 5000]);
     let events = [event(&[], "a"), large.clone(), event(&[], "b")];
     for protocol in PROTOCOLS {
-        let (mut frame, _) = write_append_batch(protocol, 1, &events).unwrap();
+        let (mut frame, _) = write_append_batch(protocol, 1, &events, None).unwrap();
         let whole = frame.clone();
         let first = frame.chunk().len();
         frame.advance(first);
@@ -306,10 +308,10 @@ fn a_frame_takes_what_fits() {
     let body = |bytes: usize| Event::new(Bytes::from(vec![0; bytes]));
     for protocol in PROTOCOLS {
         let events = [body(8_000_000), body(8_000_000), body(8_000_000)];
-        let (frame, count) = write_append_batch(protocol, 1, &events).unwrap();
+        let (frame, count) = write_append_batch(protocol, 1, &events, None).unwrap();
         assert_eq!(count, 2);
         assert_eq!(asked(&message(frame)), Ok(append_batch(&events[..2])));
-        let (frame, count) = write_append_batch(protocol, 1, &[]).unwrap();
+        let (frame, count) = write_append_batch(protocol, 1, &[], None).unwrap();
         assert_eq!((asked(&message(frame)), count), (Ok(append_batch(&[])), 0));
         // The largest there is, and one byte more.
         let around =
@@ -317,9 +319,55 @@ fn a_frame_takes_what_fits() {
         let largest = MOST_FRAME_BYTES - around;
         assert_eq!(message(write_append(protocol, 1, &body(largest)).unwrap()).len(), 16_384_000);
         assert!(write_append(protocol, 1, &body(largest + 1)).is_err());
-        let error = write_append_batch(protocol, 1, &[body(MOST_FRAME_BYTES)]).unwrap_err();
+        let error = write_append_batch(protocol, 1, &[body(MOST_FRAME_BYTES)], None).unwrap_err();
         assert_eq!(error.bytes, MOST_FRAME_BYTES);
     }
+}
+
+/// A claim of so many events, from 5 on, with a gap.
+fn claim(events: u64) -> Claim {
+    let first = events / 2;
+    let ranges = [5..5 + first, 1000..1000 + events - first];
+    let ranges = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+    Claim { sender: [9; 16], low: 4, ranges }
+}
+
+#[test]
+fn where_events_come_from_is_said_beside_them() {
+    let body = |bytes: usize| Event::new(Bytes::from(vec![0; bytes]));
+    for protocol in PROTOCOLS {
+        let check = |events: &[Event], fit: usize| {
+            let whole = claim(events.len() as u64);
+            let (frame, count) =
+                write_append_batch(protocol, 1, events, Some(&whole)).expect("events that fit");
+            assert_eq!(count, fit);
+            let own = whole.split(count as u64).0;
+            let want = Request::AppendBatch(events[..count].to_vec().into(), Some(own));
+            let call = read_call(&message(frame)).unwrap();
+            assert_eq!(call.request, Ok(want));
+            for stores_once in [false, true] {
+                let answer = call.caller.answer_ours(&Ok(Status::Ok), stores_once);
+                let answer = read_answer(&message(answer)).unwrap();
+                assert_eq!((answer.outcome, answer.stores_once), (Ok(Status::Ok), stores_once));
+            }
+        };
+        check(&[event(&[("a", "b")], "hi"), event(&[], "")], 2);
+        check(&[body(8_000_000), body(8_000_000), body(8_000_000)], 2);
+        // Speaks of other events than there are.
+        let (frame, _) =
+            write_append_batch(protocol, 1, &[body(3)], Some(&claim(2))).expect("a small event");
+        let what = "an origin that speaks of other events";
+        assert_eq!(read_call(&message(frame)).unwrap_err().what, what);
+    }
+    // A version to come says nothing; what is none ends the connection.
+    let call = |said: &[u8]| {
+        let length = [u8::try_from(said.len()).unwrap()];
+        let head = b"\x82\x21\x01\x0bappendBatch\x19\x1c\x1b\0\x18\x02hi\0\x08\x88\xcd\x02";
+        read_call(&bytes(&[head, &length, said, b"\0"])).map(|call| call.request)
+    };
+    let hi = || Ok(append_batch(&[event(&[], "hi")]));
+    assert_eq!(call(b"\x02whatever"), Ok(hi()));
+    assert!(call(b"\x01short").is_err());
 }
 
 #[test]
@@ -364,11 +412,15 @@ fn protocols() -> impl Strategy<Value = Protocol> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(events in events(), protocol in protocols(), sequence: i32) {
-        let (frame, count) = write_append_batch(protocol, sequence, &events).unwrap();
+    fn what_is_written_is_read(
+        events in events(), protocol in protocols(), sequence: i32, claims: bool,
+    ) {
+        let claim = claims.then(|| claim(events.len() as u64));
+        let (frame, count) =
+            write_append_batch(protocol, sequence, &events, claim.as_ref()).unwrap();
         prop_assert_eq!(count, events.len());
         let call = read_call(&message(frame)).unwrap();
-        prop_assert_eq!(call.request, Ok(append_batch(&events)));
+        prop_assert_eq!(call.request, Ok(Request::AppendBatch(events.clone().into(), claim)));
         let answer = read_answer(&message(call.caller.answer(&Ok(Status::Failed)))).unwrap();
         prop_assert_eq!(answer.sequence, sequence);
         for event in events {
@@ -393,7 +445,8 @@ proptest! {
         let at = at.index(frame.len());
         frame[at] ^= 1 << bit;
         let length = frame.len();
-        if let Ok(Call { request: Ok(Request::AppendBatch(read)), .. }) = read_call(&frame.into()) {
+        let call = read_call(&frame.into());
+        if let Ok(Call { request: Ok(Request::AppendBatch(read, _)), .. }) = call {
             // Nothing is made up, but that U+FFFD is longer than what it stands for.
             prop_assert!(read.size().bytes <= length + 2);
         }

@@ -1,9 +1,7 @@
 //! Which events go into which call, and what each call says of where its events come from.
 
-use std::ops::Range;
-
 use splashdam_core::{Event, Place};
-use splashdam_wire::avro::claim::{Claim, MOST_RANGES};
+use splashdam_wire::claim::Claim;
 
 /// Bytes of the bodies and headers of a call, and of all that are under way at once. Our source takes
 /// 64 MiB, unless it is told otherwise.
@@ -40,29 +38,23 @@ pub(super) fn lengths(events: &[Event], batch_events: usize) -> Vec<usize> {
 /// What calls of so many events each say of where these come from. `None` where one would have to
 /// name more ranges than a peer reads: the batch is then sent as if nothing were known of it.
 pub(super) fn claims(place: &Place, calls: &[usize]) -> Option<Vec<Claim>> {
-    let mut claims = Vec::with_capacity(calls.len());
-    let mut ranges = place.ranges.iter().cloned();
-    let mut rest: Option<Range<u64>> = ranges.next();
-    for call in calls {
-        let mut wanted = *call as u64;
-        let mut own = Vec::new();
-        while let Some(range) = rest.take().filter(|_| wanted > 0) {
-            let end = range.end.min(range.start + wanted);
-            wanted -= end - range.start;
-            own.push(range.start..end);
-            rest = if end < range.end { Some(end..range.end) } else { ranges.next() };
-            if wanted == 0 {
-                break;
-            }
-        }
-        claims.push(Claim { sender: place.queue, low: place.low, ranges: own });
-    }
-    claims.iter().all(|claim| claim.ranges.len() <= MOST_RANGES).then_some(claims)
+    let mut rest = Claim::of(place);
+    let claims = calls.iter().map(|call| {
+        let (own, others) = rest.split(*call as u64);
+        rest = others;
+        own
+    });
+    let claims: Vec<Claim> = claims.collect();
+    claims.iter().all(Claim::is_readable).then_some(claims)
 }
 
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "claims are lists of ranges")]
 mod tests {
+    use std::ops::Range;
+
+    use splashdam_wire::claim::MOST_RANGES;
+
     use super::*;
 
     #[test]

@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use splashdam_core::{Event, Malformed};
-use splashdam_wire::avro::claim::Claim;
 use splashdam_wire::avro::handshake::{Hash, Match, Peer};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Outgoing, TooLong, read_answer};
+use splashdam_wire::claim::Claim;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -9,7 +9,7 @@
 use std::slice;
 
 use splashdam_core::{Batch, DeliverError, Delivered, Event, Rejected};
-use splashdam_wire::avro::claim::Claim;
+use splashdam_wire::claim::Claim;
 
 use super::connection::SendError;
 use super::{Avro, claims};
@@ -69,7 +69,8 @@ impl Avro {
         for _ in 0..TRIALS {
             let (mut connection, made) = self.connected().await?;
             let call = claim.map(slice::from_ref);
-            let sent = connection.send(slice::from_ref(event), &[1], call, &mut self.peer_hash).await;
+            let sent =
+                connection.send(slice::from_ref(event), &[1], call, &mut self.peer_hash).await;
             match sent {
                 Ok(()) => {
                     self.connection = Some((connection, made));

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use splashdam_core::Place;
-use splashdam_wire::avro::claim::Claim;
+use splashdam_wire::claim::Claim;
 use tracing::warn;
 
 use crate::known::Known;

@@ -1,11 +1,13 @@
 use std::net::SocketAddr;
 
-use splashdam_core::{Event, Role, Then, find};
+use splashdam_core::{Channel, Event, Place, Role, Then, find};
+use splashdam_testkit::fakes::outlet_to;
 use splashdam_testkit::{Collector, context, contract, events};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::channels::memory::Memory;
 use crate::sources;
 
 struct Bench {
@@ -107,6 +109,46 @@ async fn it_connects_again_when_the_source_is_back() {
     sink.deliver(&events(1, 1)).await.unwrap();
     assert_eq!(collector.bodies(), ["0", "1"]);
     running.stop().await.unwrap();
+}
+
+/// An open channel of a kind.
+async fn channel<C: Component + Channel>(keys: &str) -> Arc<dyn Channel> {
+    let config = Section::parse(keys).read().into_result().unwrap();
+    Arc::new(C::open(config, context(Role::Channel)).await.unwrap())
+}
+
+/// A channel in memory stores each event once; a collector does not know where they come from.
+#[tokio::test]
+async fn what_is_delivered_again_is_there_once_where_the_peer_says_so() {
+    let again = events(0, 5).with_place(Some(Place {
+        queue: [3; 16],
+        low: 0,
+        began: 0,
+        ranges: vec![10..13, 20..22],
+        lasting: true,
+    }));
+    let channel = channel::<Memory>("").await;
+    let keys = "bind = 127.0.0.1\nport = 0";
+    let cx = context(Role::Source);
+    let source = contract::open_source::<sources::thrift::Thrift>(keys, cx).await;
+    let address = source.local_addr().unwrap();
+    let running = contract::run_source_into(source, outlet_to(vec![channel.clone()]));
+    let mut ours = sink(address, "").await;
+    for _ in 0..2 {
+        ours.deliver(&again).await.unwrap();
+        assert_eq!(ours.guarantee, Some(true));
+    }
+    assert_eq!(channel.level().queued.events, 5);
+    running.stop().await.unwrap();
+
+    let bench = self::source().await;
+    let mut ours = sink(bench.address, "").await;
+    for _ in 0..2 {
+        ours.deliver(&again).await.unwrap();
+        assert_eq!(ours.guarantee, Some(false));
+    }
+    assert_eq!(bench.collector.events().len(), 10);
+    bench.running.stop().await.unwrap();
 }
 
 /// A server that takes connections and says `answer` on each.

@@ -15,11 +15,11 @@ use splashdam_core::pipeline::{Put, Settled};
 use splashdam_core::{
     Batch, BoxFuture, Context, Malformed, Outlet, Pipeline, Size, Stop, Trouble, World,
 };
-use splashdam_wire::avro::claim::Claim;
 use splashdam_wire::avro::datum::{Most, Reader};
 use splashdam_wire::avro::handshake::{self, Hash, Match, Peer};
 use splashdam_wire::avro::pack::{Limits, Pack, Packs};
 use splashdam_wire::avro::rpc::{Answer, Call, Incoming, put_answer};
+use splashdam_wire::claim::Claim;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use super::Config;
 use super::inflow::{Inflow, Share, TooMuch};
-use super::senders::{Refused, Senders};
+use crate::sources::senders::{Refused, Senders};
 
 /// What a connection has under way while the channels make it durable.
 const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };

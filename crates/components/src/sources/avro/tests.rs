@@ -11,14 +11,14 @@ use splashdam_testkit::contract::{
 };
 use splashdam_testkit::fakes::outlet_to;
 use splashdam_testkit::{Collector, context, events};
-use splashdam_wire::avro::claim::Claim;
 use splashdam_wire::avro::handshake::{FLUME_HASH, Match};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Outgoing, read_answer};
+use splashdam_wire::claim::Claim;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::senders::{Inbox, Refused, Senders};
+use crate::sources::senders::{Inbox, Refused, Senders};
 use tokio::time::sleep;
 
 use super::*;

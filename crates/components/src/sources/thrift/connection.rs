@@ -2,6 +2,7 @@
 //! service and for Scribe's.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -9,7 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use splashdam_core::{ChannelError, Context, Malformed, Outlet, PutError, Stop, Trouble, World};
+use splashdam_core::{
+    Batch, ChannelError, Context, Malformed, Outlet, PutError, Stop, Trouble, World,
+};
+use splashdam_wire::claim::Claim;
 use splashdam_wire::thrift::rpc::{self, Call, Request, Status};
 use splashdam_wire::thrift::scribe::{self, Log, ResultCode};
 use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Frame, frame_length};
@@ -21,6 +25,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::accepting::Counted;
+use crate::sources::senders::{Refused, Senders};
 use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
 /// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
@@ -47,6 +52,7 @@ pub(in crate::sources) enum Dialect {
 /// What all connections share.
 pub(in crate::sources) struct Service {
     pub(in crate::sources) out: Outlet,
+    pub(in crate::sources) senders: Senders,
     dialect: Dialect,
     name: Arc<str>,
     world: Arc<dyn World>,
@@ -93,6 +99,7 @@ impl Service {
     ) -> Self {
         let units = usize::try_from(FRAMES_BYTES).unwrap_or(usize::MAX) / UNIT_BYTES;
         Service {
+            senders: Senders::new(out.clone(), cx),
             out,
             dialect,
             name: cx.name.clone(),
@@ -229,9 +236,9 @@ impl Service {
         let _turn = self.turn().await;
         let result = match log.batch.take() {
             Some(batch) if batch.is_empty() => ResultCode::Ok,
-            Some(batch) => match self.judge(&self.out.put(batch).await) {
-                true => ResultCode::Ok,
-                false => ResultCode::TryLater,
+            Some(batch) => match self.put(batch).await {
+                Status::Ok => ResultCode::Ok,
+                _ => ResultCode::TryLater,
             },
             None => {
                 self.out.metrics().read_failures.add(1);
@@ -247,35 +254,65 @@ impl Service {
     /// Does what a call asks for, and puts the answer down.
     async fn carry_out(&self, Call { caller, request }: Call) -> Frame {
         let _turn = self.turn().await;
-        let put = match request {
-            Ok(Request::Append(event)) => self.out.append(event).await,
-            Ok(Request::AppendBatch(batch)) => self.out.put(batch).await,
+        match request {
+            Ok(Request::Append(event)) => {
+                let went = self.out.append(event).await;
+                caller.answer(&Ok(self.judge(&went)))
+            }
+            Ok(Request::AppendBatch(batch, None)) => caller.answer(&Ok(self.put(batch).await)),
+            Ok(Request::AppendBatch(batch, Some(claim))) => {
+                let (status, once) = self.put_once(batch, claim).await;
+                caller.answer_ours(&Ok(status), once)
+            }
             Err(exception) => {
                 self.out.metrics().read_failures.add(1);
                 debug!(component = %self.name, %exception, "a call that cannot be carried out");
-                return caller.answer(&Err(exception));
+                caller.answer(&Err(exception))
             }
-        };
-        let status = if self.judge(&put) { Status::Ok } else { Status::Failed };
-        caller.answer(&Ok(status))
+        }
     }
 
-    /// Whether the channels took it; tells when they begin to refuse, and when that ends.
-    fn judge(&self, put: &Result<(), PutError>) -> bool {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn put(&self, batch: Batch) -> Status {
+        self.judge(&self.out.put(batch).await)
+    }
+
+    /// Puts what is not stored yet of a batch that says where it comes from; and whether it was
+    /// looked at what is. A connection's next call comes when this one is answered, so that none is
+    /// behind a refused one.
+    async fn put_once(&self, batch: Batch, claim: Claim) -> (Status, bool) {
+        let inbox = match self.out.stores_once() {
+            true => self.senders.inbox(claim.sender),
+            false => None,
+        };
+        let Some(inbox) = inbox else { return (self.put(batch).await, false) };
+        let stored = inbox.put(batch, claim, Refused::default()).await;
+        (self.note((!stored).then_some(("claimed", "a batch with an origin was refused"))), true)
+    }
+
+    fn judge(&self, put: &Result<(), PutError>) -> Status {
         match put {
-            Ok(()) => {
+            Ok(()) => self.note(None::<(_, &str)>),
+            Err(error) => self.note(Some((kind(error), error))),
+        }
+    }
+
+    /// What is answered; tells when the channels begin to refuse, and when that ends.
+    fn note(&self, refused: Option<(&'static str, impl Display)>) -> Status {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            None => {
                 if let Some(lasted) = refusals.ended(self.world.instant()) {
                     info!(component = %self.name, ?lasted, "channels take calls again");
                 }
+                Status::Ok
             }
-            Err(error) => {
-                if refusals.happened(self.world.instant(), kind(error)).is_some() {
+            Some((kind, error)) => {
+                if refusals.happened(self.world.instant(), kind).is_some() {
                     warn!(component = %self.name, %error, "channels refuse calls; clients are told so and send them again");
                 }
+                Status::Failed
             }
         }
-        put.is_ok()
     }
 
     /// Sends an answer. A stop leaves a client behind that does not take it, but not before a write

@@ -1,8 +1,12 @@
+#![expect(clippy::single_range_in_vec_init, reason = "claims are lists of ranges")]
+
 use bytes::{Buf, Bytes};
 use splashdam_client::thrift::Connection;
 use splashdam_client::{Address, CallError, Plain};
-use splashdam_core::{Batch, Event, Role, find};
+use splashdam_core::{Batch, Channel, Event, Role, Size, find};
+use splashdam_testkit::fakes::outlet_to;
 use splashdam_testkit::{Collector, bodies, context, contract};
+use splashdam_wire::claim::Claim;
 use splashdam_wire::thrift::Protocol as Wire;
 use splashdam_wire::thrift::rpc::{Status, read_answer, write_append_batch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,9 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::*;
+use crate::channels::file::FileChannel;
+use crate::channels::memory::Memory;
 
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const LIMIT: Duration = Duration::from_secs(10);
@@ -138,7 +145,7 @@ async fn what_is_no_call_is_answered_and_the_connection_stays() {
         stream.write_all(call).await.unwrap();
         assert!(read_answer(&answer(&mut stream).await).unwrap().outcome.is_err(), "{call:?}");
     }
-    let (mut frame, _) = write_append_batch(Wire::Compact, 5, &events(1)).unwrap();
+    let (mut frame, _) = write_append_batch(Wire::Compact, 5, &events(1), None).unwrap();
     // In two pieces, which arrive as they may.
     let bytes = frame.copy_to_bytes(frame.remaining());
     stream.write_all(&bytes[..7]).await.unwrap();
@@ -182,7 +189,7 @@ async fn nonsense_ends_its_connection_and_nobody_elses() {
 async fn a_frame_that_breaks_off_is_not_put() {
     let bench = start("", Collector::new()).await;
     let mut stream = bench.raw().await;
-    let (mut frame, _) = write_append_batch(Wire::Compact, 1, &events(3)).unwrap();
+    let (mut frame, _) = write_append_batch(Wire::Compact, 1, &events(3), None).unwrap();
     let bytes = frame.copy_to_bytes(frame.remaining());
     stream.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -248,7 +255,7 @@ async fn what_frames_hold_is_limited() {
     }
     let call = async |body: usize| {
         let event = Event::new(vec![b'x'; body]);
-        let (mut frame, _) = write_append_batch(Wire::Compact, 1, &[event]).unwrap();
+        let (mut frame, _) = write_append_batch(Wire::Compact, 1, &[event], None).unwrap();
         let mut client = connect();
         client.write_all_buf(&mut frame).await.unwrap();
         let began = tokio::time::Instant::now();
@@ -372,4 +379,100 @@ async fn kerberos_is_refused() {
     let config = config.read::<Config>().into_result().unwrap();
     let refused = Thrift::open(config, cx()).await;
     assert!(matches!(refused, Err(OpenError::Config(_))));
+}
+
+// Batches that say where they come from.
+
+/// The events that a queue gave these numbers, and what is said of them.
+fn numbered(ranges: &[Range<u64>]) -> (Vec<Event>, Claim) {
+    let numbers = ranges.iter().flat_map(Clone::clone);
+    let events = numbers.map(|number| Event::new(format!("event {number}"))).collect();
+    (events, Claim { sender: [7; 16], low: 0, ranges: ranges.to_vec() })
+}
+
+/// An open channel of a kind.
+async fn channel<C: Component + Channel>(keys: &str) -> Arc<dyn Channel> {
+    let config = Section::parse(keys).read().into_result().unwrap();
+    Arc::new(C::open(config, context(Role::Channel)).await.unwrap())
+}
+
+/// Each life of the receiver is asked over two connections, in either protocol.
+#[tokio::test]
+async fn what_is_sent_again_is_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let steps: &[(&[Range<u64>], &[Range<u64>])] = &[
+        (&[10..20], &[10..20]),
+        (&[10..20], &[]),
+        (&[30..40], &[30..40]),
+        (&[5..12, 18..35], &[5..10, 20..30]),
+        (&[0..45], &[0..5, 40..45]),
+    ];
+    let mut want = Vec::new();
+    for life in 0..2 {
+        let keys = format!(
+            "checkpointDir = {0}/checkpoint\ndataDirs = {0}/data\nminimumRequiredSpace = 1048576",
+            dir.path().display()
+        );
+        let channel = channel::<FileChannel>(&keys).await;
+        let source = contract::open_source::<Thrift>(KEYS, cx()).await;
+        let address = source.local_addr().unwrap();
+        let running = contract::run_source_into(source, outlet_to(vec![channel.clone()]));
+        let mut clients = Vec::new();
+        for protocol in [Wire::Compact, Wire::Binary] {
+            let address = Address { host: address.ip().to_string(), port: address.port() };
+            clients.push(Connection::open(&Plain, address, protocol, LIMIT).await.unwrap());
+        }
+        for (step, (sent, fresh)) in steps.iter().enumerate() {
+            let (events, claim) = numbered(sent);
+            let once = clients[step % 2].append_claimed(&events, Some(claim), LIMIT).await;
+            assert!(once.unwrap(), "life {life}, step {step}");
+            if life == 0 {
+                want.extend(bodies(&numbered(fresh).0));
+            }
+        }
+        // Who says nothing of where they come from is stored as often as he sends.
+        let (events, _) = numbered(&[10..11]);
+        assert!(!clients[0].append_claimed(&events, None, LIMIT).await.unwrap());
+        want.extend(bodies(&events));
+        running.stop().await.unwrap();
+        if life == 1 {
+            let take = channel.begin_take(Size::events(1000)).await.unwrap();
+            assert_eq!(bodies(take.batch().events()), want);
+        }
+        channel.close().await.unwrap();
+    }
+}
+
+/// A channel that remembers nothing, and one that is full.
+#[tokio::test]
+async fn who_cannot_store_once_says_so_and_who_refuses_stores_nothing() {
+    let bench = start("", Collector::new()).await;
+    let (events, claim) = numbered(&[1..3]);
+    let mut client = bench.client(Wire::Compact).await;
+    for _ in 0..2 {
+        assert!(!client.append_claimed(&events, Some(claim.clone()), LIMIT).await.unwrap());
+    }
+    assert_eq!(bench.collector.events().len(), 4);
+    bench.running.stop().await.unwrap();
+
+    let keys = "capacity = 2\ntransactionCapacity = 2\nkeep-alive = 0";
+    let channel = channel::<Memory>(keys).await;
+    let source = contract::open_source::<Thrift>(KEYS, cx()).await;
+    let address = source.local_addr().unwrap();
+    let address = Address { host: address.ip().to_string(), port: address.port() };
+    let running = contract::run_source_into(source, outlet_to(vec![channel.clone()]));
+    let mut client = Connection::open(&Plain, address, Wire::Compact, LIMIT).await.unwrap();
+    let mut call = async |ranges: &[Range<u64>]| {
+        let (events, claim) = numbered(ranges);
+        client.append_claimed(&events, Some(claim), LIMIT).await
+    };
+    assert!(call(&[1..3]).await.unwrap());
+    assert!(matches!(call(&[3..5]).await, Err(CallError::Refused { status: "FAILED", .. })));
+    // What is there already needs no room.
+    assert!(call(&[2..3]).await.unwrap());
+    channel.begin_take(Size::events(2)).await.unwrap().commit().await.unwrap();
+    assert!(call(&[2..5]).await.unwrap());
+    let take = channel.begin_take(Size::events(9)).await.unwrap();
+    assert_eq!(bodies(take.batch().events()), ["event 3", "event 4"]);
+    running.stop().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! Three agents in a row: what each counted fits what its neighbours did, to the event.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::Value;
 
@@ -38,9 +39,18 @@ struct Flow {
     sent: u64,
 }
 
+/// Not one that the system gives by itself: while an agent is down, a connection on its way out may get
+/// its port, even the one that looks for that agent.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(31);
+    loop {
+        let port = 12_000 + own.wrapping_add(NEXT.fetch_add(1, Relaxed)) % 8000;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Flow {

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use super::super::claim::Claim;
 use super::super::handshake::{FLUME_HASH, Match, Peer};
 use super::super::pack::{Limits, Packs};
 use super::*;
+use crate::claim::Claim;
 
 const MOST: Most = Most { events: 100_000, headers: 100_000 };
 

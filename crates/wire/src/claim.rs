@@ -1,4 +1,5 @@
-//! What a call says of where its events come from, in its metadata, which Flume ignores.
+//! What a call says of where its events come from: an Avro call in its metadata, a Thrift call in a
+//! field that Flume's service does not know; Flume ignores either.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -15,11 +16,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use splashdam_core::Malformed;
+use splashdam_core::{Malformed, Place};
 
-use super::datum::{Reader, put_number};
+use crate::avro::datum::{Reader, put_number};
 
-/// The name of the metadata.
+/// The name of the metadata of an Avro call.
 pub const KEY: &[u8] = b"splashdam.origin";
 
 /// The only version there is.
@@ -39,6 +40,31 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// What is said of a lease that lies there.
+    pub fn of(place: &Place) -> Claim {
+        Claim { sender: place.queue, low: place.low, ranges: place.ranges.clone() }
+    }
+
+    /// What speaks of the first `events`, and what of the rest. The first is no longer than both.
+    pub fn split(&self, events: u64) -> (Claim, Claim) {
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        let mut left = events;
+        for range in &self.ranges {
+            let count = left.min(range.end - range.start);
+            left -= count;
+            let middle = range.start + count;
+            first.extend((count > 0).then_some(range.start..middle));
+            rest.extend((middle < range.end).then_some(middle..range.end));
+        }
+        let part = |ranges| Claim { sender: self.sender, low: self.low, ranges };
+        (part(first), part(rest))
+    }
+
+    /// Whether a peer reads it: it may name so many ranges only.
+    pub fn is_readable(&self) -> bool {
+        self.ranges.len() <= MOST_RANGES
+    }
+
     /// How many events it speaks of.
     pub fn events(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
@@ -119,6 +145,7 @@ mod tests {
         fn round_trip(
             low in 0_u64..1 << 62,
             steps in prop::collection::vec((0_u64..1000, 1_u64..1000), 0..50),
+            cut in 0_u64..30_000,
         ) {
             let mut end = 0;
             let ranges = steps.iter().map(|(gap, count)| {
@@ -130,7 +157,15 @@ mod tests {
             let mut bytes = Vec::new();
             claim.put(&mut bytes);
             let whole = Bytes::from(bytes);
-            prop_assert_eq!(Claim::read(&whole), Ok(Some(claim)));
+            prop_assert_eq!(Claim::read(&whole), Ok(Some(claim.clone())));
+            let (first, rest) = claim.split(cut);
+            prop_assert_eq!(first.events(), claim.events().min(cut));
+            let numbers = |claim: &Claim| claim.ranges.iter().flat_map(Clone::clone).collect::<Vec<_>>();
+            prop_assert_eq!([numbers(&first), numbers(&rest)].concat(), numbers(&claim));
+            prop_assert!(first.ranges.iter().chain(&rest.ranges).all(|range| !range.is_empty()));
+            let mut shorter = Vec::new();
+            first.put(&mut shorter);
+            prop_assert!(shorter.len() <= whole.len());
             for end in 1..whole.len() {
                 prop_assert!(Claim::read(&whole.slice(..end)).is_err());
             }

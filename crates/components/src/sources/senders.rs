@@ -9,7 +9,7 @@
 //!
 //! A batch is answered `OK` without being put only when the channel has all of its events already.
 //!
-//! That is only so where all required channels lie in one log. Several logs may stand apart, and a
+//! That is so for Avro and for Thrift, and only where all required channels lie in one log. Several logs may stand apart, and a
 //! selector may send a batch to some of them: there the caller puts batches plainly.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use sha1::{Digest, Sha1};
 use splashdam_core::pipeline::{Put, Settled};
 use splashdam_core::{Batch, Context, Origin, Outlet, Pipeline, Size};
-use splashdam_wire::avro::claim::Claim;
+use splashdam_wire::claim::Claim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -38,7 +38,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const MOST_SENDERS: usize = 1024;
 
 /// The senders at work. Their tasks end with it.
-pub(super) struct Senders {
+pub(in crate::sources) struct Senders {
     out: Outlet,
     /// The source's name: what it knows is not what another source of the same channel knows.
     source: Arc<str>,
@@ -48,7 +48,7 @@ pub(super) struct Senders {
 }
 
 /// The way to a sender's task, which does not end while somebody holds it.
-pub(super) struct Inbox(mpsc::Sender<Delivery>);
+pub(in crate::sources) struct Inbox(mpsc::Sender<Delivery>);
 
 #[derive(Default)]
 struct Desks {
@@ -72,7 +72,7 @@ struct Reply {
 /// Whether a batch of a connection was refused. What came behind it over that connection is refused
 /// from then on, or it would be stored before it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Refused(Arc<AtomicBool>);
+pub(in crate::sources) struct Refused(Arc<AtomicBool>);
 
 /// A batch's place in the sender's life: epoch and sequence.
 type Order = (u64, u64);
@@ -165,7 +165,7 @@ fn locked(desks: &Mutex<Desks>) -> MutexGuard<'_, Desks> {
 
 impl Senders {
     /// None at work yet, for the source of this context.
-    pub(super) fn new(out: Outlet, cx: &Context) -> Self {
+    pub(in crate::sources) fn new(out: Outlet, cx: &Context) -> Self {
         Senders {
             out,
             source: cx.name.clone(),
@@ -177,12 +177,12 @@ impl Senders {
 
     /// How many senders have a task.
     #[cfg(test)]
-    pub(super) fn at_work(&self) -> usize {
+    pub(in crate::sources) fn at_work(&self) -> usize {
         locked(&self.desks).inboxes.len()
     }
 
     /// Waits until all tasks are through; nothing is put any more.
-    pub(super) async fn end(&self) {
+    pub(in crate::sources) async fn end(&self) {
         let mut tasks = {
             let mut desks = locked(&self.desks);
             desks.inboxes.clear();
@@ -193,7 +193,7 @@ impl Senders {
 
     /// The way to a sender's task, which begins if there is none; `None` where there are too many.
     /// What one caller puts into inboxes of the same sender in some order is stored in that order.
-    pub(super) fn inbox(&self, sender: [u8; 16]) -> Option<Inbox> {
+    pub(in crate::sources) fn inbox(&self, sender: [u8; 16]) -> Option<Inbox> {
         let mut desks = locked(&self.desks);
         while desks.tasks.try_join_next().is_some() {}
         if let Some(inbox) = desks.inboxes.get(&sender).filter(|inbox| !inbox.is_closed()) {
@@ -222,7 +222,12 @@ impl Senders {
 impl Inbox {
     /// Stores what of a batch is not stored yet; whether all of it is then. Nothing is stored behind
     /// what was refused. Not cancel-safe in that the batch may be stored all the same.
-    pub(super) async fn put(self, batch: Batch, claim: Claim, refused: Refused) -> bool {
+    pub(in crate::sources) async fn put(
+        self,
+        batch: Batch,
+        claim: Claim,
+        refused: Refused,
+    ) -> bool {
         let (to, answer) = oneshot::channel();
         let delivery = Delivery { batch, claim, reply: Reply { to, refused } };
         // It fails only where the task panicked, as it does not end while this is held.
