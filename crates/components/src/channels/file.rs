@@ -39,7 +39,7 @@ pub use keys::KeyError;
 #[cfg(feature = "simulation")]
 pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
-use record::{Datums, leased, numbers};
+use record::{Datums, Leased};
 use under_way::UnderWay;
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
@@ -195,16 +195,15 @@ impl FileChannel {
         member.check_open()?;
         let lease = log.0.lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
-        let (batch, bad) = leased(lease.pieces());
+        let Leased { batch, numbers, bad } = Leased::of(lease.pieces());
         if bad > 0 {
             self.log.undecodable(member, bad);
         }
-        // Where an event is missing, numbers and events do not go together.
-        let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
+        let place = member.identity.map(|queue| Place {
             queue,
             low: log.0.low(member.queue),
             began: self.began,
-            ranges: numbers(lease.pieces()),
+            ranges: numbers,
             lasting: true,
         });
         let batch = batch.with_place(place);
