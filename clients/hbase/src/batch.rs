@@ -16,7 +16,7 @@ use crate::cluster::{About, Cluster, Failure};
 use crate::connection::{CallError, Request, Service};
 use crate::error::{Error, Malformed, ServerException};
 use crate::frame::Body;
-use crate::model::{Address, Mutation, Row, TableName};
+use crate::model::{Address, Mutation, MutationKind, Row, TableName};
 use crate::proto;
 use crate::region::Region;
 use crate::retry::{Next, Tries};
@@ -27,6 +27,11 @@ const CALL_MUTATIONS: usize = 5_000;
 /// Rows without a server that are looked up in one round, so that a region that moves does not
 /// cost a look-up for each of its rows, nor hold up other regions.
 const FAILED_LOOK_UPS: u32 = 16;
+
+/// Refusals that a server answers for all puts and deletes of a region in one call when one of them
+/// is at fault: what checks them stops at the first.
+const BLAMED_TOGETHER: [&str; 3] =
+    ["DoNotRetryIOException", "ConstraintException", "IllegalArgumentException"];
 
 /// What became of each mutation of a batch, in the order given. An increment that was carried out
 /// answers with its row's new values, others with an empty row.
@@ -92,6 +97,14 @@ impl Calls {
 
 /// What a round says of one mutation.
 type Said = (usize, Result<Row, Failure>);
+
+/// What a call says of its mutations.
+#[derive(Default)]
+struct Answer {
+    said: Vec<Said>,
+    /// Those that were refused together, perhaps for one of them.
+    blamed: Call,
+}
 
 pub(crate) async fn run(
     cluster: &Cluster,
@@ -211,11 +224,26 @@ impl Rounds<'_> {
         (calls.into_iter().map(|(server, calls)| (server, calls.done)).collect(), unplaced)
     }
 
-    /// Makes one call and says what became of each of its mutations.
+    /// Makes one call and says what became of each of its mutations. Those that were refused together
+    /// are sent again in halves, until it is known which of them are at fault.
     async fn send(&self, call: Call, tries: &Tries<'_>) -> Vec<Said> {
-        let Some((first, _)) = call.first() else { return Vec::new() };
+        let mut said = Vec::new();
+        let mut left = vec![call];
+        while let Some(call) = left.pop() {
+            let answer = self.send_once(&call, tries).await;
+            said.extend(answer.said);
+            for (region, blamed) in answer.blamed {
+                let (first, second) = blamed.split_at(blamed.len() / 2);
+                left.extend([second, first].map(|half| vec![(region.clone(), half.to_vec())]));
+            }
+        }
+        said
+    }
+
+    async fn send_once(&self, call: &Call, tries: &Tries<'_>) -> Answer {
+        let Some((first, _)) = call.first() else { return Answer::default() };
         let about = About::Server(&first.server);
-        let (parameter, cells) = self.encode(&call);
+        let (parameter, cells) = self.encode(call);
         let request = Request {
             method: "Multi",
             parameter: &parameter,
@@ -226,7 +254,7 @@ impl Rounds<'_> {
         let answered = self.cluster.call(about, Service::Regions, request).await;
         let answered = answered.and_then(|body| {
             let answer: proto::MultiResponse = self.cluster.decode(about, &body)?;
-            self.read(&call, answer, body).map_err(|what| self.cluster.malformed(about, what))
+            self.read(call, answer, body).map_err(|what| self.cluster.malformed(about, what))
         });
         answered.unwrap_or_else(|failure| {
             // Which of them has moved or gone a failure of the whole call does not say.
@@ -234,7 +262,8 @@ impl Rounds<'_> {
                 call.iter().for_each(|(region, _)| self.cluster.forget(region, None));
             }
             let all = call.iter().flat_map(|(_, indexes)| indexes);
-            all.map(|index| (*index, Err(failure.clone()))).collect()
+            let said = all.map(|index| (*index, Err(failure.clone()))).collect();
+            Answer { said, blamed: Call::new() }
         })
     }
 
@@ -268,12 +297,12 @@ impl Rounds<'_> {
         call: &Call,
         answer: proto::MultiResponse,
         body: Body,
-    ) -> Result<Vec<Said>, Malformed> {
+    ) -> Result<Answer, Malformed> {
         if answer.region_action_result.len() != call.len() {
             return Err(Malformed("an answer for other regions than were asked"));
         }
         let mut block = Cells(body.cells);
-        let mut said = Vec::new();
+        let (mut said, mut blamed) = (Vec::new(), Call::new());
         for ((region, indexes), result) in call.iter().zip(answer.region_action_result) {
             let failed = |said_by: proto::NameBytesPair| {
                 let exception = CallError::Exception(ServerException::from(said_by));
@@ -285,6 +314,7 @@ impl Rounds<'_> {
                 continue;
             }
             let mut open: Vec<Option<usize>> = indexes.iter().copied().map(Some).collect();
+            let before = said.len();
             for one in result.result_or_exception {
                 let place = usize::try_from(one.index.unwrap_or(u32::MAX)).ok();
                 let index = place.and_then(|place| open.get_mut(place)?.take());
@@ -299,7 +329,39 @@ impl Rounds<'_> {
             if open.iter().any(Option::is_some) {
                 return Err(Malformed("no answer to a mutation that was sent"));
             }
+            let together = self.blamed_together(&said[before..]);
+            if !together.is_empty() {
+                said.retain(|(index, _)| together.binary_search(index).is_err());
+                blamed.push((region.clone(), together));
+            }
         }
-        Ok(said)
+        Ok(Answer { said, blamed })
+    }
+
+    /// Of these mutations of one region those that were refused in the same words, if it is several
+    /// and they may have been refused for one of them; in the order given.
+    fn blamed_together(&self, said: &[Said]) -> Vec<usize> {
+        let refused = said.iter().filter_map(|(index, result)| match result {
+            Err(Failure { error: Error::Refused { exception, .. }, .. }) => {
+                Some((*index, exception))
+            }
+            _ => None,
+        });
+        // Each increment is carried out by itself.
+        let mut refused =
+            refused.filter(|(index, _)| self.mutations[*index].kind != MutationKind::Increment);
+        let Some((first, why)) = refused.next() else { return Vec::new() };
+        let mut blamed = vec![first];
+        for (index, exception) in refused {
+            if exception != why {
+                return Vec::new();
+            }
+            blamed.push(index);
+        }
+        if blamed.len() < 2 || !BLAMED_TOGETHER.contains(&why.short_class()) {
+            return Vec::new();
+        }
+        blamed.sort_unstable();
+        blamed
     }
 }
