@@ -30,7 +30,8 @@ import org.apache.hadoop.hbase.util.Bytes;
  * put TABLE ROW FAMILY QUALIFIER VALUE TIMESTAMP(-)
  * scan TABLE             prints  cell ROW FAMILY QUALIFIER VALUE TIMESTAMP
  * regions TABLE          prints  region NAME START END
- * split TABLE ROW        merge TABLE                move TABLE (closes and opens each region)
+ * split TABLE ROW        merge TABLE (all regions)  move TABLE (closes and opens each region)
+ * join TABLE N           merges the region with this number, counted around, and the next one, once nothing hinders it
  * load TABLE FAMILY ROWS VALUE_BYTES   puts through a buffered mutator, prints  took MILLISECONDS
  * </pre>
  */
@@ -80,6 +81,7 @@ public final class HBaseDriver {
           byte[][] names = regions.stream().map(RegionInfo::getEncodedNameAsBytes).toArray(byte[][]::new);
           admin.mergeRegionsAsync(names, false).get();
         }
+        case "join" -> join(admin, table, Integer.parseInt(words[2]));
         case "move" -> {
           for (RegionInfo region : admin.getRegions(table)) {
             admin.unassign(region.getRegionName(), false);
@@ -143,6 +145,25 @@ public final class HBaseDriver {
     for (RegionInfo region : admin.getRegions(table)) {
       if (region.containsRow(row)) {
         admin.splitRegionAsync(region.getRegionName(), row).get();
+      }
+    }
+  }
+
+  /** Daughters of a split can be merged when their files are rewritten, which takes a moment. */
+  private static void join(Admin admin, TableName table, int number) throws Exception {
+    for (int tries = 1; ; tries++) {
+      List<RegionInfo> regions = admin.getRegions(table);
+      int first = number % (regions.size() - 1);
+      byte[][] names =
+          regions.subList(first, first + 2).stream().map(RegionInfo::getEncodedNameAsBytes).toArray(byte[][]::new);
+      try {
+        admin.mergeRegionsAsync(names, false).get();
+        return;
+      } catch (Exception hindered) {
+        if (tries == 60) {
+          throw hindered;
+        }
+        Thread.sleep(500);
       }
     }
   }

@@ -1,10 +1,12 @@
 //! Many mutations at once: grouped by region and server, sent in rounds, each answered by itself.
 //!
-//! A round sends everything that is not settled yet, to all servers side by side and to each server
-//! one call behind the other. What failed in it and may pass goes into the next round, after the
-//! longest of the pauses that the failures ask for.
+//! A round sends everything that is not settled yet, to all servers side by side. A server that gets
+//! many gets them in several calls at a time, so that it has work while answers are on their way; the
+//! mutations of a row stay together, in calls one behind the other. What failed in a round and may
+//! pass goes into the next one, after the longest of the pauses that the failures ask for.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -23,6 +25,9 @@ use crate::retry::{Next, Tries};
 
 /// Mutations in one call; servers warn above this and may refuse.
 const CALL_MUTATIONS: usize = 5_000;
+
+/// A call of fewer mutations would cost more by itself than it gains.
+const LANE_MUTATIONS: usize = 128;
 
 /// Rows without a server that are looked up in one round, so that a region that moves does not
 /// cost a look-up for each of its rows, nor hold up other regions.
@@ -70,7 +75,7 @@ struct Rounds<'a> {
 /// The mutations of one call, by region.
 type Call = Vec<(Arc<Region>, Vec<usize>)>;
 
-/// The calls to one server, and how much is in the last of them.
+/// Calls to one server that go one behind the other, and how much is in the last of them.
 #[derive(Default)]
 struct Calls {
     done: Vec<Call>,
@@ -93,6 +98,16 @@ impl Calls {
             None => call.push((region.clone(), vec![index])),
         }
     }
+}
+
+/// Which of the calls at a time a row goes with: always the same one.
+fn lane(row: &[u8], lanes: usize) -> usize {
+    if lanes == 1 {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(row);
+    usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0)
 }
 
 /// What a round says of one mutation.
@@ -141,7 +156,7 @@ impl Rounds<'_> {
     /// Sends what is open. Answers with a failure that may pass and what to wait for, or `None` when
     /// all is settled.
     async fn round(&mut self, table: &TableName, tries: &Tries<'_>) -> Option<(Error, Next)> {
-        let (calls, unplaced) = self.group(table, tries).await;
+        let (lanes, unplaced) = self.group(table, tries).await;
         let mut worst: Option<(Error, Next)> = None;
         let mut note = |failure: Failure| match &worst {
             Some((_, next)) if *next >= failure.next => {}
@@ -157,14 +172,14 @@ impl Rounds<'_> {
             None => {}
         }
         let this = &*self;
-        let servers = calls.into_values().map(|calls| async move {
+        let lanes = lanes.into_iter().map(|calls| async move {
             let mut said = Vec::new();
             for call in calls {
                 said.extend(this.send(call, tries).await);
             }
             said
         });
-        for (index, result) in join_all(servers).await.into_iter().flatten() {
+        for (index, result) in join_all(lanes).await.into_iter().flatten() {
             match result {
                 Ok(row) => self.settled[index] = Some(Ok(row)),
                 Err(failure) if failure.error.is_permanent() => {
@@ -182,14 +197,16 @@ impl Rounds<'_> {
         }
     }
 
-    /// The calls to each server, for what is open, and a look-up that failed. After some of those,
-    /// or one that concerns all rows, rows whose region is not known wait for the next round.
+    /// What is open as calls, those one behind the other together; and a look-up that failed. After
+    /// some of those, or one that concerns all rows, rows whose region is not known wait for the next
+    /// round.
     async fn group(
         &self,
         table: &TableName,
         tries: &Tries<'_>,
-    ) -> (BTreeMap<Address, Vec<Call>>, Option<Failure>) {
-        let mut calls: BTreeMap<Address, Calls> = BTreeMap::new();
+    ) -> (Vec<Vec<Call>>, Option<Failure>) {
+        let mut calls: BTreeMap<(Address, usize), Calls> = BTreeMap::new();
+        let lanes = self.lanes();
         let mut unplaced: Option<Failure> = None;
         let mut look_ups_left = FAILED_LOOK_UPS;
         let mut last: Option<Arc<Region>> = None;
@@ -217,11 +234,18 @@ impl Rounds<'_> {
             };
             let cells = mutation.cells.iter();
             let bytes = cells.map(|cell| cell_block::cell_bytes(&mutation.row, cell)).sum();
-            let of_server = calls.entry(region.server.clone()).or_default();
-            of_server.add(&region, index, bytes, self.cluster.config.request_bytes);
+            let lane = (region.server.clone(), lane(&mutation.row, lanes));
+            let of_lane = calls.entry(lane).or_default();
+            of_lane.add(&region, index, bytes, self.cluster.config.request_bytes);
             last = Some(region);
         }
-        (calls.into_iter().map(|(server, calls)| (server, calls.done)).collect(), unplaced)
+        (calls.into_values().map(|calls| calls.done).collect(), unplaced)
+    }
+
+    /// How many calls at a time each server gets.
+    fn lanes(&self) -> usize {
+        let open = self.settled.iter().filter(|result| result.is_none()).count();
+        (open / LANE_MUTATIONS).clamp(1, self.cluster.config.calls_per_server.max(1))
     }
 
     /// Makes one call and says what became of each of its mutations. Those that were refused together

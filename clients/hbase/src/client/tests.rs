@@ -234,6 +234,24 @@ async fn a_large_batch_goes_in_several_calls() {
 }
 
 #[tokio::test]
+async fn many_go_in_several_calls_at_a_time_and_each_row_in_order() {
+    for (per_server, calls) in [(1, 1), (2, 2), (5, 3)] {
+        let cluster = FakeCluster::start(WHOLE).await;
+        let config = Config { calls_per_server: per_server, ..cluster.config() };
+        let client = Client::new(config).unwrap();
+        let rows = |n: usize| format!("row-{}", n % 40);
+        let puts = (0..400).map(|n| Mutation::put(rows(n)).set(FAMILY, "q", n.to_string()));
+        client.batch(&table(), &puts.collect::<Vec<_>>()).await.all().unwrap();
+        let state = cluster.state();
+        let multis = state.calls.iter().filter(|(_, method)| method == "Multi").count();
+        assert_eq!(multis, calls, "{per_server}");
+        for n in 360..400 {
+            assert_eq!(state.rows[&(rows(n).into(), "q".into())], n.to_string(), "{per_server}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_no_server_takes_does_not_keep_the_rest() {
     let (cluster, client) = start(WHOLE, &[]).await;
     let done = client.batch(&table(), &[put("a"), put(""), put("b")]).await;
