@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -63,11 +65,35 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     let host = host()?;
     build(&host)?;
-    for name in &chosen {
-        fuzz(&host, name, seconds, &more)?;
-    }
+    side_by_side(&chosen, |name| fuzz(&host, name, seconds, &more))?;
     println!("fuzz: {} clean for {seconds} s each", chosen.join(", "));
     Ok(())
+}
+
+/// Runs one target on each core, which is all that one uses, until the first failure.
+fn side_by_side(names: &[String], fuzz: impl Fn(&str) -> Result<()> + Sync) -> Result<()> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let (waiting, failed) = (Mutex::new(names.iter()), Mutex::new(None));
+    let next = || match failed.lock() {
+        Ok(failed) if failed.is_none() => waiting.lock().ok()?.next(),
+        _ => None,
+    };
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(name) = next() {
+                    if let (Err(error), Ok(mut failed)) = (fuzz(name), failed.lock()) {
+                        failed.get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner() {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) => Err(error),
+        Err(_) => bail!("a thread that ran a fuzz target panicked"),
+    }
 }
 
 fn targets() -> Result<Vec<String>> {
@@ -97,7 +123,6 @@ fn fuzz(host: &str, name: &str, seconds: u64, more: &[&str]) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     ensure!(seeds.is_dir(), "target `{name}` has no seeds; put some into {}", seeds.display());
-    println!("fuzz: {name} for {seconds} s");
     let mut command = Command::new(target_dir().join(host).join("release").join(name));
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-max_len={INPUT_LIMIT_BYTES}"));
@@ -105,8 +130,16 @@ fn fuzz(host: &str, name: &str, seconds: u64, more: &[&str]) -> Result<()> {
     command.arg(format!("-timeout={INPUT_LIMIT_SECONDS}"));
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args(["-print_final_stats=1", "-verbosity=0"]).args(more);
-    repository::run(command.arg(corpus).arg(seeds))
-        .with_context(|| format!("target `{name}` failed; see {}", artifacts.display()))
+    let ran = command.arg(corpus).arg(seeds).output();
+    let ran = ran.with_context(|| format!("starting fuzz target `{name}`"))?;
+    let said = String::from_utf8_lossy(&ran.stderr);
+    if !ran.status.success() {
+        eprintln!("{said}{}", String::from_utf8_lossy(&ran.stdout));
+        bail!("target `{name}` failed with {}; see {}", ran.status, artifacts.display());
+    }
+    let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("fuzz: {name} for {seconds} s, {} inputs, clean", runs.unwrap_or("?").trim());
+    Ok(())
 }
 
 fn target_dir() -> PathBuf {

@@ -303,7 +303,6 @@ impl Directory {
         if !sabotaged!(self.options, NoSyncBeforeRoll) {
             self.sync()?;
         }
-        self.end_current();
         let least = FIRST_FRAME + most_frame_bytes(meta.len(), 0) + least;
         let made = match self.spare.take() {
             Some(spare) if spare.length >= least => Ok(spare),
@@ -335,6 +334,8 @@ impl Directory {
             "",
             &*self.storage,
         )?;
+        // Only now that there is another: what still fits this one goes on without.
+        self.end_current();
         self.next_lsn = self.written + 1;
         let header = SegmentHeader {
             log: self.identity.log,
