@@ -151,7 +151,7 @@ impl ParseAddress for String {
 async fn regions_split_merge_and_move_under_load() -> Result<()> {
     const ROWS: usize = 6_000;
     let Some((mut hbase, _dir, _turn)) = cluster() else { return Ok(()) };
-    hbase.drive(&format!("create load f {}", hex(b"30")))?;
+    hbase.drive(&format!("create load f {},{}", hex(b"20"), hex(b"40")))?;
     let (client, table) = (client(&hbase)?, TableName::parse("load")?);
     let writer = tokio::spawn({
         let (client, table) = (client.clone(), table.clone());
@@ -168,10 +168,10 @@ async fn regions_split_merge_and_move_under_load() -> Result<()> {
         }
     });
     let mut hbase = tokio::task::spawn_blocking(move || -> Result<HBase> {
-        hbase.drive("merge load")?;
-        hbase.drive(&format!("split load {}", hex(b"50")))?;
+        hbase.drive("join load 0")?;
+        hbase.drive(&format!("split load {}", hex(b"70")))?;
         hbase.drive("move load")?;
-        hbase.drive(&format!("split load {}", hex(b"25")))?;
+        hbase.drive(&format!("split load {}", hex(b"50")))?;
         hbase.drive("move load")?;
         Ok(hbase)
     })
