@@ -23,6 +23,8 @@ pub(crate) use request::{PutRequest, Request, TakeRequest};
 
 /// Longest wait for company; a quarter of the last group's time if that is less.
 const MOST_PATIENCE: Duration = Duration::from_micros(500);
+/// For how long puts go elsewhere, if they can, after one found no room.
+const CRAMPED_MILLIS: u64 = 1000;
 /// How often an idle thread looks whether segments can go and whether a full disk has room again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two such looks, however short the interval of syncs.
@@ -254,6 +256,10 @@ impl<R: Record> Committer<R> {
     }
 
     fn refuse_first(&mut self, why: CommitError) {
+        if matches!(why, CommitError::Full) {
+            let until = self.shared.options.surroundings.now_millis() + CRAMPED_MILLIS;
+            self.shared.lines[self.index].cramped.store(until, Ordering::Release);
+        }
         if let Some(request) = self.pending.pop_front() {
             request.refuse(&self.shared, why);
         }

@@ -476,7 +476,8 @@ impl Directory {
     }
 
     /// The closed segments that no queue needs, given each queue's lowest number not taken. Looks
-    /// at the oldest one, and at the others when that can go or a segment was begun since.
+    /// at the oldest one, and at the others when that can go, a segment was begun since, or there is no
+    /// room for another.
     pub fn freeable(&mut self, lows: &BTreeMap<u16, u64>) -> Vec<u64> {
         let current = self.current.as_ref().map(|current| current.file.number);
         let begun = self.looked_at != current;
@@ -487,7 +488,9 @@ impl Directory {
                 lows.get(&held.queue).is_some_and(|low| held.numbers.end <= *low + early)
             })
         };
-        if !begun && self.table.values().next().is_some_and(|oldest| !done(oldest)) {
+        // What others need of the oldest must not keep a full disk full.
+        let short = self.full || self.spare.is_none();
+        if !begun && !short && self.table.values().next().is_some_and(|oldest| !done(oldest)) {
             return Vec::new();
         }
         self.table

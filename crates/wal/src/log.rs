@@ -70,6 +70,9 @@ pub(crate) struct Line<R: Record> {
     pub(crate) load: AtomicU64,
     pub(crate) failed: AtomicBool,
     pub(crate) full: AtomicBool,
+    /// Until when others go before it, in milliseconds since 1970: it had no room for a put, and the same one
+    /// would come back to it again and again.
+    pub(crate) cramped: AtomicU64,
     pub(crate) watermark: AtomicU64,
 }
 
@@ -88,6 +91,7 @@ impl<R: Record> Default for Line<R> {
             load: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            cramped: AtomicU64::new(0),
             watermark: AtomicU64::new(0),
         }
     }
@@ -238,7 +242,9 @@ impl<R: Record> Shared<R> {
         let able = self.lines.iter().enumerate().filter(|(_, line)| line.works());
         able.min_by_key(|(index, line)| {
             let other = wanted.is_some_and(|wanted| wanted != *index);
-            (line.full.load(Ordering::Acquire), other, line.load.load(Ordering::Acquire))
+            let cramped = line.cramped.load(Ordering::Acquire);
+            let cramped = cramped > 0 && self.options.surroundings.now_millis() < cramped;
+            (line.full.load(Ordering::Acquire) || cramped, other, line.load.load(Ordering::Acquire))
         })
         .map(|(index, _)| index)
     }

@@ -250,7 +250,7 @@ impl Offline {
         for (index, one) in self.recovered.iter().enumerate() {
             let mut directory = DirectoryReport {
                 place: named[index].clone(),
-                missing: one.missing.clone(),
+                missing: one.missing.iter().chain(&one.cut_short).cloned().collect(),
                 damage: one.damage.clone(),
                 tail_frames: one.tail.len() as u64,
                 cut: one.cut,

@@ -288,7 +288,9 @@ fn check_recovered(
                 !taken.unwrap_or_default().missing(held.numbers.clone()).is_empty()
             })
         };
-        let segments: Vec<_> = recovered.missing.iter().filter(needed).cloned().collect();
+        let needed = recovered.missing.iter().filter(needed);
+        // What a cut took away is known to nobody, so that it may be needed.
+        let segments: Vec<_> = needed.chain(&recovered.cut_short).cloned().collect();
         if !segments.is_empty() {
             if !options.accept.segments {
                 return Err(OpenError::Missing { place: storage.place(), segments });

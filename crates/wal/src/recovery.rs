@@ -9,15 +9,14 @@ use crate::frame::{Header, Kind, LZ4, SEALED, TAG_BYTES, ZSTD};
 use crate::options::{Options, sabotaged};
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, SegmentQueue, TakeMeta};
 use crate::replay::State;
-use crate::seal::{Cipher, Sealed};
-use crate::segment::{
-    self, COPY_BYTES, FIRST_FRAME, Found, NotAHeader, SegmentFile, SegmentHeader, Walk,
-};
+use crate::segment::{self, FIRST_FRAME, Found, SegmentFile, SegmentHeader, Walk};
 use crate::storage::{Asked, DiskError, Shelf, Storage, StorageFile, read_full_at, write_all_at};
 
+mod listing;
 mod siblings;
 mod trace;
 
+use listing::Listed;
 pub use siblings::{Directory, Told, recover_all};
 
 /// Bytes of one read while walking.
@@ -64,6 +63,8 @@ pub struct Recovered {
     pub segments: BTreeMap<u64, (SegmentEntry, Arc<SegmentFile>)>,
     /// Segments that the last cursor names but that are not there or cut short.
     pub missing: Vec<SegmentEntry>,
+    /// Segments from the base on that are shorter than their headers say: what stood behind is not known.
+    pub cut_short: Vec<SegmentEntry>,
     /// Headers that may so far stand in the page cache only: a process that was killed may have
     /// written them without a sync. They are written again, equal, before anything relies on them.
     pub headers: Vec<Headed>,
@@ -107,6 +108,7 @@ impl Recovered {
             synced: State::default(),
             segments: BTreeMap::new(),
             missing: Vec::new(),
+            cut_short: Vec::new(),
             headers,
             tail: Vec::new(),
             origins: Vec::new(),
@@ -163,10 +165,10 @@ pub fn recover(
 ) -> Result<Recovered, OpenError> {
     let shelf = Shelf::new(storage.clone(), options.open_segments);
     let storage = &**storage;
-    let (candidates, mut leftovers, next_number) =
-        candidates(storage, &shelf, log, directory, options)?;
+    let Listed { candidates, others: mut leftovers, headless, next: next_number } =
+        listing::list(storage, &shelf, log, directory, options)?;
     let next_number = next_number.max(told.next_number());
-    let spare = spare(storage, &leftovers, options)?;
+    let spare = listing::spare(storage, &leftovers, options)?;
     // An opening cursor that a later header made void is no base: nothing in its segment counts.
     let counts = |index: usize| {
         let first = candidates[index].header.first_lsn;
@@ -285,6 +287,10 @@ pub fn recover(
     }
 
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
+    let base_number = candidates.get(base).map_or(0, |base| base.header.number);
+    let headless = headless.into_iter().filter(|number| *number > base_number);
+    let headless = headless.map(|number| SegmentEntry { number, ..SegmentEntry::default() });
+    recovered.cut_short.extend(headless);
     sort_out(&mut recovered, &candidates, base, entries, known, options, &mut leftovers);
     recovered.leftovers = leftovers;
     // An older segment's key is needed as long as the segment is.
@@ -307,6 +313,7 @@ fn sort_out(
     leftovers: &mut Vec<String>,
 ) {
     let base_number = candidates.get(base).map_or(0, |base| base.header.number);
+    let ends: BTreeMap<u64, u64> = known.iter().map(|entry| (entry.number, entry.end)).collect();
     for entry in known.into_iter().filter(|entry| entry.number < base_number) {
         let found = candidates[..base].iter().find(|one| one.header.number == entry.number);
         match found {
@@ -327,8 +334,10 @@ fn sort_out(
     for (index, (candidate, entry)) in candidates.iter().zip(entries).enumerate() {
         let number = candidate.header.number;
         if index >= base {
-            if candidate.length < candidate.header.length {
-                recovered.missing.push(entry.clone());
+            // Who is closed is known by its end, as a full disk may have cost it what lay behind.
+            let promised = ends.get(&number).copied().unwrap_or(candidate.header.length);
+            if candidate.length < promised {
+                recovered.cut_short.push(entry.clone());
             }
             candidate.file.close(entry.end);
             recovered.segments.insert(number, (entry, candidate.file.clone()));
@@ -336,8 +345,12 @@ fn sort_out(
             leftovers.push(segment::name(number));
         }
     }
-    let missing: Vec<_> =
-        recovered.missing.iter().map(|entry| segment::name(entry.number)).collect();
+    let missing: Vec<_> = recovered
+        .missing
+        .iter()
+        .chain(&recovered.cut_short)
+        .map(|entry| segment::name(entry.number))
+        .collect();
     leftovers.retain(|name| !missing.contains(name));
 }
 
@@ -378,115 +391,6 @@ fn walk(candidates: &[Candidate], base: usize, told: Told) -> Walked {
         headers.push(Headed { file, header, frames_end });
     }
     Walked { frames, headers, bad, watermark }
-}
-
-/// The segments with a good header in order of their numbers, the names of the other files, and
-/// the number that no file has yet.
-fn candidates(
-    storage: &dyn Storage,
-    shelf: &Arc<Shelf>,
-    log: [u8; 16],
-    directory: [u8; 16],
-    options: &Options,
-) -> Result<(Vec<Candidate>, Vec<String>, u64), OpenError> {
-    let names = storage.list().asked("list", "", storage)?;
-    let mut numbers: Vec<_> = names.iter().filter_map(|name| segment::number(name)).collect();
-    numbers.sort_unstable();
-    let (mut candidates, mut others) = (Vec::new(), Vec::new());
-    for &number in &numbers {
-        let name = segment::name(number);
-        let file: Arc<dyn StorageFile> = storage.open(&name).asked("open", &name, storage)?;
-        let header = match SegmentHeader::read(&*file) {
-            Ok(header) => header,
-            Err(NotAHeader::Damaged) => {
-                others.push(name);
-                continue;
-            }
-            Err(NotAHeader::Version { version, flags }) => {
-                return Err(OpenError::Version { place: storage.place(), version, flags });
-            }
-        };
-        if header.log != log || header.directory != directory {
-            let why = format!("{name} belongs to another directory or log; take it away");
-            return Err(OpenError::Membership { place: storage.place(), why });
-        }
-        if header.number != number {
-            // A segment on its way to be used again.
-            others.push(name);
-            continue;
-        }
-        let length = file.length().asked("look at", &name, storage)?;
-        let (cipher, locked) = match cipher(&header, options, storage) {
-            Ok(cipher) => (cipher, None),
-            Err(error) => (None, Some(error)),
-        };
-        let file = shelf.hold(name, file);
-        file.rest();
-        let file = Arc::new(SegmentFile::new(&header, cipher, file, 0));
-        candidates.push(Candidate { header, file, length, locked });
-    }
-    let next = numbers.last().map_or(1, |last| last.saturating_add(1));
-    Ok((candidates, others, next))
-}
-
-/// What opens the frames of a segment; an error that names the key if that is not the right one.
-fn cipher(
-    header: &SegmentHeader,
-    options: &Options,
-    storage: &dyn Storage,
-) -> Result<Option<Cipher>, OpenError> {
-    let Some(Sealed { alias, check }) = &header.sealed else { return Ok(None) };
-    let refuse = |why| {
-        let (place, alias) = (storage.place(), alias.clone());
-        Err(OpenError::Key { place, segment: header.number, alias, why })
-    };
-    let Some(keys) = &options.keys else {
-        return refuse("is needed but no keys are configured; configure the key provider");
-    };
-    let Some(key) = keys.key(alias) else {
-        return refuse(
-            "is not in the key store; put it back, old keys stay until no segment needs them",
-        );
-    };
-    let derived = Cipher::derive(&key, header);
-    if derived.1 != *check {
-        return refuse(
-            "is not the one it was encrypted with; put the right key back under this alias",
-        );
-    }
-    #[cfg(feature = "sabotage")]
-    let derived = {
-        let mut derived = derived;
-        derived.0.trusting = sabotaged!(options, TagSkipped);
-        derived
-    };
-    Ok(Some(derived.0))
-}
-
-/// The last of `others` that was a segment of the usual length once and then never became another:
-/// its header is still that of the earlier number. Its length is durable, since it was so before
-/// that header; of a file without a header nobody knows whether the sync of its length failed.
-fn spare(
-    storage: &dyn Storage,
-    others: &[String],
-    options: &Options,
-) -> Result<Option<String>, OpenError> {
-    for name in others.iter().rev() {
-        let file = storage.open(name).asked("open", name, storage)?;
-        if file.length().asked("look at", name, storage)? != options.segment_bytes {
-            continue;
-        }
-        let mut head = vec![0; FIRST_FRAME as usize];
-        let read = read_full_at(&*file, &mut head, 0).unwrap_or(0);
-        let other = |header: SegmentHeader| {
-            segment::number(name) != Some(header.number) && header.length == options.segment_bytes
-        };
-        let mut copies = head[..read].chunks(COPY_BYTES);
-        if read == head.len() && copies.all(|copy| SegmentHeader::decode(copy).is_ok_and(other)) {
-            return Ok(Some(name.clone()));
-        }
-    }
-    Ok(None)
 }
 
 /// The body of a frame, if it is good.

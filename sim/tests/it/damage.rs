@@ -6,8 +6,8 @@ use splashdam_sim::dice::Dice;
 use splashdam_sim::run::{Plan, Run};
 use splashdam_wal::{Committer, Count, Notice, OnDamage, OpenError, Sabotage};
 
-/// A log that was closed with events in several segments. The run's oracle knows what is in it.
-fn filled(plan: Plan) -> Run {
+/// A log that was closed with events in several segments, the newest too. The run's oracle knows what is in it.
+fn closed_once(plan: Plan) -> Run {
     let steps = plan.steps;
     let mut run = Run::new(plan);
     let mut life = run.open().expect("an open log");
@@ -15,6 +15,12 @@ fn filled(plan: Plan) -> Run {
         run.step(&mut life).expect("a good step");
     }
     run.end(life, true).expect("a clean end");
+    run
+}
+
+/// The same after one more life that put nothing, so that a cursor of its own is all that its newest segment has.
+fn filled(plan: Plan) -> Run {
+    let mut run = closed_once(plan);
     let mut life = run.open().expect("an open log");
     run.inspect(&mut life).expect("all is there");
     run.end(life, true).expect("a clean end");
@@ -130,15 +136,18 @@ fn flip_bits(keys: Vec<&'static str>, stride: usize) {
 }
 
 fn cut_files(keys: Vec<&'static str>, stride: usize) {
-    let run = small(keys.clone());
-    let all: Vec<_> = segments(&run)
+    cut_files_of(&small(keys.clone()), stride, &keys);
+}
+
+fn cut_files_of(run: &Run, stride: usize, keys: &[&str]) {
+    let all: Vec<_> = segments(run)
         .into_iter()
         .flat_map(|name| {
             let bytes = run.disks.bytes(0, &name).len();
             (0..bytes).map(move |length| Change::Cut(name.clone(), length))
         })
         .collect();
-    let (cuts, losses, refused) = each(&run, all, stride);
+    let (cuts, losses, refused) = each(run, all, stride);
     println!("{cuts} cuts, {losses} cost something, {refused} refused, keys {keys:?}");
     assert!(refused > 1_000 / stride, "{refused}");
 }
@@ -153,6 +162,17 @@ fn a_flipped_bit_costs_at_most_its_frame_and_is_named() {
 fn a_cut_file_is_refused_or_costs_nothing_in_silence() {
     cut_files(vec![], 29);
     cut_files(vec!["one"], 29);
+}
+
+/// The newest segment is the one whose end no later one knows.
+#[test]
+fn a_newest_segment_that_is_cut_is_refused() {
+    for keys in [vec![], vec!["one"]] {
+        for seed in 1..4 {
+            let plan = Plan { steps: 45, queues: 1, keys: keys.clone(), ..Plan::new(seed) };
+            cut_files_of(&closed_once(plan), 97, &keys);
+        }
+    }
 }
 
 /// Every bit of a directory of 64 KiB, and every length. Takes minutes: `cargo test -p splashdam-sim

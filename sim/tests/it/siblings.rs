@@ -54,16 +54,18 @@ impl Two {
     }
 
     /// Puts until so many are stored, each batch of a sender again until it is. Says how many attempts
-    /// failed.
-    fn put_all(&mut self, sender: Option<u8>, count: u64) -> u64 {
-        let mut failed = 0;
+    /// of each batch that needed several failed.
+    fn put_all(&mut self, sender: Option<u8>, count: u64) -> Vec<u64> {
+        let mut all = Vec::new();
         for sequence in 0..count {
+            let mut failed = 0;
             while !matches!(self.put(sender.map(|sender| (sender, sequence))), Some(Ok(_))) {
                 failed += 1;
                 assert!(failed < 20, "batch {sequence} of {sender:?} is never stored");
             }
+            all.extend(Some(failed).filter(|failed| *failed > 0));
         }
-        failed
+        all
     }
 
     fn take_all(&mut self) {
@@ -112,19 +114,26 @@ fn a_directory_that_can_make_no_file_leaves_its_batches_to_the_others() {
 
 #[test]
 fn what_a_dead_directory_left_keeps_no_segment_of_the_others() {
+    let mut dead = 0;
     for seed in 0..20 {
         let mut two = Two::new(seed);
         two.put_all(Some(1), 3);
         // The write fails, and so does every attempt to begin anew: what was put is void only by the
         // word of the sibling.
         two.run.disks.break_down(0);
-        assert!(matches!(two.put(Some((1, 3))), Some(Err(CommitError::Failed(_)))));
+        match two.put(Some((1, 3))) {
+            Some(Err(CommitError::Failed(_))) => dead += 1,
+            // It would have needed a larger reserve first.
+            Some(Err(CommitError::Full)) => continue,
+            other => panic!("seed {seed}: {other:?}"),
+        }
         assert!(matches!(two.put(Some((1, 3))), Some(Ok(Stored::Now))));
         two.put_all(None, 400);
         two.take_all();
         let left = two.segments(1);
         assert!(left <= 3, "seed {seed}: {left} segments are left in the good directory");
     }
+    assert!(dead > 10, "{dead} directories died");
 }
 
 #[test]
@@ -133,7 +142,9 @@ fn a_sender_comes_back_to_its_directory_when_there_is_room() {
     two.put_all(Some(1), 2);
     two.run.disks.refuse_files(Some((0, Errno::NoSpace)));
     let failed = two.put_all(Some(1), 300);
-    assert!(failed <= 2, "{failed} attempts failed, though there was room in the other directory");
+    // A batch that is too large for what the directory could still hold goes elsewhere at the next attempt.
+    let found = failed.iter().all(|attempts| *attempts == 1) && failed.len() <= 6;
+    assert!(found, "{failed:?} attempts failed, though there was room in the other directory");
     assert_eq!(two.life.log.last_of([1; 16]).map(|last| last.sequence), Some(299));
     two.run.disks.refuse_files(None);
     two.take_all();

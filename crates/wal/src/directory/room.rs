@@ -11,6 +11,9 @@ use crate::storage::{Asked, DiskError, StorageFile};
 
 /// The file that holds blocks for a full disk.
 pub(super) const RESERVE: &str = "splashdam.reserve";
+/// A new file until it has its length for good: what has a segment's name is never shorter than it was made, so
+/// that one that is has been cut.
+const NEXT: &str = "splashdam.next";
 /// Room for takes in a segment that is made short because the disk is full.
 const SHORT_BYTES: u64 = 4096;
 
@@ -45,16 +48,20 @@ impl Directory {
         }
         let walked = |number| recovered.headers.iter().any(|one| one.header.number == number);
         for (number, (entry, held)) in &recovered.segments {
-            // Older ones are known by the end that the cursor says, whatever their header says.
-            if !walked(*number) {
-                held.file
-                    .length()
-                    .and_then(|length| match length > entry.end {
-                        true => held.file.truncate(entry.end).and_then(|()| held.file.sync_data()),
-                        false => Ok(()),
-                    })
-                    .asked("shorten", &segment::name(*number), &*self.storage)?;
+            let name = segment::name(*number);
+            let length = held.file.length().asked("look at", &name, &*self.storage)?;
+            if walked(*number) || length <= entry.end {
+                continue;
             }
+            // Its end is known from a cursor, which a crash may take back: then its header is asked.
+            if let Ok(header) = SegmentHeader::read(&*held.file) {
+                self.replace_header(&*held.file, &SegmentHeader { length: entry.end, ..header })?;
+            }
+            held.file.truncate(entry.end).and_then(|()| held.file.sync_data()).asked(
+                "shorten",
+                &name,
+                &*self.storage,
+            )?;
         }
         self.clear(&recovered.useless());
         Ok(())
@@ -175,11 +182,7 @@ impl Directory {
     /// The reserve's file, of an earlier start or a new one.
     pub(super) fn hold_reserve(&self, bytes: u64) -> Result<Arc<dyn StorageFile>, DiskError> {
         let storage = &*self.storage;
-        let there = storage.list().asked("list", "", storage)?.iter().any(|name| name == RESERVE);
-        let file = match there {
-            true => storage.open(RESERVE).asked("open", RESERVE, storage)?,
-            false => storage.create(RESERVE).asked("create", RESERVE, storage)?,
-        };
+        let file = self.opened_or_created(RESERVE)?;
         file.allocate(bytes).and_then(|()| file.sync_data()).asked("allocate", RESERVE, storage)?;
         storage.sync_dir().asked("sync the names in", "", storage)?;
         Ok(file)
@@ -217,7 +220,16 @@ impl Directory {
         }
     }
 
-    /// A file under its own name, of at least `least` bytes, all of that durable.
+    /// A file of an earlier start, or a new one.
+    fn opened_or_created(&self, name: &str) -> Result<Arc<dyn StorageFile>, DiskError> {
+        let storage = &*self.storage;
+        match storage.list().asked("list", "", storage)?.iter().any(|there| there == name) {
+            true => storage.open(name).asked("open", name, storage),
+            false => storage.create(name).asked("create", name, storage),
+        }
+    }
+
+    /// A file under its own name, of at least `least` bytes, all of that durable before the name is.
     pub(super) fn prepare(&mut self, least: u64, short: bool) -> Result<Spare, DiskError> {
         let storage = &*self.storage;
         let number = self.next_number;
@@ -225,14 +237,11 @@ impl Directory {
         let name = segment::name(number);
         let usual = if short { least + SHORT_BYTES } else { self.options.segment_bytes };
         let length = least.max(usual).next_multiple_of(ALIGN);
-        let (file, held) = match self.retired.take() {
-            Some((old, file)) => {
-                storage.rename(&old, &name).asked("rename", &old, storage)?;
-                (file, old == RESERVE)
-            }
-            None => (storage.create(&name).asked("create", &name, storage)?, false),
+        let (from, file) = match self.retired.take() {
+            Some(retired) => retired,
+            None => (NEXT.to_owned(), self.opened_or_created(NEXT)?),
         };
-        let allocated = match held {
+        let allocated = match from == RESERVE || from == NEXT {
             // A sync of it may have failed, in an earlier life perhaps, and no later one makes up
             // for that. Its length is set anew, so that the header does not promise too much.
             true => file.length().and_then(|there| {
@@ -241,9 +250,12 @@ impl Directory {
             }),
             false => file.allocate(length),
         };
+        let mut renamed = false;
         let made = allocated
-            .asked("allocate", &name, storage)
-            .and_then(|()| file.sync_data().asked("sync", &name, storage))
+            .asked("allocate", &from, storage)
+            .and_then(|()| file.sync_data().asked("sync", &from, storage))
+            .and_then(|()| storage.rename(&from, &name).asked("rename", &from, storage))
+            .inspect(|()| renamed = true)
             .and_then(|()| match sabotaged!(self.options, NoDirectorySync) {
                 true => Ok(()),
                 false => storage.sync_dir().asked("sync the names in", "", storage),
@@ -252,7 +264,7 @@ impl Directory {
         match made {
             Ok(length) => Ok(Spare { number, file, length }),
             Err(error) => {
-                self.discard(&name);
+                self.discard(if renamed { &name } else { &from });
                 Err(error)
             }
         }

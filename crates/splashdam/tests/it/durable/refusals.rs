@@ -35,11 +35,21 @@ fn directories_that_do_not_belong_are_refused_and_lose_nothing() {
         assert!(load.acknowledged() > 500, "{found}");
     };
     let away = |site: &Site| fs::rename(site.path("data2"), site.path("away")).unwrap();
-    let back = |site: &Site| {
+    let back = |site: &Site| fs::rename(site.path("away"), site.path("data2")).unwrap();
+    let in_its_place = |site: &Site| {
         fs::remove_dir_all(site.path("data2")).unwrap();
         fs::rename(site.path("away"), site.path("data2")).unwrap();
     };
+    // Nothing is made in the place of what should be there: the disk may be mounted late.
     check(away, "directory $/data2 of dataDirs is missing", back);
+    check(
+        |site| {
+            fs::rename(site.path("data2"), site.path("away")).unwrap();
+            fs::create_dir(site.path("data2")).unwrap();
+        },
+        "cannot use $/data2: it is empty, but the log has data in it",
+        in_its_place,
+    );
     check(
         |site| {
             fs::rename(site.path("data2"), site.path("away")).unwrap();
@@ -48,7 +58,7 @@ fn directories_that_do_not_belong_are_refused_and_lose_nothing() {
             copy(&other, "data", site, "data2");
         },
         "cannot use $/data",
-        back,
+        in_its_place,
     );
     check(
         |site| {
@@ -56,7 +66,7 @@ fn directories_that_do_not_belong_are_refused_and_lose_nothing() {
             copy(site, "data1", site, "data2");
         },
         "cannot use $/data",
-        back,
+        in_its_place,
     );
     check(
         |site| {
