@@ -1,5 +1,7 @@
 //! A native client of Apache HBase: small, pipelined and correct, without a JVM.
 //!
+//! Its tests run against HBase 2.6 and, if asked to, 2.4; 1.7 was tried by hand.
+//!
 //! It speaks the protocol of HBase 1.x and 2.x (protobuf over TCP, cells in cell blocks), finds the
 //! cluster through ZooKeeper or through its masters, keeps one connection to each region server with
 //! any number of calls under way on it, and follows HBase's own rules for what to try again, where
