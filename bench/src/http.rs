@@ -140,12 +140,20 @@ fn status(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<u16> {
         answer.extend_from_slice(&chunk[..read]);
         let text = String::from_utf8_lossy(answer);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-        });
-        if body.len() >= length.unwrap_or(0) {
-            return head.get(9..12).and_then(|code| code.parse().ok()).context("no status");
+        let value = |wanted: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+            let found = lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, value)| value.trim())
+        };
+        let length = value("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        // Jetty sends what it did not know the length of, were it nothing, in chunks.
+        let ended = match value("transfer-encoding") {
+            Some(_) => body.ends_with("0\r\n\r\n"),
+            None => body.len() >= length,
+        };
+        if ended {
+            let status = head.get(9..12).and_then(|code| code.parse().ok());
+            return status.with_context(|| format!("no status in {text:?}"));
         }
     }
 }

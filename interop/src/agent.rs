@@ -1,13 +1,13 @@
 //! One running agent process, Flume's or ours: started on a configuration text, watched, measured and always reaped.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peers::{Make, Peers};
@@ -204,6 +204,21 @@ impl Agent {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+
+    /// Where a source of our agent said that it listens, in order. With `port = 0` in its configuration that is a port
+    /// that nobody else can have taken meanwhile.
+    pub fn listening(&self, source: &str) -> Result<Vec<SocketAddr>> {
+        let text = fs::read_to_string(&self.log)?;
+        let named = format!(" source {source}: listening for ");
+        let addresses = text.lines().filter(|line| line.contains(&named)).map(|line| {
+            let (_, rest) = line.split_once("address=").context("a source says no address")?;
+            let address = rest.split_whitespace().next().unwrap_or_default();
+            address.parse().with_context(|| format!("`{address}` is no address"))
+        });
+        let addresses: Vec<_> = addresses.collect::<Result<_>>()?;
+        ensure!(!addresses.is_empty(), "source {source} does not listen\n{}", self.log_tail());
+        Ok(addresses)
     }
 
     fn wait_until_ready(&mut self, make: &Make, began: Instant) -> Result<()> {

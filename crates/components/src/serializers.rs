@@ -31,6 +31,11 @@ pub(crate) fn check(section: &Section) -> Vec<Diagnostic> {
     }
 }
 
+/// What becomes of an event that such a serializer refuses; `None` for one that refuses none.
+pub(crate) fn rejects(section: &Section) -> Option<&'static str> {
+    named(section)?.look(section).facts?.rejects
+}
+
 fn named(section: &Section) -> Option<&'static Entry<dyn Serializer>> {
     find(SERIALIZERS, section.value().unwrap_or(DEFAULT))
 }

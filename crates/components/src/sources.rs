@@ -16,6 +16,7 @@ pub mod syslog_udp;
 pub mod taildir;
 pub mod thrift;
 pub mod thrift_legacy;
+mod udp_drops;
 
 use splashdam_core::{ChannelError, OpenError, PutError, SourceError, Stop};
 use tokio::net::TcpListener;

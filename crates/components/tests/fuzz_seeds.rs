@@ -22,3 +22,8 @@ fn avro_seeds() {
     replay("avro_spooled", spooled::avro_file);
     replay("avro_schema", spooled::avro_schema);
 }
+
+#[test]
+fn lines_seeds() {
+    replay("lines", spooled::lines);
+}

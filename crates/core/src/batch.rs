@@ -108,6 +108,29 @@ pub struct Place {
     pub lasting: bool,
 }
 
+impl Place {
+    /// The place of the events but those at these places of the batch, which are in order: what a
+    /// sink rejects is not among what its destination has.
+    #[must_use]
+    pub fn without(&self, rejected: impl IntoIterator<Item = usize>) -> Place {
+        let mut rejected = rejected.into_iter().map(|at| at as u64).peekable();
+        let (mut ranges, mut passed) = (Vec::new(), 0);
+        for range in &self.ranges {
+            let length = range.end - range.start;
+            let mut kept = range.start;
+            while let Some(at) = rejected.next_if(|at| *at < passed + length) {
+                let number = range.start + (at - passed);
+                ranges.push(kept..number);
+                kept = number + 1;
+            }
+            ranges.push(kept..range.end);
+            passed += length;
+        }
+        ranges.retain(|range| !range.is_empty());
+        Place { ranges, ..self.clone() }
+    }
+}
+
 /// Events that are committed together, in order, with their size. Clones share the events until
 /// one of them is changed, so that a batch may go to several channels, or to another thread, for
 /// the price of a count.
@@ -318,6 +341,24 @@ impl From<Vec<Event>> for Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "places are lists of ranges")]
+    fn rejected_events_have_no_place() {
+        let check = |ranges: &[Range<u64>], rejected: &[usize], want: &[Range<u64>]| {
+            let place =
+                Place { queue: [1; 16], low: 0, began: 0, ranges: ranges.to_vec(), lasting: true };
+            let kept = place.without(rejected.iter().copied());
+            assert_eq!(kept, Place { ranges: want.to_vec(), ..place }, "{rejected:?}");
+        };
+        check(&[5..10], &[], &[5..10]);
+        check(&[5..10], &[0], &[6..10]);
+        check(&[5..10], &[4], &[5..9]);
+        check(&[5..10], &[1, 2], &[5..6, 8..10]);
+        check(&[5..7, 20..23], &[1, 2, 4], &[5..6, 21..22]);
+        check(&[5..7, 20..23], &[0, 1], &[20..23]);
+        check(&[5..6], &[0], &[]);
+    }
 
     fn batch(bodies: &[&'static str]) -> Batch {
         bodies.iter().map(|b| Event::new(*b)).collect()

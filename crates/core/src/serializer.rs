@@ -21,6 +21,8 @@ pub struct SerializeError {
     pub index: usize,
     /// What was in the way.
     pub reason: String,
+    /// Whether it would be in the way at every later try, too.
+    pub for_good: bool,
 }
 
 /// Writes events. One serializer serves one sink, file after file. Synchronous.

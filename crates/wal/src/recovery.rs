@@ -285,12 +285,8 @@ pub fn recover(
     if sabotaged!(options, TailNotCopied) {
         recovered.tail.clear();
     }
-
     let known = table.map(|(_, entries)| entries).unwrap_or_default();
-    let base_number = candidates.get(base).map_or(0, |base| base.header.number);
-    let headless = headless.into_iter().filter(|number| *number > base_number);
-    let headless = headless.map(|number| SegmentEntry { number, ..SegmentEntry::default() });
-    recovered.cut_short.extend(headless);
+    recovered.cut_short = behind_base(&candidates, base, headless);
     sort_out(&mut recovered, &candidates, base, entries, known, options, &mut leftovers);
     recovered.leftovers = leftovers;
     // An older segment's key is needed as long as the segment is.
@@ -299,6 +295,13 @@ pub fn recover(
         return Err(error);
     }
     Ok(recovered)
+}
+
+/// Files newer than the base that are too short for a header.
+fn behind_base(candidates: &[Candidate], base: usize, headless: Vec<u64>) -> Vec<SegmentEntry> {
+    let base_number = candidates.get(base).map_or(0, |base| base.header.number);
+    let headless = headless.into_iter().filter(|number| *number > base_number);
+    headless.map(|number| SegmentEntry { number, ..SegmentEntry::default() }).collect()
 }
 
 /// Tells the segments that are there from those that should be and those of no use: the base and

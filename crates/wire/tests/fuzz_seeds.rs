@@ -28,6 +28,8 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn thrift_seeds() {
     replay("thrift", thrift::frame);
+    replay("scribe", thrift::scribe);
+    replay("thrift_legacy", thrift::legacy);
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod side_by_side;
 mod avro;
 mod avro_client;
 mod avro_event;
+mod clients;
+mod examples;
 mod file_channel;
 mod groups;
 mod hbase;

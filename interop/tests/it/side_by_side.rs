@@ -72,6 +72,33 @@ pub(crate) fn pair() -> Option<([Make; 2], Turn)> {
     }
 }
 
+/// Our agent alone, and the turn to run it; `None` after saying that it is missing.
+pub(crate) fn ours() -> Option<(Make, Turn)> {
+    let turn = Turn::take();
+    match Make::splashdam() {
+        Ok(ours) => Some((ours, turn)),
+        Err(missing) => {
+            assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
+            eprintln!("skipped: {missing}");
+            None
+        }
+    }
+}
+
+/// A program of this machine; `None` after saying in which package it comes.
+pub(crate) fn program(name: &str, package: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Servers are often kept from the path of ordinary users.
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        let missing = format!("there is no `{name}`; install {package}");
+        assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
+        eprintln!("skipped: {missing}");
+    }
+    found
+}
+
 pub(crate) fn is_set(variable: &str) -> bool {
     env::var(variable).is_ok_and(|value| value == "1")
 }

@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use splashdam_interop::agent::free_port;
 use splashdam_interop::{Agent, Make, avro_file, outputs};
 
-use crate::side_by_side::{LIMIT, Turn, channel_and_sink, is_set, pair, wait_for};
+use crate::side_by_side::{LIMIT, channel_and_sink, is_set, ours, pair, program, wait_for};
 use cases::{NETCAT_DIFFERENT, cases, differs, netcat_cases};
 
 /// The header that names the case.
@@ -229,7 +229,7 @@ fn settled(agent: &mut Agent) -> Result<()> {
     Ok(())
 }
 
-fn events_of(dir: &Path) -> Result<Vec<Logged>> {
+pub(crate) fn events_of(dir: &Path) -> Result<Vec<Logged>> {
     let mut all = Vec::new();
     for file in outputs::files(dir)? {
         let bytes = fs::read(&file)?;
@@ -259,12 +259,9 @@ fn shown(headers: BTreeMap<String, String>, body: &[u8], port: u16) -> String {
 
 #[test]
 fn logger_of_util_linux() {
-    // One agent at a time, also for the sake of free ports.
-    let _turn = Turn::take();
-    let Ok(ours) = Make::splashdam() else { return eprintln!("skipped: no splashdam binary") };
-    match Command::new("logger").arg("--version").output() {
-        Ok(output) if output.stdout.starts_with(b"logger from util-linux") => {}
-        _ => return eprintln!("skipped: no `logger` of util-linux; install util-linux"),
+    let Some((ours, _turn)) = ours() else { return };
+    if program("logger", "bsdutils").is_none() {
+        return;
     }
     for (mode, kind) in
         [("flume", "syslogtcp"), ("rfc", "syslogtcp"), ("flume", "syslogudp"), ("rfc", "syslogudp")]
@@ -297,23 +294,23 @@ const LOGGED: &[&[&str]] = &[
 ];
 
 /// Headers and body.
-type Logged = (BTreeMap<String, String>, Vec<u8>);
+pub(crate) type Logged = (BTreeMap<String, String>, Vec<u8>);
 
 fn logged(make: &Make, mode: &str, kind: &str) -> Result<Vec<Logged>> {
     let dir = tempfile::tempdir()?;
     fs::create_dir(dir.path().join("k1"))?;
-    let port = free_port()?;
     let config = channel_and_sink(1, "avro_event")
         + &format!(
             "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
              a1.sources.r1.type = {kind}\n\
              a1.sources.r1.host = 127.0.0.1\n\
-             a1.sources.r1.port = {port}\n\
+             a1.sources.r1.port = 0\n\
              a1.sources.r1.mode = {mode}\n\
              a1.sources.r1.channels = c1\n"
         );
     let config = config.replace("{dir}", &dir.path().display().to_string());
     let mut agent = Agent::start(make, dir.path(), &config)?;
+    let port = agent.listening("r1")?[0].port();
     let way = if kind == "syslogtcp" { "--tcp" } else { "--udp" };
     for form in LOGGED {
         let mut command = Command::new("logger");
@@ -323,17 +320,9 @@ fn logged(make: &Make, mode: &str, kind: &str) -> Result<Vec<Logged>> {
             command.arg("--octet-count");
         }
         command.arg("some text");
-        let began = Instant::now();
-        // The port may be bound a moment after the agent says that it is ready.
-        loop {
-            let output = command.output()?;
-            if output.status.success() {
-                break;
-            }
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            ensure!(began.elapsed() < LIMIT, "logger: {said}\n{}", agent.log_tail());
-            thread::sleep(Duration::from_millis(20));
-        }
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "logger: {said}\n{}", agent.log_tail());
     }
     wait_for(&mut agent, "k1", LOGGED.len() as u64)?;
     agent.stop()?;

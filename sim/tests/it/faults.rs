@@ -1,9 +1,10 @@
 //! Calls that fail once, disks that fill up, and a crash on top.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use splashdam_sim::dice::Dice;
-use splashdam_sim::run::{Plan, Run, Verdict};
+use splashdam_sim::run::{Life, Plan, Run, Verdict};
 use splashdam_wal::{Count, Origin};
 
 fn run(plan: Plan) -> Verdict {
@@ -87,6 +88,50 @@ fn a_full_disk_has_room_for_a_cursor_with_long_positions() {
         let last = life.log.last_of([sender; 16]).expect("known");
         assert_eq!((last.sequence, last.position.len()), (2, 1_000));
     }
+}
+
+#[test]
+fn what_one_queue_still_holds_does_not_keep_a_disk_full_for_another() {
+    let most = Count { events: 1_000, bytes: 1 << 20 };
+    let mut run = Run::new(Plan { queues: 2, ..Plan::new(34) });
+    let mut life = run.open().expect("an open log");
+    let queues = ["c0", "c1"].map(|name| life.log.queue(name).expect("a queue"));
+    let (mut number, stored) = (0, Arc::new(AtomicU64::new(0)));
+    let mut put = |run: &mut Run, life: &mut Life, queue: usize| {
+        number += 1;
+        let id =
+            run.oracle.put(&mut Dice::new(number), vec![u16::try_from(queue).expect("two queues")]);
+        let (batch, told) = (Arc::new(run.oracle.batch(id)), stored.clone());
+        let before = stored.load(Relaxed);
+        if let Ok(room) = life.log.reserve(&[queues[queue]], most) {
+            let done = move |how: Result<_, _>| {
+                told.fetch_add(u64::from(how.is_ok()), Relaxed);
+            };
+            room.put(batch, None, Box::new(done));
+            life.committers[0].commit_waiting();
+        }
+        stored.load(Relaxed) > before
+    };
+    // The oldest segment is needed for good; the others only until the first queue is empty.
+    assert!(put(&mut run, &mut life, 1));
+    (0..100).for_each(|_| assert!(put(&mut run, &mut life, 0)));
+    let bytes = |name: &String| run.disks.bytes(0, name).len();
+    run.disks.limit(run.disks.names(0).iter().map(bytes).sum());
+    let filled = (0..1_000).take_while(|_| put(&mut run, &mut life, 0)).count();
+    assert!(filled < 1_000, "the disk is never full");
+    loop {
+        match life.log.lease(queues[0], most).expect("a lease") {
+            Some(lease) => {
+                lease.commit(Box::new(|how| how.expect("a take")));
+                life.committers[0].commit_waiting();
+            }
+            None if life.reader.read_waiting() => {}
+            None => break,
+        }
+    }
+    life.committers[0].commit_waiting();
+    let again = (0..50).filter(|_| put(&mut run, &mut life, 0)).count();
+    assert_eq!(again, 50, "the disk stays full");
 }
 
 /// Found by `splashdam-sim`: seeds that once broke a promise.

@@ -158,10 +158,12 @@ impl FileChannel {
             loop {
                 let mut changed = std::pin::pin!(member.changed.notified());
                 changed.as_mut().enable();
-                if let Some(held) = self.try_lease(limit)? {
-                    return Ok(held);
+                match self.try_lease(limit)? {
+                    // Nothing of it can be read: it would come again and again.
+                    Some(held) if held.batch.is_empty() => Box::new(held).commit().await?,
+                    Some(held) => return Ok(held),
+                    None => changed.await,
                 }
-                changed.await;
             }
         };
         match timeout(member.limits().keep_alive, fill).await {
@@ -169,7 +171,13 @@ impl FileChannel {
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 let batch = Batch::default();
-                Ok(Box::new(Held { member: member.clone(), lease: None, batch, told: None }))
+                Ok(Box::new(Held {
+                    member: member.clone(),
+                    lease: None,
+                    batch,
+                    told: None,
+                    unread: None,
+                }))
             }
         }
     }
@@ -196,9 +204,6 @@ impl FileChannel {
         let lease = log.0.lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
         let Leased { batch, numbers, bad } = Leased::of(lease.pieces());
-        if bad > 0 {
-            self.log.undecodable(member, bad);
-        }
         let place = member.identity.map(|queue| Place {
             queue,
             low: log.0.low(member.queue),
@@ -207,7 +212,8 @@ impl FileChannel {
             lasting: true,
         });
         let batch = batch.with_place(place);
-        Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None }))
+        let unread = (bad > 0).then(|| (self.log.clone(), bad));
+        Ok(Some(Held { member: member.clone(), lease: Some(lease), batch, told: None, unread }))
     }
 
     /// The log as it is open now.
@@ -404,6 +410,8 @@ pub(super) struct Held {
     lease: Option<Lease<Datums>>,
     batch: Batch,
     told: Option<Told>,
+    /// How many of its events are none, counted once they are gone.
+    unread: Option<(Arc<OpenLog>, usize)>,
 }
 
 impl Held {
@@ -425,7 +433,7 @@ impl Take for Held {
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let Held { member, lease, batch, told } = *self;
+        let Held { member, lease, batch, told, unread } = *self;
         // Let go of the events first: the log may then free them.
         drop(batch);
         let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
@@ -438,7 +446,12 @@ impl Take for Held {
         }));
         Box::pin(async move {
             match answer.await {
-                Ok(Ok(())) => Ok(()),
+                Ok(Ok(())) => {
+                    if let Some((log, bad)) = unread {
+                        log.undecodable(&member, bad);
+                    }
+                    Ok(())
+                }
                 Ok(Err(error)) => Err(failed(&member, &error)),
                 Err(_) => {
                     Err(failed(&member, &CommitError::Failed("the log gave no answer".into())))

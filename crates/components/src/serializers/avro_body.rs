@@ -8,10 +8,13 @@
 //! Flume fails.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bytes::{BufMut, BytesMut};
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{Component, Context, Event, Facts, OpenError, SerializeError};
@@ -25,6 +28,8 @@ const LITERAL_HEADER: &str = "flume.avro.schema.literal";
 const SCHEMA_LIMIT_BYTES: u64 = 1 << 20;
 /// Schemas by URL that are remembered, so that a new file does not read one again.
 const SCHEMAS_KEPT: usize = 100;
+/// What becomes of a bad event.
+const REJECTS: &str = "an event without a schema, or with one that is not JSON or not in a local file, holds the sink where a file would begin with it, as in Flume";
 
 /// Keys of the Avro body serializer.
 #[derive(Clone, Debug, Deserialize)]
@@ -81,7 +86,7 @@ impl Component for AvroBody {
 
     fn facts(config: &Config) -> Facts {
         let block_bytes = u64::from(config.sync_interval_bytes.bytes());
-        Facts { memory_bytes: Some(2 * block_bytes), ..Facts::default() }
+        Facts { memory_bytes: Some(2 * block_bytes), rejects: Some(REJECTS), ..Facts::default() }
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
@@ -94,20 +99,30 @@ impl Component for AvroBody {
     }
 }
 
+/// Why there is no schema.
+struct NoSchema {
+    why: String,
+    /// Whether the event is at fault, which had better not hold up others; the file of `schemaURL`
+    /// may come back.
+    for_good: bool,
+}
+
 impl Bodies {
     /// The schema for a file that begins with `event`.
-    fn schema_of(&mut self, event: &Event) -> Result<String, String> {
+    fn schema_of(&mut self, event: &Event) -> Result<String, NoSchema> {
+        let of_event = |why| NoSchema { why, for_good: true };
         if let Some(url) = event.headers.get(URL_HEADER) {
-            return self.schema_at(url);
+            return self.schema_at(url).map_err(of_event);
         }
         if let Some(literal) = event.headers.get(LITERAL_HEADER) {
-            return compact(literal).map_err(|why| format!("header {LITERAL_HEADER}: {why}"));
+            let named = |why| of_event(format!("header {LITERAL_HEADER}: {why}"));
+            return compact(literal).map_err(named);
         }
         match self.schema_url.clone() {
-            Some(url) => self.schema_at(&url),
-            None => Err(format!(
+            Some(url) => self.schema_at(&url).map_err(|why| NoSchema { why, for_good: false }),
+            None => Err(of_event(format!(
                 "no schema: set the header {URL_HEADER} or {LITERAL_HEADER}, or the key schemaURL"
-            )),
+            ))),
         }
     }
 
@@ -116,8 +131,7 @@ impl Bodies {
             return Ok(schema.clone());
         }
         let mut text = String::new();
-        std::fs::File::open(local_path(url)?)
-            .and_then(|file| file.take(SCHEMA_LIMIT_BYTES).read_to_string(&mut text))
+        read_file(local_path(url)?, &mut text)
             .map_err(|error| format!("cannot read the schema {url}: {error}"))?;
         let schema = compact(&text).map_err(|why| format!("schema {url}: {why}"))?;
         if self.schemas.len() >= SCHEMAS_KEPT {
@@ -126,6 +140,18 @@ impl Bodies {
         self.schemas.insert(url.to_owned(), schema.clone());
         Ok(schema)
     }
+}
+
+/// Reads a file whose name an event may have brought: no pipe is waited for, and no device is read.
+fn read_file(path: &Path, text: &mut String) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    file.take(SCHEMA_LIMIT_BYTES).read_to_string(text)?;
+    Ok(())
 }
 
 /// The path of a `file:` URL, or a path as it is.
@@ -162,7 +188,11 @@ impl Data for Bodies {
     ) -> Result<(), SerializeError> {
         if let (false, Some(first)) = (self.begun, events.first()) {
             let schema = self.schema_of(first);
-            let schema = schema.map_err(|reason| SerializeError { index: 0, reason })?;
+            let schema = schema.map_err(|NoSchema { why, for_good }| SerializeError {
+                index: 0,
+                reason: why,
+                for_good,
+            })?;
             container.start(&schema, out);
             self.begun = true;
         }
@@ -190,6 +220,22 @@ mod tests {
         let path = dir.path().join("x.avsc");
         std::fs::write(&path, "\"bytes\"").unwrap();
         contract::serializer::<AvroBody>(&format!("schemaURL = file:{}", path.display())).await;
+    }
+
+    /// What the key names may come back, and is no event's fault.
+    #[tokio::test]
+    async fn a_schema_that_the_key_names_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.avsc");
+        std::fs::write(&path, "\"bytes\"").unwrap();
+        let mut body = open(&format!("schemaURL = file:{}", path.display())).await.unwrap();
+        body.data.schemas.clear();
+        std::fs::remove_file(&path).unwrap();
+        let mut out = BytesMut::new();
+        let refused = body.write(&[Event::new("x")], &mut out).unwrap_err();
+        assert!(!refused.for_good && refused.reason.contains("cannot read"), "{refused}");
+        std::fs::write(&path, "\"bytes\"").unwrap();
+        body.write(&[Event::new("x")], &mut out).unwrap();
     }
 
     #[tokio::test]

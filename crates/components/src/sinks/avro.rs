@@ -10,6 +10,7 @@
 //! under way at once. Which of both it is, is said in the log when it becomes known.
 
 mod connection;
+mod refused;
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -28,7 +29,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::tls::{ClientTls, Connector};
-use connection::{Connection, Settings};
+use connection::{Connection, SendError, Settings};
 
 #[cfg(feature = "simulation")]
 use crate::simulation::planted;
@@ -143,6 +144,10 @@ pub struct Avro {
     /// Whether several calls may be under way: as the last batch and the peer are.
     ahead: bool,
     guarantee: Option<bool>,
+    /// Whether somebody takes what the peer refuses for good.
+    dead_letters: bool,
+    /// Deliveries in a row that ended as they do when the peer will not have an event.
+    suspicious: u32,
     #[cfg(feature = "simulation")]
     simulation: Arc<crate::Simulation>,
 }
@@ -168,6 +173,8 @@ impl Component for Avro {
             connection: None,
             ahead: false,
             guarantee: None,
+            dead_letters: cx.dead_letters,
+            suspicious: 0,
             #[cfg(feature = "simulation")]
             simulation: cx.shared.of(),
         })
@@ -180,6 +187,7 @@ impl Component for Avro {
             place: Some(format!("sends to {}:{}", config.hostname, config.port)),
             process_crash: Some(crash),
             machine_crash: Some(crash),
+            rejects: Some(refused::HOLDS),
             ..Facts::default()
         }
     }
@@ -213,6 +221,13 @@ impl Avro {
         }
     }
 
+    /// Counts a connection that is given up.
+    fn failed(&self, error: &SendError) -> DeliverError {
+        self.metrics.connections_closed.add(1);
+        let Settings { host, port, .. } = &self.settings;
+        DeliverError::fail_over(format!("{host}:{port}: {error}"))
+    }
+
     fn learn(&mut self, stores_once: bool) {
         if self.guarantee.replace(stores_once) == Some(stores_once) {
             return;
@@ -235,6 +250,9 @@ impl Sink for Avro {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
+        if self.suspects() {
+            return self.sift(batch).await;
+        }
         let (mut connection, made) = self.connected().await?;
         let claims = batch.place().and_then(|place| claims(place, self.batch_events, batch.len()));
         #[cfg(feature = "simulation")]
@@ -246,10 +264,10 @@ impl Sink for Avro {
             .send(batch.events(), self.batch_events, claims.as_deref(), &mut self.peer_hash)
             .await;
         if let Err(error) = sent {
-            self.metrics.connections_closed.add(1);
-            let Settings { host, port, .. } = &self.settings;
-            return Err(DeliverError::fail_over(format!("{host}:{port}: {error}")));
+            self.suspect(&error);
+            return Err(self.failed(&error));
         }
+        self.suspicious = 0;
         let peer = connection.peer();
         let stores_once = claims.is_some() && peer.stores_once;
         self.ahead = stores_once && peer.in_order;

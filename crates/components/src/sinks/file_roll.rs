@@ -12,6 +12,8 @@
 //!   delivers.
 //! - What a file channel hands out again after `kill -9` is not written again, but for the batch
 //!   that was being written. For that the directory has a note, in `.splashdam`.
+//! - An event that the serializer refuses for good goes to the channel of dead letters, if there is
+//!   one; else it holds the sink, as in Flume.
 //! - `sink.sync` says what must survive a crash of the machine; Flume leaves it to chance.
 
 mod disk;
@@ -28,8 +30,8 @@ use bytes::BytesMut;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, Trouble,
-    World,
+    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Rejected, Sink, Size,
+    Trouble, World,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, spawn_blocking};
@@ -176,6 +178,7 @@ impl Component for FileRoll {
                     "nothing that was delivered is lost; the last batch may be there twice"
                 }
             }),
+            rejects: serializers::rejects(&config.serializer),
             ..Facts::default()
         }
     }
@@ -199,6 +202,7 @@ impl FileRoll {
             sync: config.sync,
             current: None,
             buffer: BytesMut::new(),
+            dead_letters: cx.dead_letters,
             note: None,
         };
         let every = Duration::from_secs(config.roll_interval.into());
@@ -286,7 +290,7 @@ impl FileRoll {
 
     /// Encodes where blocking is allowed as well: to compress a large batch takes seconds. The
     /// copy of the batch holds the same bytes.
-    async fn write(&mut self, batch: &Batch) -> Result<(), DeliverError> {
+    async fn write(&mut self, batch: &Batch) -> Result<Vec<Rejected>, DeliverError> {
         let batch = batch.clone();
         let written = self.on_disk(move |writer| writer.deliver(&batch)).await?;
         written.map_err(|error: FileError| DeliverError::fail_over(error))
@@ -302,10 +306,11 @@ impl Sink for FileRoll {
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
         self.roll_if_due().await?;
-        if !batch.is_empty() {
-            self.write(batch).await?;
+        if batch.is_empty() {
+            return Ok(Delivered::all(batch));
         }
-        Ok(Delivered::all(batch))
+        let rejected = self.write(batch).await?;
+        Ok(Delivered::all_but(batch, rejected))
     }
 
     async fn tick(&mut self) -> Result<(), DeliverError> {

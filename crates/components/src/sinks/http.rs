@@ -44,6 +44,9 @@ use connection::Client;
 /// Bytes of one request at the most, unless one event alone has more.
 const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
+/// What becomes of a bad event.
+const REJECTS: &str = "what is answered with an error is sent again where rollback says so for its status, and else dropped, as in Flume";
+
 /// Keys of the HTTP sink.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -262,6 +265,7 @@ impl Component for Http {
             memory_bytes: Some(2 * REQUEST_BYTES as u64),
             process_crash: Some(crash),
             machine_crash: Some(crash),
+            rejects: Some(REJECTS),
             ..Facts::default()
         }
     }

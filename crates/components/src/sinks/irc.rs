@@ -1,7 +1,7 @@
 //! Sink `irc`: says the body of each event in a channel of an IRC server.
 //!
 //! Flume's class: `org.apache.flume.sink.irc.IRCSink`. One event is taken at a time. Whatever goes
-//! wrong, the event is kept, the connection is made anew and the sink waits; no other sink of a group
+//! wrong but with its text, the event is kept, the connection is made anew and the sink waits; no other sink of a group
 //! gets its turn. What differs from Flume:
 //!
 //! - After an event the server is asked for a sign of life, and the event is done with only when that
@@ -9,6 +9,8 @@
 //! - Line ends in a body that is not split become blanks. In Flume what follows one is a command to
 //!   the server, which lets whoever writes events speak for the agent. Parts without a character are
 //!   left out, as servers refuse them.
+//! - A text that the server finds too long (417) is given up, as in Flume, and goes to the channel of
+//!   dead letters, if there is one. Parts of a body that was split may have been said by then.
 //! - Without `user` or `name` the nick stands for them.
 
 mod connection;
@@ -19,7 +21,8 @@ use bytes::BytesMut;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Sink, Size,
+    Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Rejected, Sink,
+    Size,
 };
 
 use crate::java_regex::JavaRegex;
@@ -118,6 +121,7 @@ impl Component for Irc {
             )),
             process_crash: Some(crash),
             machine_crash: Some(crash),
+            rejects: Some("what the server finds too long to be said is dropped, as in Flume"),
             ..Facts::default()
         }
     }
@@ -144,7 +148,8 @@ impl Irc {
         parts.into_iter().map(plain).filter(|part| !part.is_empty()).collect()
     }
 
-    async fn say(&mut self, commands: &[u8]) -> Result<(), connection::Trouble> {
+    /// Says it, and answers why the server will never take it, should that be so.
+    async fn say(&mut self, commands: &[u8]) -> Result<Option<String>, connection::Trouble> {
         let mut connection = match self.open.take() {
             Some(connection) => connection,
             None => {
@@ -158,9 +163,9 @@ impl Irc {
             }
         };
         match connection.say(commands).await {
-            Ok(()) => {
+            Ok(unsayable) => {
                 self.open = Some(connection);
-                Ok(())
+                Ok(unsayable)
             }
             Err(error) => {
                 self.metrics.connections_closed.add(1);
@@ -183,8 +188,11 @@ impl Sink for Irc {
                 commands.extend_from_slice(line.as_bytes());
             }
         }
-        self.say(&commands).await.map_err(DeliverError::back_off)?;
-        Ok(Delivered::all(batch))
+        let unsayable = self.say(&commands).await.map_err(DeliverError::back_off)?;
+        // The batch is one event.
+        let rejected =
+            unsayable.map(|said| Rejected { at: 0, why: format!("the IRC server: {said}") });
+        Ok(Delivered::all_but(batch, rejected.into_iter().collect()))
     }
 
     async fn tick(&mut self) -> Result<(), DeliverError> {

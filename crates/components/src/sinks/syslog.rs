@@ -11,7 +11,7 @@
 //! so that some of it may come twice. Where that is too little, use a hop of Avro.
 //!
 //! With `framing = newline` line ends within a message become blanks. A datagram holds 65,507 bytes;
-//! what is longer is cut.
+//! what is longer is cut, or goes whole to the channel of dead letters where there is one.
 
 mod target;
 
@@ -25,7 +25,8 @@ use splashdam_client::Address;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Sink, Size, World,
+    Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Rejected, Sink,
+    Size, World,
 };
 use splashdam_wire::syslog::write::{Delimiting, Form, Message, write};
 use tracing::{info, warn};
@@ -181,6 +182,8 @@ struct Writer {
     severity: u8,
     host: String,
     app_name: String,
+    /// Whether somebody takes what is too long for a datagram.
+    dead_letters: bool,
 }
 
 impl Component for Syslog {
@@ -212,6 +215,7 @@ impl Component for Syslog {
             severity: config.severity.0,
             host: config.host.clone().unwrap_or_else(own_host),
             app_name: config.app_name,
+            dead_letters: cx.dead_letters,
         };
         Ok(Syslog {
             name: cx.name.clone(),
@@ -238,6 +242,7 @@ impl Component for Syslog {
             place: Some(format!("sends to {address}, {over}")),
             process_crash: Some(crash),
             machine_crash: Some(crash),
+            rejects: (config.protocol == Protocol::Udp).then_some(CUTS),
             ..Facts::default()
         }
     }
@@ -257,6 +262,8 @@ impl Component for Syslog {
     }
 }
 
+/// What becomes of what is too long.
+const CUTS: &str = "a message of more than 65507 bytes, the most of a datagram, is cut";
 /// What is said of `ssl` over UDP.
 const NO_TLS: &str = "there is no TLS over UDP here";
 
@@ -279,7 +286,7 @@ impl Sink for Syslog {
             self.disconnect();
             return Err(DeliverError::fail_over(error));
         }
-        Ok(Delivered::all(batch))
+        Ok(Delivered::all_but(batch, messages.rejected))
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {
@@ -320,18 +327,26 @@ pub(super) struct Messages {
     ends: Vec<usize>,
     /// How many were cut.
     cut: usize,
+    /// Which are none, as they are too long.
+    rejected: Vec<Rejected>,
 }
 
 impl Writer {
     fn messages(&self, events: &[Event], now_millis: i64) -> Messages {
-        let mut messages = Messages { bytes: Vec::new(), ends: Vec::new(), cut: 0 };
-        for event in events {
+        let mut messages =
+            Messages { bytes: Vec::new(), ends: Vec::new(), cut: 0, rejected: Vec::new() };
+        for (at, event) in events.iter().enumerate() {
             let start = messages.bytes.len();
             let message = self.message(event, now_millis);
             write(&mut messages.bytes, &message, self.form, self.delimiting, &self.zone);
-            if self.delimiting == Delimiting::Datagram
-                && messages.bytes.len() > start + DATAGRAM_BYTES
-            {
+            let length = messages.bytes.len() - start;
+            if self.delimiting == Delimiting::Datagram && length > DATAGRAM_BYTES {
+                if self.dead_letters {
+                    messages.bytes.truncate(start);
+                    let why = format!("a message of {length} bytes is longer than a datagram");
+                    messages.rejected.push(Rejected { at, why });
+                    continue;
+                }
                 messages.bytes.truncate(start + DATAGRAM_BYTES);
                 messages.cut += 1;
             }

@@ -10,6 +10,8 @@
 //!   `connection-reset-interval`.
 //! - `trust-all-certs` counts; Flume's Thrift client does not look at it.
 //! - Of the keys of Flume's RPC client those of the Thrift client are known, but for `hosts`.
+//! - An event that no frame can carry goes to the channel of dead letters, if there is one; else it
+//!   holds the sink, as in Flume.
 //! - Kerberos is refused: it is not built in.
 
 use std::num::NonZeroU32;
@@ -22,9 +24,10 @@ use splashdam_client::{Address, CallError};
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::metrics::SinkMetrics;
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Sink, Size, World,
+    Batch, Component, Context, DeliverError, Delivered, Event, Facts, OpenError, Rejected, Sink,
+    Size, World,
 };
-use splashdam_wire::thrift::{MOST_FRAME_BYTES, Protocol};
+use splashdam_wire::thrift::{MOST_FRAME_BYTES, Protocol, rpc};
 use tracing::info;
 
 use crate::dialer::Dialer;
@@ -120,6 +123,8 @@ pub struct Thrift {
     request_timeout: Duration,
     /// How long a connection is used, if that has an end.
     reset_after: Option<Duration>,
+    /// Whether somebody takes what no frame can carry.
+    dead_letters: bool,
     open: Option<Open>,
 }
 
@@ -150,6 +155,7 @@ impl Component for Thrift {
             request_timeout: timeout(config.request_timeout),
             reset_after: (reset > 0).then(|| Duration::from_secs(reset.into())),
             address: Address { host: config.hostname, port: config.port },
+            dead_letters: cx.dead_letters,
             open: None,
         })
     }
@@ -163,6 +169,9 @@ impl Component for Thrift {
             place: Some(format!("sends to {address}")),
             process_crash: Some(crash),
             machine_crash: Some(crash),
+            rejects: Some(
+                "an event that makes a frame of more than 16384000 bytes holds the sink, as in Flume",
+            ),
             ..Facts::default()
         }
     }
@@ -204,14 +213,23 @@ impl Sink for Thrift {
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
         let limit = self.request_timeout;
+        let rejected = self.too_large(batch);
+        let few: Vec<Event>;
+        let events = match rejected.is_empty() {
+            true => batch.events(),
+            false => {
+                few = all_but(batch.events(), &rejected);
+                &few
+            }
+        };
         let connection = self.connection().await.map_err(DeliverError::fail_over)?;
-        if let Err(error) = connection.append_batch(batch.events(), limit).await {
+        if let Err(error) = connection.append_batch(events, limit).await {
             if !error.keeps_connection() {
                 self.disconnect();
             }
             return Err(DeliverError::fail_over(error));
         }
-        Ok(Delivered::all(batch))
+        Ok(Delivered::all_but(batch, rejected))
     }
 
     async fn close(mut self) -> Result<(), DeliverError> {
@@ -220,7 +238,30 @@ impl Sink for Thrift {
     }
 }
 
+/// The events that are not rejected.
+fn all_but(events: &[Event], rejected: &[Rejected]) -> Vec<Event> {
+    let mut rejected = rejected.iter().map(|rejected| rejected.at).peekable();
+    let sent = events.iter().enumerate().filter(|(at, _)| rejected.next_if_eq(at).is_none());
+    sent.map(|(_, event)| event.clone()).collect()
+}
+
 impl Thrift {
+    /// Events that no frame can carry, where somebody takes them. Only large ones are looked at
+    /// closely: around its bytes an event needs no more than some for each header.
+    fn too_large(&self, batch: &Batch) -> Vec<Rejected> {
+        let is_large = |bytes: usize| bytes > MOST_FRAME_BYTES / 16;
+        if !self.dead_letters || !is_large(batch.size().bytes) {
+            return Vec::new();
+        }
+        let large = batch.events().iter().enumerate().filter(|(_, event)| is_large(event.bytes()));
+        let rejected = large.filter_map(|(at, event)| {
+            let refused =
+                rpc::write_append_batch(self.protocol, 0, std::slice::from_ref(event)).err()?;
+            Some(Rejected { at, why: refused.to_string() })
+        });
+        rejected.collect()
+    }
+
     /// The connection, made anew where there is none, or where it has served its time.
     async fn connection(&mut self) -> Result<&mut Connection, CallError> {
         let now = self.world.instant();

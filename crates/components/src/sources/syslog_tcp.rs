@@ -159,7 +159,7 @@ impl Component for SyslogTcp {
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
         let mut findings = config.tls.findings(&config.host, section);
-        findings.extend(config.format.findings(section));
+        findings.extend(config.format.findings(config.messages.mode, section));
         findings
     }
 }

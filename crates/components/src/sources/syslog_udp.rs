@@ -19,13 +19,11 @@
 //!
 //! UDP has no acknowledgement: what is on its way when the agent dies is lost.
 
-mod drops;
 mod socket;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -34,7 +32,6 @@ use splashdam_core::{
     Batch, Component, Context, Facts, OpenError, Outlet, Size, Source, SourceError, Stop,
 };
 use splashdam_wire::syslog::flume::datagram;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use super::syslog::connection::{Flow, Putting};
@@ -42,14 +39,12 @@ use super::syslog::{
     Dialect, FormatKeys, Messages, SenderHeaders, Senders, Times, Told, add_headers,
 };
 use super::syslog_tcp::{CRASH, GROUP, HEADERS, everywhere};
+use super::udp_drops::Drops;
 use crate::tls::plain_listener;
-use drops::Drops;
 use socket::{Received, Socket};
 
 /// Messages that are on their way into channels.
 const UNDER_WAY: Size = Size { events: 200_000, bytes: 16 * 1024 * 1024 };
-/// How often the kernel is asked what it dropped.
-const ASK: Duration = Duration::from_secs(5);
 /// Senders whose headers are remembered at the most.
 const SENDERS: usize = 4096;
 
@@ -129,13 +124,16 @@ impl Component for SyslogUdp {
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
         let plain = plain_listener(&config.host, section, PLAIN);
-        plain.into_iter().chain(config.format.findings(section)).collect()
+        plain.into_iter().chain(config.format.findings(config.messages.mode, section)).collect()
     }
 }
 
 /// There is no TLS over UDP, here as in Flume.
 const PLAIN: &str = "listen on 127.0.0.1 if senders are local; others had better send to a \
                      syslogtcp source with `ssl`";
+
+/// What makes the kernel drop less.
+const REMEDY: &str = "raise receiveBufferBytes and net.core.rmem_max";
 
 impl Source for SyslogUdp {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
@@ -147,9 +145,7 @@ impl Source for SyslogUdp {
             senders: config.messages.senders(),
             known: HashMap::new(),
         };
-        let mut drops = Drops::new(&cx, socket.inode());
-        let mut ask = interval(ASK);
-        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut drops, mut ask) = (Drops::new(&cx, socket.as_fd(), REMEDY), Drops::times());
         let mut flow = Flow::new(&putting).with_most(UNDER_WAY);
         let mut received = Received::new();
         let ended = loop {

@@ -9,7 +9,8 @@
 //!   what they refuse. What was read and not put is lost when the agent stops.
 //! - Events that arrive together share a transaction, of up to 100 or what the channel takes.
 //! - An event that lacks a field has no such header; Flume drops it.
-//! - Messages have at most 1 MiB, where Flume 0.9 sends up to 32 KiB, and connections are limited by `maxConnections`.
+//! - Messages have at most 1 MiB, where Flume 0.9 sends up to 32 KiB, and 30 s to come; connections are
+//!   limited by `maxConnections`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use splashdam_core::{
 use splashdam_wire::thrift::legacy::{MOST_BYTES, Said, read_message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::thrift::prepare;
@@ -38,6 +40,8 @@ use crate::tls::plain_listener;
 const READ_BYTES: usize = 16 * 1024;
 /// Events in one transaction at the most.
 const GROUP: usize = 100;
+/// How long a message that was begun may take to come.
+const MESSAGE_TIME: Duration = Duration::from_secs(30);
 /// Waits between tries to put what channels refuse.
 const RETRY: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
 
@@ -137,9 +141,11 @@ impl Service {
 
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
         let mut buffer = BytesMut::new();
+        // When the rest of a message that was begun is due.
+        let mut due = None;
         loop {
             buffer.reserve(READ_BYTES);
-            let Some(read) = self.stop.or(stream.read_buf(&mut buffer)).await else {
+            let Some(read) = self.stop.or(read_more(&mut stream, &mut buffer, due)).await else {
                 return Ok(());
             };
             if read? == 0 {
@@ -154,11 +160,16 @@ impl Service {
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                 let Some((said, length)) = read else { break };
                 rest.advance(length);
+                due = None;
                 match said {
                     Said::Event(event) => batch.push(event),
                     Said::Close(answer) => closed = Some(answer),
                     Said::Nothing => {}
                 }
+            }
+            match rest.is_empty() {
+                true => due = None,
+                false => due = due.or_else(|| Some(Instant::now() + MESSAGE_TIME)),
             }
             // It is copied only when events hold on to what came before it.
             buffer = rest.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
@@ -198,6 +209,18 @@ impl Service {
         }
         true
     }
+}
+
+/// Reads what comes, or says that it took too long.
+async fn read_more(
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+    due: Option<Instant>,
+) -> io::Result<usize> {
+    let Some(due) = due else { return stream.read_buf(buffer).await };
+    let late =
+        |_| io::Error::new(io::ErrorKind::InvalidData, "a message took more than 30 s to come");
+    timeout_at(due, stream.read_buf(buffer)).await.map_err(late)?
 }
 
 impl Source for ThriftLegacy {
@@ -268,6 +291,27 @@ mod tests {
         let events = collector.events();
         let header = |name: &str| events[2].headers.get(name).map(ToString::to_string);
         assert_eq!([header("host"), header("FlumeOG")], [Some("mill".into()), Some("yes".into())]);
+        running.stop().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_message_is_given_up_and_an_idle_client_is_not() {
+        let source = contract::open_source::<ThriftLegacy>(KEYS, cx()).await;
+        let address = source.local_addr().unwrap();
+        let collector = Collector::new();
+        let running = contract::run_source(source, &collector);
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(&append("one")).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(&append("never")[..20]).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
+        assert!(began.elapsed() >= MESSAGE_TIME && began.elapsed() < 2 * MESSAGE_TIME);
+        tokio::time::sleep(10 * MESSAGE_TIME).await;
+        idle.write_all(&append("two")).await.unwrap();
+        collector.wait_for(2).await;
+        assert_eq!(collector.bodies(), ["one", "two"]);
+        assert_eq!(running.outlet.metrics().read_failures.value(), 1);
         running.stop().await.unwrap();
     }
 

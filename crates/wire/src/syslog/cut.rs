@@ -187,7 +187,14 @@ impl Cutter {
             self.skip = Skip::Bytes(length - self.limit);
         }
         let next = at.end;
-        Ok(if length == 0 { Cut::Nothing { next } } else { Cut::Message { at, next, incomplete } })
+        // rsyslog ends messages by LF even where their length goes before them.
+        let ended = !incomplete && bytes[at.clone()].ends_with(b"\n");
+        let at = at.start..next - usize::from(ended);
+        Ok(if at.is_empty() {
+            Cut::Nothing { next }
+        } else {
+            Cut::Message { at, next, incomplete }
+        })
     }
 
     fn line(&mut self, bytes: &[u8]) -> Cut {
@@ -318,8 +325,9 @@ mod tests {
             b"123456789012\nab\n1234567890\nc\n",
             Ok(&["1234567890…", "ab", "1234567890…", "c"]),
         );
-        check(&counted, b"3 abc2 d\n10 1234567890", Ok(&["abc", "d\n", "1234567890"]));
+        check(&counted, b"3 abc2 d\n10 1234567890", Ok(&["abc", "d", "1234567890"]));
         check(&counted, b"13 12345678901233 abc\n0 1 x", Ok(&["1234567890…", "abc", "x"]));
+        check(&counted, b"2 a\n1 \n3 b\n\n10 123456789\n", Ok(&["a", "b\n", "123456789"]));
         check(&counted, b"3 ab", Ok(&[]));
         check(&counted, b"abc", count);
         check(&counted, b" 3 abc", count);

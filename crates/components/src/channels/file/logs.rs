@@ -339,9 +339,12 @@ impl OpenLog {
     pub(super) fn leave(&self, member: &Member) -> bool {
         member.closed.store(true, Ordering::Release);
         member.changed.notify_waiters();
-        self.health.leave(&member.name);
         let mut members = locked(&self.members);
-        members.remove(&member.name);
+        // One that somebody held on to for long must not take out who came after it under its name.
+        if members.get(&member.name).is_some_and(|held| std::ptr::eq(&**held, member)) {
+            members.remove(&member.name);
+            self.health.leave(&member.name);
+        }
         members.is_empty()
     }
 

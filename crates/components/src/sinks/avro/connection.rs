@@ -177,6 +177,12 @@ impl Connection {
         self.answered(under_way).await
     }
 
+    /// Sends a call without events over a connection that sent none yet; `Ok` when the peer answers
+    /// it as it should.
+    pub(super) async fn ask(&mut self, peer_hash: &mut Hash) -> Result<(), SendError> {
+        self.greet(&[], None, peer_hash).await
+    }
+
     /// The first call, with the handshake; again where the peer's hash was another one.
     async fn greet(
         &mut self,

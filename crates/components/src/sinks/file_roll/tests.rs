@@ -592,3 +592,5 @@ async fn what_a_file_channel_hands_out_again_is_not_written_again() {
     let all: Vec<_> = contents(&dir).into_iter().flat_map(lines).collect();
     assert_eq!(all, (0..12).map(|number| number.to_string()).collect::<Vec<_>>());
 }
+
+mod dead_letters;

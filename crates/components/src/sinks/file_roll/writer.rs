@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use splashdam_core::metrics::SinkMetrics;
-use splashdam_core::{Batch, Event, SerializeError, Serializer, Start, World};
+use splashdam_core::{Batch, Event, Rejected, SerializeError, Serializer, Start, World};
 use tracing::warn;
 
 use super::SyncWhen;
@@ -32,6 +32,8 @@ pub(super) struct Writer {
     pub(super) current: Option<Current>,
     /// The bytes of the batch under way.
     pub(super) buffer: BytesMut,
+    /// Whether somebody takes what the serializer refuses for good.
+    pub(super) dead_letters: bool,
     /// Which events of a channel that numbers them the files have.
     pub(super) note: Option<Note>,
 }
@@ -138,50 +140,77 @@ impl Writer {
         self.metrics.connections_failed.add(1);
     }
 
-    /// Appends what the files do not have of a batch, all or none. A file must be open.
-    pub(super) fn deliver(&mut self, batch: &Batch) -> Result<(), FileError> {
+    /// Appends what the files do not have of a batch, all or none, but for what it answers: that is
+    /// rejected. A file must be open.
+    pub(super) fn deliver(&mut self, batch: &Batch) -> Result<Vec<Rejected>, FileError> {
         // What a queue in memory hands out goes with it, and so would a note of it.
         let lasting = batch.place().filter(|place| place.lasting);
         let (Some(place), Some(note)) = (lasting, &mut self.note) else {
             return self.write(batch.events());
         };
         let fresh = note.fresh(place);
-        match fresh.iter().map(ExactSizeIterator::len).sum::<usize>() {
-            0 => return Ok(()),
+        let rejected = match fresh.iter().map(ExactSizeIterator::len).sum::<usize>() {
+            0 => return Ok(Vec::new()),
             all if all == batch.len() => self.write(batch.events())?,
             _ => {
-                let events: Vec<_> = fresh
+                let (at, events): (Vec<_>, Vec<_>) = fresh
                     .into_iter()
-                    .flat_map(|range| batch.events().get(range).unwrap_or_default().iter().cloned())
-                    .collect();
-                self.write(&events)?;
+                    .flatten()
+                    .filter_map(|at| Some((at, batch.events().get(at)?.clone())))
+                    .unzip();
+                let mut rejected = self.write(&events)?;
+                rejected.iter_mut().for_each(|rejected| rejected.at = at[rejected.at]);
+                rejected
+            }
+        };
+        if let Some(note) = &mut self.note {
+            // What is rejected must come again, should the process be killed before it lies elsewhere.
+            match rejected.is_empty() {
+                true => note.add(place, &self.component),
+                false => {
+                    let written = place.without(rejected.iter().map(|rejected| rejected.at));
+                    note.add(&written, &self.component);
+                }
             }
         }
-        if let Some(note) = &mut self.note {
-            note.add(place, &self.component);
-        }
-        Ok(())
+        Ok(rejected)
     }
 
-    /// Appends events to the file, all or none. A file must be open.
-    fn write(&mut self, events: &[Event]) -> Result<(), FileError> {
-        self.serialize(events)?;
-        self.append()
+    /// Appends events to the file, all or none but the rejected. A file must be open.
+    fn write(&mut self, events: &[Event]) -> Result<Vec<Rejected>, FileError> {
+        let rejected = self.serialize(events)?;
+        self.append()?;
+        Ok(rejected)
     }
 
-    /// Turns events into bytes in the buffer.
-    fn serialize(&mut self, events: &[Event]) -> Result<(), SerializeError> {
+    /// Turns events into bytes in the buffer, but for those that it answers.
+    fn serialize(&mut self, events: &[Event]) -> Result<Vec<Rejected>, SerializeError> {
         self.buffer.clear();
         if self.current.as_ref().is_none_or(|current| current.len == 0) {
             self.serializer.start(&mut self.buffer, Start::Created);
         }
-        let done = self.serializer.write(events, &mut self.buffer);
+        let done = self.serialize_into(events);
         self.serializer.flush(&mut self.buffer);
         if done.is_err() {
             // All or nothing: what came before the bad event goes as well.
             self.buffer.clear();
         }
         done
+    }
+
+    /// Goes on behind an event that is refused for good, if somebody takes it.
+    fn serialize_into(&mut self, events: &[Event]) -> Result<Vec<Rejected>, SerializeError> {
+        let (mut rejected, mut done) = (Vec::new(), 0);
+        while let Err(refused) = self.serializer.write(&events[done..], &mut self.buffer) {
+            let SerializeError { index, reason, for_good } = refused;
+            let index = done + index;
+            if !(for_good && self.dead_letters) {
+                return Err(SerializeError { index, reason, for_good });
+            }
+            rejected.push(Rejected { at: index, why: reason });
+            done = index + 1;
+        }
+        Ok(rejected)
     }
 
     /// Appends the buffer to the file, or leaves the file as it was. After an error that makes the

@@ -19,6 +19,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Bytes of a line of the server at the most; with tags they may have 8191 and 512.
 const LINE_BYTES: usize = 16 * 1024;
 
+/// There was no text, and there was too much of it.
+const NOT_SAYABLE: [&str; 2] = ["412", "417"];
+
 /// Where to connect to, and as whom.
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -39,6 +42,8 @@ pub(super) struct Connection {
     /// Counts the signs of life that were asked for.
     asked: u64,
     channel: String,
+    /// What the server said of something that it will never let be said, since the last answer.
+    unsayable: Option<String>,
 }
 
 /// The server could not be spoken to.
@@ -90,6 +95,11 @@ impl Line {
         self.command == "ERROR" || (is_number && self.command.as_str() >= "400")
     }
 
+    /// Whether it says that what was said is too short or too long to be said ever.
+    fn is_about_the_text(&self) -> bool {
+        NOT_SAYABLE.contains(&self.command.as_str())
+    }
+
     fn mentions(&self, word: &str) -> bool {
         self.arguments.iter().any(|argument| argument.eq_ignore_ascii_case(word))
     }
@@ -105,7 +115,8 @@ impl Connection {
             Err(_) => return Err(Trouble::Silent),
         };
         let channel = settings.channel.clone();
-        let mut connection = Connection { stream, read: BytesMut::new(), asked: 0, channel };
+        let mut connection =
+            Connection { stream, read: BytesMut::new(), asked: 0, channel, unsayable: None };
         let registered = timeout(PATIENCE, connection.register(settings)).await;
         registered.unwrap_or(Err(Trouble::Silent))?;
         Ok(connection)
@@ -125,8 +136,9 @@ impl Connection {
         self.wait_for(|line| line.command == "366" && line.mentions(&channel)).await
     }
 
-    /// Sends commands, and waits until the server has seen them all.
-    pub(super) async fn say(&mut self, commands: &[u8]) -> Result<(), Trouble> {
+    /// Sends commands, and waits until the server has seen them all. Answers what it said of one
+    /// that it will never take.
+    pub(super) async fn say(&mut self, commands: &[u8]) -> Result<Option<String>, Trouble> {
         self.asked += 1;
         let token = format!("splashdam-{}", self.asked);
         let said = async {
@@ -134,7 +146,8 @@ impl Connection {
             self.send(&format!("PING :{token}\r\n")).await?;
             self.wait_for(|line| line.command == "PONG" && line.mentions(&token)).await
         };
-        timeout(PATIENCE, said).await.unwrap_or(Err(Trouble::Silent))
+        timeout(PATIENCE, said).await.unwrap_or(Err(Trouble::Silent))?;
+        Ok(self.unsayable.take())
     }
 
     /// Answers what the server asked meanwhile, without waiting.
@@ -190,6 +203,10 @@ impl Connection {
             }
             // No message of the day.
             "422" => Ok(()),
+            _ if line.is_about_the_text() => {
+                self.unsayable.get_or_insert_with(|| line.arguments.join(" "));
+                Ok(())
+            }
             _ if line.refuses() => Err(Trouble::Refused(line.arguments.join(" "))),
             "KICK" if line.mentions(&self.channel) => {
                 Err(Trouble::Refused(format!("kicked out: {}", line.arguments.join(" "))))

@@ -187,3 +187,26 @@ fn names_are_checked() {
     check("hostname = h\nnick = two words\nchan = c", &["invalid-value"]);
     check("hostname = h\nnick = n\nchan = c x\nuser = a b", &["invalid-value", "invalid-value"]);
 }
+
+#[tokio::test]
+async fn what_is_too_long_to_be_said_is_given_up() {
+    let check = async |refuses: &'static str, want: &str| {
+        let (server, address) = Server::start(Some(refuses)).await;
+        let mut sink = open(address, "").await;
+        let why = |delivered: Delivered| delivered.rejected.into_iter().map(|r| (r.at, r.why));
+        for _ in 0..2 {
+            let delivered = sink.deliver(&one("x")).await.unwrap();
+            assert_eq!(delivered.events, 0);
+            assert_eq!(why(delivered).collect::<Vec<_>>(), [(0, want.to_owned())]);
+        }
+        // The connection is as good as before.
+        let joined = server.seen().iter().filter(|line| line.starts_with("JOIN")).count();
+        assert_eq!(joined, 1);
+    };
+    check(
+        "PRIVMSG 417 dam :Input line was too long",
+        "the IRC server: dam Input line was too long",
+    )
+    .await;
+    check("PRIVMSG 412 dam :No text to send", "the IRC server: dam No text to send").await;
+}

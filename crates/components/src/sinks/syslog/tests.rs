@@ -90,6 +90,27 @@ async fn events_become_datagrams() {
 }
 
 #[tokio::test]
+async fn what_no_datagram_holds_is_rejected_whole_where_somebody_takes_it() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let keys = format!("hostname = {}\nport = {}\nprotocol = udp", address.ip(), address.port());
+    let cx = Context { dead_letters: true, ..context(Role::Sink) };
+    let mut sink = contract::open_sink::<Syslog>(&keys, cx).await;
+    let long = "x".repeat(DATAGRAM_BYTES);
+    let batch: Batch =
+        ["one", &long, "two", &long].map(|body| event(&[TIME], body)).into_iter().collect();
+    let delivered = sink.deliver(&batch).await.unwrap();
+    let places: Vec<_> = delivered.rejected.iter().map(|rejected| rejected.at).collect();
+    assert_eq!((places, delivered.events), (vec![1, 3], 2));
+    assert!(delivered.rejected[0].why.contains("longer than a datagram"), "{delivered:?}");
+    let mut got = vec![0; 70_000];
+    for want in ["one", "two"] {
+        let read = timeout(LIMIT, socket.recv(&mut got)).await.unwrap().unwrap();
+        assert!(got[..read].ends_with(want.as_bytes()), "{read} bytes, not {want}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_went_away_is_connected_to_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut sink = sink(listener.local_addr().unwrap(), "framing = newline").await;

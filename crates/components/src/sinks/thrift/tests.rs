@@ -168,6 +168,30 @@ async fn an_event_that_no_frame_holds_is_named() {
     bench.running.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn an_event_that_no_frame_holds_is_rejected_where_somebody_takes_it() {
+    let bench = source().await;
+    for protocol in ["compact", "binary"] {
+        let keys = keys(bench.address, &format!("protocol = {protocol}"));
+        let cx = Context { dead_letters: true, ..context(Role::Sink) };
+        let mut sink = contract::open_sink::<Thrift>(&keys, cx).await;
+        let before = bench.collector.events().len();
+        let long = || Event::new(vec![b'x'; MOST_FRAME_BYTES]);
+        let fits = || Event::new(vec![b'y'; MOST_FRAME_BYTES - 1000]);
+        let batch = Batch::from(vec![Event::new("a"), long(), fits(), long(), Event::new("b")]);
+        let delivered = sink.deliver(&batch).await.unwrap();
+        let places: Vec<_> = delivered.rejected.iter().map(|rejected| rejected.at).collect();
+        assert_eq!((places, delivered.events), (vec![1, 3], 3), "{protocol}");
+        assert!(delivered.rejected[0].why.contains("16384000 bytes"), "{delivered:?}");
+        let got: Vec<_> = bench.collector.events()[before..].iter().map(Event::bytes).collect();
+        assert_eq!(got, [1, MOST_FRAME_BYTES - 1000, 1], "{protocol}");
+        // With nothing left to send nothing is sent.
+        let delivered = sink.deliver(&Batch::from(vec![long()])).await.unwrap();
+        assert_eq!((delivered.rejected.len(), delivered.events), (1, 0), "{protocol}");
+    }
+    bench.running.stop().await.unwrap();
+}
+
 /// A delivery that the end of the grace time drops leaves a connection that nothing is sent on.
 #[tokio::test]
 async fn a_dropped_delivery_spoils_its_connection() {

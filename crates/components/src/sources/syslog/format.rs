@@ -6,9 +6,10 @@ use splashdam_core::OpenError;
 use splashdam_wire::syslog::flume::{Format, Found};
 use splashdam_wire::syslog::java_date::DatePattern;
 
+use super::Mode;
 use crate::java_regex::{JavaRegex, JavaReplacement, Replacement};
 
-/// Keys of a format that is tried before those of the RFCs, in mode `flume`.
+/// Keys of a format that is tried before those of the RFCs, in mode `flume` only.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct FormatKeys {
@@ -23,6 +24,9 @@ pub struct FormatKeys {
     #[serde(rename = "dateFormat")]
     pub date_format: Option<String>,
 }
+
+/// Their names in the section of a source.
+const KEYS: [&str; 4] = ["format.regex", "format.search", "format.replace", "format.dateFormat"];
 
 /// What the keys mean.
 struct Checked {
@@ -75,8 +79,14 @@ impl FormatKeys {
         Ok(Some(Checked { regex: regex.clone(), edit, date }))
     }
 
-    /// What is wrong with the keys together.
-    pub(in crate::sources) fn findings(&self, section: &Section) -> Option<Diagnostic> {
+    /// What is wrong with the keys together, and with the mode.
+    pub(in crate::sources) fn findings(&self, mode: Mode, section: &Section) -> Option<Diagnostic> {
+        if mode == Mode::Rfc {
+            let written = KEYS.iter().find_map(|key| section.value_span(key))?;
+            let what = "`format` has no meaning with `mode = rfc`, which reads what the RFCs say";
+            let finding = Diagnostic::warning("unused-key", what).at(Some(written));
+            return Some(finding.help("leave these keys out, or the mode"));
+        }
         let error = self.checked().err()?;
         let at = section.value_span("format.dateFormat");
         let at = at.or_else(|| section.value_span("format.search"));

@@ -211,6 +211,8 @@ fn keys_are_checked() {
     check("port = 1", &["plain-listener"]);
     check(&format!("{local}format.regex = a\nformat.search = b"), &["invalid-value"]);
     check(&format!("{local}format.regex = a\nformat.dateFormat = ww"), &["invalid-value"]);
+    check(&format!("{local}mode = rfc\nformat.regex = a"), &["unused-key"]);
+    check(&format!("{local}mode = rfc\nformat.dateFormat = ww"), &["unused-key"]);
     for bad in [
         "host = h",
         "port = 65536",

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use bytes::Bytes;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
@@ -71,9 +72,8 @@ impl Socket {
         socket_recv_buffer_size(&self.socket).unwrap_or(0)
     }
 
-    /// By which the kernel knows it.
-    pub(super) fn inode(&self) -> Option<u64> {
-        rustix::fs::fstat(&self.socket).ok().map(|stat| stat.st_ino)
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Waits for datagrams and takes those that are there. Cancel-safe: what is received is handed

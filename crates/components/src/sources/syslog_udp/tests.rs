@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use splashdam_core::{Channel, Role};
 use splashdam_testkit::{Collector, context, contract, outlet};
 use tokio::net::UdpSocket;

@@ -1,27 +1,44 @@
-//! Datagrams that the kernel dropped as nobody read them in time.
+//! Datagrams that the kernel dropped as nobody read them in time, for the sources of UDP.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use splashdam_core::{Context, Outlet, Trouble, World};
 use tokio::task::spawn_blocking;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
 /// Where the kernel says so, for IPv4 and IPv6.
 const TABLES: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
 
+/// How often the kernel is asked.
+const ASK: Duration = Duration::from_secs(5);
+
 /// Counts them.
 pub(super) struct Drops {
     name: Arc<str>,
     world: Arc<dyn World>,
+    /// By which the kernel knows the socket.
     inode: Option<u64>,
+    /// What makes drops fewer.
+    remedy: &'static str,
     counted: u64,
     trouble: Trouble,
 }
 
 impl Drops {
-    pub(super) fn new(cx: &Context, inode: Option<u64>) -> Self {
+    pub(super) fn new(cx: &Context, socket: impl AsFd, remedy: &'static str) -> Self {
         let (name, world) = (cx.name.clone(), cx.world.clone());
-        Drops { name, world, inode, counted: 0, trouble: Trouble::new() }
+        let inode = rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino);
+        Drops { name, world, inode, remedy, counted: 0, trouble: Trouble::new() }
+    }
+
+    /// When to look.
+    pub(super) fn times() -> Interval {
+        let mut ask = interval(ASK);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ask
     }
 
     /// Counts what was dropped since the last look.
@@ -35,7 +52,8 @@ impl Drops {
         }
         out.metrics().events_dropped.add(new);
         if let Some(more) = self.trouble.happened(self.world.instant(), "dropped") {
-            warn!(component = %self.name, events = new, more, "the kernel dropped datagrams, as they came faster than the channels took them or than its buffer holds; raise receiveBufferBytes and net.core.rmem_max, or give the channel more room");
+            let remedy = self.remedy;
+            warn!(component = %self.name, events = new, more, "the kernel dropped datagrams, as they came faster than the channels took them or than its buffer holds; {remedy}, or give the channel more room");
         }
     }
 }
