@@ -74,7 +74,7 @@ struct Amounts {
 }
 
 fn amounts(options: &Options) -> Amounts {
-    let (warm_up, measured, rows) = if options.quick { (2, 3, 20_000) } else { (20, 15, 600_000) };
+    let (warm_up, measured, rows) = if options.quick { (2, 3, 20_000) } else { (12, 10, 300_000) };
     Amounts { warm_up: Duration::from_secs(warm_up), measured: Duration::from_secs(measured), rows }
 }
 

@@ -30,7 +30,8 @@ import org.apache.hadoop.hbase.util.Bytes;
  * put TABLE ROW FAMILY QUALIFIER VALUE TIMESTAMP(-)
  * scan TABLE             prints  cell ROW FAMILY QUALIFIER VALUE TIMESTAMP
  * regions TABLE          prints  region NAME START END
- * split TABLE ROW        merge TABLE                move TABLE (closes and opens each region)
+ * split TABLE ROW        merge TABLE (all regions)  move TABLE (closes and opens each region)
+ * join TABLE N           merges the region with this number, counted around, and the next one
  * load TABLE FAMILY ROWS VALUE_BYTES   puts through a buffered mutator, prints  took MILLISECONDS
  * </pre>
  */
@@ -74,12 +75,9 @@ public final class HBaseDriver {
         case "put" -> put(table, words);
         case "scan" -> scan(table);
         case "regions" -> regions(admin, table);
-        case "split" -> split(admin, table, bytes(words[2]));
-        case "merge" -> {
-          List<RegionInfo> regions = admin.getRegions(table);
-          byte[][] names = regions.stream().map(RegionInfo::getEncodedNameAsBytes).toArray(byte[][]::new);
-          admin.mergeRegionsAsync(names, false).get();
-        }
+        case "split" -> eventually(admin, table, () -> split(admin, table, bytes(words[2])));
+        case "merge" -> eventually(admin, table, () -> merge(admin, admin.getRegions(table)));
+        case "join" -> eventually(admin, table, () -> join(admin, table, Integer.parseInt(words[2])));
         case "move" -> {
           for (RegionInfo region : admin.getRegions(table)) {
             admin.unassign(region.getRegionName(), false);
@@ -145,6 +143,39 @@ public final class HBaseDriver {
         admin.splitRegionAsync(region.getRegionName(), row).get();
       }
     }
+  }
+
+  private interface Step {
+    void take() throws Exception;
+  }
+
+  /** What a split or a merge made can be split or merged when its files are rewritten, which may take long. */
+  private static void eventually(Admin admin, TableName table, Step step) throws Exception {
+    for (int tries = 1; ; tries++) {
+      try {
+        step.take();
+        return;
+      } catch (Exception hindered) {
+        if (tries == 15) {
+          throw hindered;
+        }
+        if (tries % 10 == 1) {
+          admin.majorCompact(table);
+        }
+        Thread.sleep(1000);
+      }
+    }
+  }
+
+  private static void join(Admin admin, TableName table, int number) throws Exception {
+    List<RegionInfo> regions = admin.getRegions(table);
+    int first = number % (regions.size() - 1);
+    merge(admin, regions.subList(first, first + 2));
+  }
+
+  private static void merge(Admin admin, List<RegionInfo> regions) throws Exception {
+    byte[][] names = regions.stream().map(RegionInfo::getEncodedNameAsBytes).toArray(byte[][]::new);
+    admin.mergeRegionsAsync(names, false).get();
   }
 
   private void load(TableName name, byte[] family, int rows, int valueBytes) throws Exception {

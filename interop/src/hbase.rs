@@ -249,6 +249,12 @@ impl HBase {
         Ok(())
     }
 
+    /// Stops the second region server as `kill -STOP` does: the system accepts connections for it, and nobody answers.
+    pub fn freeze_second(&self) -> Result<()> {
+        let second = self.second.as_ref().context("no second region server runs")?;
+        Ok(kill_process(Pid::from_child(second), Signal::STOP)?)
+    }
+
     /// Kills the second region server as `kill -9` does.
     pub fn kill_second(&mut self) -> Result<()> {
         let mut second = self.second.take().context("no second region server runs")?;

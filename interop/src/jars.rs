@@ -41,6 +41,9 @@ const HBASE_VERSION: &str = "2.6.2";
 /// What it logs with.
 const HBASE_LOGGING: (&str, &str, &str) = ("org.slf4j", "slf4j-reload4j", "1.7.36");
 
+/// What HBase 2.4 logged with, which does not run on a Java of today beside the above.
+const OLD_LOGGING: &[(&str, &str)] = &[("log4j", "log4j"), ("org.slf4j", "slf4j-log4j12")];
+
 /// Flume's appenders for Log4j 1, and the Log4j 1 that is still kept up.
 const LOG4J: &[(&str, &str, &str)] = &[
     ("org.apache.flume.flume-ng-clients", "flume-ng-log4jappender", VERSION),
@@ -70,7 +73,7 @@ pub(crate) fn flume() -> Result<PathBuf, Missing> {
 
 /// The folder with Flume's appenders for Log4j, and a Log4j 1.
 pub(crate) fn flume_log4j() -> Result<PathBuf, Missing> {
-    fetched(&format!("flume-{VERSION}-log4j"), &standalone_pom("log4j-peer", VERSION, LOG4J))
+    fetched(&format!("flume-{VERSION}-log4j"), &standalone_pom("log4j-peer", VERSION, LOG4J, &[]))
 }
 
 /// The folder with HBase's jars, server and client.
@@ -81,7 +84,7 @@ pub(crate) fn hbase() -> Result<PathBuf, Missing> {
         ("org.apache.hbase", "hbase-zookeeper", &*version),
         HBASE_LOGGING,
     ];
-    let pom = standalone_pom("hbase-peer", &version, &artifacts);
+    let pom = standalone_pom("hbase-peer", &version, &artifacts, OLD_LOGGING);
     fetched(&format!("hbase-{version}"), &pom)
 }
 
@@ -172,10 +175,23 @@ fn pom(more: &str) -> String {
     )
 }
 
-fn standalone_pom(name: &str, named_version: &str, artifacts: &[(&str, &str, &str)]) -> String {
+/// A POM of some artifacts, without others that they would bring.
+fn standalone_pom(
+    name: &str,
+    named_version: &str,
+    artifacts: &[(&str, &str, &str)],
+    without: &[(&str, &str)],
+) -> String {
+    let exclusion = |(group, artifact): &(&str, &str)| {
+        format!(
+            "<exclusion><groupId>{group}</groupId><artifactId>{artifact}</artifactId></exclusion>"
+        )
+    };
+    let exclusions: String = without.iter().map(exclusion).collect();
     let mut wanted = String::new();
     for (group, artifact, version) in artifacts {
-        depend(&mut wanted, group, artifact, &format!("<version>{version}</version>"));
+        let more = format!("<version>{version}</version><exclusions>{exclusions}</exclusions>");
+        depend(&mut wanted, group, artifact, &more);
     }
     format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0">

@@ -1,8 +1,10 @@
 //! Puts many rows as fast as a table takes them, and says how fast that was.
 //!
 //! ```text
-//! cargo run --release -p splashdam-hbase --example load -- localhost:2181 table family 200000 1000 200 2
+//! cargo run --release -p splashdam-hbase --example load -- localhost:2181 table family 200000 1000 200 2 2
 //! ```
+//!
+//! The last two are how many batches are written side by side, and how many calls of one batch.
 
 use std::env;
 use std::time::Instant;
@@ -13,12 +15,14 @@ use splashdam_hbase::{Client, Config, Mutation, TableName};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [quorum, table, family, rows, batch, value_bytes, writers] = &arguments[..] else {
+    let [quorum, table, family, rows, batch, value_bytes, writers, calls] = &arguments[..] else {
         return Err(
-            "usage: load <quorum> <table> <family> <rows> <batch> <value bytes> <writers>".into()
+            "usage: load <quorum> <table> <family> <rows> <batch> <value bytes> <writers> <calls>"
+                .into(),
         );
     };
-    let client = Client::new(Config::zookeeper(quorum, "/hbase")?)?;
+    let config = Config::zookeeper(quorum, "/hbase")?;
+    let client = Client::new(Config { calls_per_server: calls.parse()?, ..config })?;
     let table = TableName::parse(table)?;
     let (rows, batch): (usize, usize) = (rows.parse()?, batch.parse()?);
     let writers: usize = writers.parse()?;

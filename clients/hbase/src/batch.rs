@@ -1,10 +1,12 @@
 //! Many mutations at once: grouped by region and server, sent in rounds, each answered by itself.
 //!
-//! A round sends everything that is not settled yet, to all servers side by side and to each server
-//! one call behind the other. What failed in it and may pass goes into the next round, after the
-//! longest of the pauses that the failures ask for.
+//! A round sends everything that is not settled yet, to all servers side by side. A server that gets
+//! many gets them in several calls at a time, so that it has work while answers are on their way; the
+//! mutations of a row stay together, in calls one behind the other. What failed in a round and may
+//! pass goes into the next one, after the longest of the pauses that the failures ask for.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +18,7 @@ use crate::cluster::{About, Cluster, Failure};
 use crate::connection::{CallError, Request, Service};
 use crate::error::{Error, Malformed, ServerException};
 use crate::frame::Body;
-use crate::model::{Address, Mutation, Row, TableName};
+use crate::model::{Address, Mutation, MutationKind, Row, TableName};
 use crate::proto;
 use crate::region::Region;
 use crate::retry::{Next, Tries};
@@ -24,9 +26,17 @@ use crate::retry::{Next, Tries};
 /// Mutations in one call; servers warn above this and may refuse.
 const CALL_MUTATIONS: usize = 5_000;
 
+/// A call of fewer mutations would cost more by itself than it gains.
+const LANE_MUTATIONS: usize = 128;
+
 /// Rows without a server that are looked up in one round, so that a region that moves does not
 /// cost a look-up for each of its rows, nor hold up other regions.
 const FAILED_LOOK_UPS: u32 = 16;
+
+/// Refusals that a server answers for all puts and deletes of a region in one call when one of them
+/// is at fault: what checks them stops at the first.
+const BLAMED_TOGETHER: [&str; 3] =
+    ["DoNotRetryIOException", "ConstraintException", "IllegalArgumentException"];
 
 /// What became of each mutation of a batch, in the order given. An increment that was carried out
 /// answers with its row's new values, others with an empty row.
@@ -65,7 +75,7 @@ struct Rounds<'a> {
 /// The mutations of one call, by region.
 type Call = Vec<(Arc<Region>, Vec<usize>)>;
 
-/// The calls to one server, and how much is in the last of them.
+/// Calls to one server that go one behind the other, and how much is in the last of them.
 #[derive(Default)]
 struct Calls {
     done: Vec<Call>,
@@ -90,8 +100,26 @@ impl Calls {
     }
 }
 
+/// Which of the calls at a time a row goes with: always the same one.
+fn lane(row: &[u8], lanes: usize) -> usize {
+    if lanes == 1 {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(row);
+    usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0)
+}
+
 /// What a round says of one mutation.
 type Said = (usize, Result<Row, Failure>);
+
+/// What a call says of its mutations.
+#[derive(Default)]
+struct Answer {
+    said: Vec<Said>,
+    /// Those that were refused together, perhaps for one of them.
+    blamed: Call,
+}
 
 pub(crate) async fn run(
     cluster: &Cluster,
@@ -128,7 +156,7 @@ impl Rounds<'_> {
     /// Sends what is open. Answers with a failure that may pass and what to wait for, or `None` when
     /// all is settled.
     async fn round(&mut self, table: &TableName, tries: &Tries<'_>) -> Option<(Error, Next)> {
-        let (calls, unplaced) = self.group(table, tries).await;
+        let (lanes, unplaced) = self.group(table, tries).await;
         let mut worst: Option<(Error, Next)> = None;
         let mut note = |failure: Failure| match &worst {
             Some((_, next)) if *next >= failure.next => {}
@@ -144,14 +172,14 @@ impl Rounds<'_> {
             None => {}
         }
         let this = &*self;
-        let servers = calls.into_values().map(|calls| async move {
+        let lanes = lanes.into_iter().map(|calls| async move {
             let mut said = Vec::new();
             for call in calls {
                 said.extend(this.send(call, tries).await);
             }
             said
         });
-        for (index, result) in join_all(servers).await.into_iter().flatten() {
+        for (index, result) in join_all(lanes).await.into_iter().flatten() {
             match result {
                 Ok(row) => self.settled[index] = Some(Ok(row)),
                 Err(failure) if failure.error.is_permanent() => {
@@ -169,14 +197,16 @@ impl Rounds<'_> {
         }
     }
 
-    /// The calls to each server, for what is open, and a look-up that failed. After some of those,
-    /// or one that concerns all rows, rows whose region is not known wait for the next round.
+    /// What is open as calls, those one behind the other together; and a look-up that failed. After
+    /// some of those, or one that concerns all rows, rows whose region is not known wait for the next
+    /// round.
     async fn group(
         &self,
         table: &TableName,
         tries: &Tries<'_>,
-    ) -> (BTreeMap<Address, Vec<Call>>, Option<Failure>) {
-        let mut calls: BTreeMap<Address, Calls> = BTreeMap::new();
+    ) -> (Vec<Vec<Call>>, Option<Failure>) {
+        let mut calls: BTreeMap<(Address, usize), Calls> = BTreeMap::new();
+        let lanes = self.lanes();
         let mut unplaced: Option<Failure> = None;
         let mut look_ups_left = FAILED_LOOK_UPS;
         let mut last: Option<Arc<Region>> = None;
@@ -204,18 +234,40 @@ impl Rounds<'_> {
             };
             let cells = mutation.cells.iter();
             let bytes = cells.map(|cell| cell_block::cell_bytes(&mutation.row, cell)).sum();
-            let of_server = calls.entry(region.server.clone()).or_default();
-            of_server.add(&region, index, bytes, self.cluster.config.request_bytes);
+            let lane = (region.server.clone(), lane(&mutation.row, lanes));
+            let of_lane = calls.entry(lane).or_default();
+            of_lane.add(&region, index, bytes, self.cluster.config.request_bytes);
             last = Some(region);
         }
-        (calls.into_iter().map(|(server, calls)| (server, calls.done)).collect(), unplaced)
+        (calls.into_values().map(|calls| calls.done).collect(), unplaced)
     }
 
-    /// Makes one call and says what became of each of its mutations.
+    /// How many calls at a time each server gets.
+    fn lanes(&self) -> usize {
+        let open = self.settled.iter().filter(|result| result.is_none()).count();
+        (open / LANE_MUTATIONS).clamp(1, self.cluster.config.calls_per_server.max(1))
+    }
+
+    /// Makes one call and says what became of each of its mutations. Those that were refused together
+    /// are sent again in halves, until it is known which of them are at fault.
     async fn send(&self, call: Call, tries: &Tries<'_>) -> Vec<Said> {
-        let Some((first, _)) = call.first() else { return Vec::new() };
+        let mut said = Vec::new();
+        let mut left = vec![call];
+        while let Some(call) = left.pop() {
+            let answer = self.send_once(&call, tries).await;
+            said.extend(answer.said);
+            for (region, blamed) in answer.blamed {
+                let (first, second) = blamed.split_at(blamed.len() / 2);
+                left.extend([second, first].map(|half| vec![(region.clone(), half.to_vec())]));
+            }
+        }
+        said
+    }
+
+    async fn send_once(&self, call: &Call, tries: &Tries<'_>) -> Answer {
+        let Some((first, _)) = call.first() else { return Answer::default() };
         let about = About::Server(&first.server);
-        let (parameter, cells) = self.encode(&call);
+        let (parameter, cells) = self.encode(call);
         let request = Request {
             method: "Multi",
             parameter: &parameter,
@@ -226,7 +278,7 @@ impl Rounds<'_> {
         let answered = self.cluster.call(about, Service::Regions, request).await;
         let answered = answered.and_then(|body| {
             let answer: proto::MultiResponse = self.cluster.decode(about, &body)?;
-            self.read(&call, answer, body).map_err(|what| self.cluster.malformed(about, what))
+            self.read(call, answer, body).map_err(|what| self.cluster.malformed(about, what))
         });
         answered.unwrap_or_else(|failure| {
             // Which of them has moved or gone a failure of the whole call does not say.
@@ -234,7 +286,8 @@ impl Rounds<'_> {
                 call.iter().for_each(|(region, _)| self.cluster.forget(region, None));
             }
             let all = call.iter().flat_map(|(_, indexes)| indexes);
-            all.map(|index| (*index, Err(failure.clone()))).collect()
+            let said = all.map(|index| (*index, Err(failure.clone()))).collect();
+            Answer { said, blamed: Call::new() }
         })
     }
 
@@ -268,12 +321,12 @@ impl Rounds<'_> {
         call: &Call,
         answer: proto::MultiResponse,
         body: Body,
-    ) -> Result<Vec<Said>, Malformed> {
+    ) -> Result<Answer, Malformed> {
         if answer.region_action_result.len() != call.len() {
             return Err(Malformed("an answer for other regions than were asked"));
         }
         let mut block = Cells(body.cells);
-        let mut said = Vec::new();
+        let (mut said, mut blamed) = (Vec::new(), Call::new());
         for ((region, indexes), result) in call.iter().zip(answer.region_action_result) {
             let failed = |said_by: proto::NameBytesPair| {
                 let exception = CallError::Exception(ServerException::from(said_by));
@@ -285,6 +338,7 @@ impl Rounds<'_> {
                 continue;
             }
             let mut open: Vec<Option<usize>> = indexes.iter().copied().map(Some).collect();
+            let before = said.len();
             for one in result.result_or_exception {
                 let place = usize::try_from(one.index.unwrap_or(u32::MAX)).ok();
                 let index = place.and_then(|place| open.get_mut(place)?.take());
@@ -299,7 +353,39 @@ impl Rounds<'_> {
             if open.iter().any(Option::is_some) {
                 return Err(Malformed("no answer to a mutation that was sent"));
             }
+            let together = self.blamed_together(&said[before..]);
+            if !together.is_empty() {
+                said.retain(|(index, _)| together.binary_search(index).is_err());
+                blamed.push((region.clone(), together));
+            }
         }
-        Ok(said)
+        Ok(Answer { said, blamed })
+    }
+
+    /// Of these mutations of one region those that were refused in the same words, if it is several
+    /// and they may have been refused for one of them; in the order given.
+    fn blamed_together(&self, said: &[Said]) -> Vec<usize> {
+        let refused = said.iter().filter_map(|(index, result)| match result {
+            Err(Failure { error: Error::Refused { exception, .. }, .. }) => {
+                Some((*index, exception))
+            }
+            _ => None,
+        });
+        // Each increment is carried out by itself.
+        let mut refused =
+            refused.filter(|(index, _)| self.mutations[*index].kind != MutationKind::Increment);
+        let Some((first, why)) = refused.next() else { return Vec::new() };
+        let mut blamed = vec![first];
+        for (index, exception) in refused {
+            if exception != why {
+                return Vec::new();
+            }
+            blamed.push(index);
+        }
+        if blamed.len() < 2 || !BLAMED_TOGETHER.contains(&why.short_class()) {
+            return Vec::new();
+        }
+        blamed.sort_unstable();
+        blamed
     }
 }

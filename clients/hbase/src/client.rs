@@ -141,8 +141,8 @@ impl Client {
         Ok(Row { cells: self.on_row(table, &row, "Mutate", &block, make, read).await? })
     }
 
-    /// Changes many rows with as few calls as possible: one to each server, for up to
-    /// [`Config::request_bytes`]. Every mutation has a result of its own, in the order given; only
+    /// Changes many rows with few calls: one to each server for up to [`Config::request_bytes`], or up
+    /// to [`Config::calls_per_server`] at a time where there are hundreds of mutations for it. Every mutation has a result of its own, in the order given; only
     /// what failed is sent again. Mutations of one row are applied in the order given, unless one
     /// of them had to be sent again.
     pub async fn batch(&self, table: &TableName, mutations: &[Mutation]) -> BatchResult {

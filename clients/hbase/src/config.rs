@@ -41,6 +41,9 @@ pub struct Config {
     /// Above this a batch to one server goes in several calls, one behind the other
     /// (`hbase.client.write.buffer`).
     pub request_bytes: usize,
+    /// Calls of one batch that are under way to one server at a time, where it has many mutations
+    /// (`hbase.client.max.perserver.tasks`).
+    pub calls_per_server: usize,
     /// The longest answer that is read; a longer one closes the connection.
     pub answer_limit_bytes: usize,
     /// Calls to one server wait when those under way hold so many bytes.
@@ -91,6 +94,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(10),
             cell_limit_bytes: 10 * 1024 * 1024,
             request_bytes: 2 * 1024 * 1024,
+            calls_per_server: 2,
             answer_limit_bytes: 64 * 1024 * 1024,
             in_flight_bytes: 16 * 1024 * 1024,
             scan_result_bytes: 2 * 1024 * 1024,

@@ -61,6 +61,12 @@ pub(crate) struct State {
     pub(crate) regions: Vec<FakeRegion>,
     /// Whether `table:state` says disabled.
     pub(crate) disabled: bool,
+    /// No puts of a region are taken in one call with one of this row.
+    refused_row: Option<(&'static str, &'static str)>,
+    /// What closes its connections instead of answering.
+    pub(crate) zookeeper_gone: bool,
+    /// How often somebody came to ZooKeeper.
+    pub(crate) visits: usize,
     /// Methods called, in order, with the server; those of meta as `meta`.
     pub(crate) calls: Vec<(usize, String)>,
     pub(crate) rows: BTreeMap<(Bytes, Bytes), Bytes>,
@@ -97,8 +103,14 @@ impl FakeCluster {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = zookeeper.accept().await.unwrap();
-                let meta = state.lock().unwrap().servers[0].clone();
-                tokio::spawn(serve_zookeeper(stream, meta));
+                let (gone, meta) = {
+                    let mut state = state.lock().unwrap();
+                    state.visits += 1;
+                    (state.zookeeper_gone, state.servers[0].clone())
+                };
+                if !gone {
+                    tokio::spawn(serve_zookeeper(stream, meta));
+                }
             }
         });
         cluster
@@ -132,6 +144,22 @@ impl FakeCluster {
     /// Lets the table say that cells go after so many seconds.
     pub fn set_time_to_live(&self, seconds: u32) {
         self.state().time_to_live = Some(seconds);
+    }
+
+    /// As a server does that checks puts one by one and stops at the first that is at fault: all puts
+    /// of a region that come in one call with one of this row are refused, in the same words.
+    pub fn refuse_row(&self, row: &'static str, class: &'static str) {
+        self.state().refused_row = Some((row, class));
+    }
+
+    /// Whether the table is enabled.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.state().disabled = !enabled;
+    }
+
+    /// Drops the table, or makes it again with these regions.
+    pub fn set_regions(&self, regions: &[FakeRegion]) {
+        self.state().regions = regions.to_vec();
     }
 
     /// This happens to the next call to a region that nothing else happens to.
@@ -274,6 +302,11 @@ impl State {
                 for region in request.region_action {
                     let here = self.is_here(server, region.region.as_ref());
                     let mut result = proto::RegionActionResult::default();
+                    let refused = self.refused_row.filter(|(row, _)| {
+                        let mut mutations =
+                            region.action.iter().filter_map(|a| a.mutation.as_ref());
+                        mutations.any(|mutation| mutation.row.as_deref() == Some(row.as_bytes()))
+                    });
                     for action in region.action {
                         let mutation = action.mutation.unwrap();
                         let cells = taken(&mut given, &mutation);
@@ -281,7 +314,8 @@ impl State {
                             Some(Fault::Action(place, class)) if action.index == Some(*place) => {
                                 Some(*class)
                             }
-                            _ => None,
+                            _ if mutation.mutate_type == Some(1) => None,
+                            _ => refused.map(|(_, class)| class),
                         };
                         let fine =
                             here && fails.is_none() && !matches!(fault, Some(Fault::Regions(_)));

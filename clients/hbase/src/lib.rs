@@ -1,5 +1,7 @@
 //! A native client of Apache HBase: small, pipelined and correct, without a JVM.
 //!
+//! Its tests run against HBase 2.6 and, if asked to, 2.4; 1.7 was tried by hand.
+//!
 //! It speaks the protocol of HBase 1.x and 2.x (protobuf over TCP, cells in cell blocks), finds the
 //! cluster through ZooKeeper or through its masters, keeps one connection to each region server with
 //! any number of calls under way on it, and follows HBase's own rules for what to try again, where
@@ -34,8 +36,44 @@
 //! # }
 //! ```
 //!
-//! `cargo run -p splashdam-hbase --example put_and_scan` is a whole program. A cluster's own
-//! `hbase-site.xml` is read with [`Config::from_site`].
+//! Reading goes region by region, whatever happens to regions meanwhile:
+//!
+//! ```no_run
+//! use splashdam_hbase::{Client, Scan, TableName};
+//!
+//! # async fn example(client: Client) -> Result<(), splashdam_hbase::Error> {
+//! let table = TableName::parse("metrics:events")?;
+//! let mut scanner = client.scan(&table, Scan::range("host-1/", "host-2/").column("d", "level"));
+//! loop {
+//!     let rows = scanner.next().await?;
+//!     if rows.is_empty() {
+//!         break;
+//!     }
+//!     for row in rows {
+//!         println!("{:?}: {:?}", row.key(), row.value("d", "level"));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cargo run -p splashdam-hbase --example put_and_scan` is a whole program, `--example load` measures
+//! how fast a table takes rows. A cluster's own `hbase-site.xml` is read with [`Config::from_site`].
+//!
+//! # What is where
+//!
+//! | to | use |
+//! |---|---|
+//! | find a cluster | [`Config::zookeeper`], [`Config::from_site`], or [`Registry::Masters`] |
+//! | write one row | [`Client::mutate`] with [`Mutation::put`], [`Mutation::increment`] or [`Mutation::delete`] |
+//! | write many | [`Client::batch`], several of them side by side for more speed |
+//! | read | [`Client::get`], [`Client::scan`] |
+//! | see what a table is made of | [`Client::describe`] |
+//! | refuse early what no server takes | [`Client::check`] |
+//!
+//! A [`Client`] is cheap to clone and is meant to be shared: all clones use the same connections, one
+//! to each server, and know the same regions. Nothing is sent before the first operation, and no
+//! session with ZooKeeper is kept: it is asked when a server has to be found.
 //!
 //! # Guarantees
 //!
@@ -48,6 +86,9 @@
 //!   was carried out, unless the server refused it ([`Error::Refused`]). A put at a time of the
 //!   caller's ([`Mutation::set_at`]) may be repeated without a trace; one at the server's time makes
 //!   another version.
+//! - A mutation that is refused ([`Error::Refused`]) is itself at fault. Servers refuse all puts of a
+//!   region that came in one call for one of them; the client sends those again in halves until it
+//!   knows which.
 //! - An increment that the client itself sends again, after a lost answer or a moved region, is
 //!   counted once, as long as the server remembers its nonce (five minutes by default, also across
 //!   a move or a crash). One that the caller repeats is counted again.
@@ -65,6 +106,21 @@
 //! [`Error::is_permanent`] tells what needs somebody's hand (a table that is not there, a cell over
 //! the limit, a permission) from what may pass. Failures that may pass were tried again before they
 //! come out as [`Error::GaveUp`], which carries the last of them.
+//!
+//! ```no_run
+//! use splashdam_hbase::{Client, Error, Mutation, TableName};
+//!
+//! # async fn example(client: Client, table: TableName, put: Mutation) {
+//! match client.mutate(&table, put).await {
+//!     Ok(_) => {}
+//!     Err(Error::TableNotFound { table }) => println!("somebody has to create {table}"),
+//!     Err(Error::Refused { exception, .. }) => println!("not this one: {}", exception.message),
+//!     Err(error) if error.is_permanent() => println!("will not work like this: {error}"),
+//!     // The cluster was away for longer than the client waits; the put may have been carried out.
+//!     Err(error) => println!("later: {error}"),
+//! }
+//! # }
+//! ```
 //!
 //! | a server says | the client |
 //! |---|---|

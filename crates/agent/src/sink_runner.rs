@@ -23,8 +23,8 @@ use splashdam_config::Section;
 use splashdam_core::ledger::{Ledger, Line, What};
 use splashdam_core::metrics::{Counter, SinkMetrics};
 use splashdam_core::{
-    Batch, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random, SinkId,
-    SinkProcessor, Size, Stop, TakeTxn, Then, Trouble, Went,
+    Batch, ChannelError, Context, DeliverError, Delivered, DynSink, Entry, OpenError, Random,
+    SinkId, SinkProcessor, Size, Stop, TakeTxn, Then, Trouble, Went,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, trace, warn};
@@ -322,14 +322,21 @@ impl Worker {
         };
         match begun {
             Err(_) => Ok(None),
-            Ok(Ok(txn)) if txn.batch().is_empty() => Ok(None),
+            // Nothing came, or nothing that can be read: that is taken for good, as it would come
+            // first again and again.
+            Ok(Ok(txn)) if txn.batch().is_empty() => match txn.commit().await {
+                Ok(()) => Ok(None),
+                Err(error) => Err(self.could_not_take(&error)),
+            },
             Ok(Ok(txn)) => Ok(Some(txn)),
-            Ok(Err(error)) => {
-                self.metrics.channel_read_failures.add(1);
-                self.note(&error.to_string());
-                Err(Round::BackedOff)
-            }
+            Ok(Err(error)) => Err(self.could_not_take(&error)),
         }
+    }
+
+    fn could_not_take(&mut self, error: &ChannelError) -> Round {
+        self.metrics.channel_read_failures.add(1);
+        self.note(&error.to_string());
+        Round::BackedOff
     }
 
     /// Begins to commit what was delivered, and sees to what has been committed meanwhile.

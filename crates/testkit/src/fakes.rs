@@ -276,6 +276,8 @@ struct QueueInner {
     events: Mutex<VecDeque<Event>>,
     leases: AtomicU64,
     leased: AtomicUsize,
+    /// Events at the head that no take can read.
+    unreadable: AtomicUsize,
 }
 
 impl Queue {
@@ -284,6 +286,11 @@ impl Queue {
         let queue = Queue::default();
         queue.lock().extend(batch.into_events());
         queue
+    }
+
+    /// The first `count` events cannot be read: a take leases them and does not show them.
+    pub fn spoil(&self, count: usize) {
+        self.0.unreadable.store(count, SeqCst);
     }
 
     /// The same for clones, different for others.
@@ -325,9 +332,12 @@ impl Channel for Queue {
             if count > 0 {
                 self.0.leases.fetch_add(1, SeqCst);
             }
-            let batch = queue.drain(..count).collect();
+            let spoilt = self.0.unreadable.load(SeqCst).min(count);
+            self.0.unreadable.fetch_sub(spoilt, SeqCst);
+            let hidden = queue.drain(..spoilt).collect();
+            let batch = queue.drain(..count - spoilt).collect();
             self.0.leased.fetch_add(count, SeqCst);
-            Ok(Box::new(QueueTake { queue: self.clone(), batch }) as Box<dyn Take>)
+            Ok(Box::new(QueueTake { queue: self.clone(), hidden, batch }) as Box<dyn Take>)
         })
     }
 
@@ -354,6 +364,8 @@ impl Put for QueuePut {
 
 struct QueueTake {
     queue: Queue,
+    /// What cannot be read, before the batch.
+    hidden: Vec<Event>,
     batch: Batch,
 }
 
@@ -363,8 +375,8 @@ impl Take for QueueTake {
     }
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let taken = std::mem::take(&mut self.batch);
-        self.queue.0.leased.fetch_sub(taken.len(), SeqCst);
+        let taken = std::mem::take(&mut self.batch).len() + self.hidden.drain(..).count();
+        self.queue.0.leased.fetch_sub(taken, SeqCst);
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -372,8 +384,10 @@ impl Take for QueueTake {
 impl Drop for QueueTake {
     fn drop(&mut self) {
         let mut queue = self.queue.lock();
-        self.queue.0.leased.fetch_sub(self.batch.len(), SeqCst);
-        for event in std::mem::take(&mut self.batch).into_events().into_iter().rev() {
+        self.queue.0.leased.fetch_sub(self.batch.len() + self.hidden.len(), SeqCst);
+        self.queue.0.unreadable.fetch_add(self.hidden.len(), SeqCst);
+        let readable = std::mem::take(&mut self.batch).into_events();
+        for event in readable.into_iter().rev().chain(self.hidden.drain(..).rev()) {
             queue.push_front(event);
         }
     }

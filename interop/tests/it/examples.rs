@@ -179,7 +179,8 @@ impl Example {
             fs::create_dir_all(place)?;
         }
         fs::write(dir.join(self.file), config)?;
-        let launch = Launch { agent: self.agent, file: self.file, poll_seconds: None };
+        let launch =
+            Launch { agent: self.agent, file: self.file, poll_seconds: None, zookeeper: None };
         let mut agent = Agent::launch(ours, dir, launch)?;
         let before = far.heard(self.text)?;
         self.send.act(ours, &agent, self.source, dir, TEXT)?;

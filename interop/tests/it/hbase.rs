@@ -115,6 +115,15 @@ async fn what_we_write_java_reads_and_the_other_way_round() -> Result<()> {
         "{bad:?}"
     );
     assert!(bad.results[1].is_ok());
+    // A cell over the server's limit, which refuses all puts of the region that come with it.
+    let bold = Client::new(Config { cell_limit_bytes: 32 << 20, ..client.config().clone() })?;
+    let sizes = [1, 11 << 20, 2, 3];
+    let puts = sizes.map(|bytes| Mutation::put(format!("s{bytes}")).set("f", "q", vec![0; bytes]));
+    let done = bold.batch(&table, &puts).await;
+    let refused: Vec<usize> = (0..4).filter(|at| done.results[*at].is_err()).collect();
+    assert_eq!(refused, [1], "{:?}", done.all());
+    assert!(done.all().is_err_and(|(_, error)| error.to_string().contains("exceeds limit")));
+    assert!(client.get(&table, Get::new("s3")).await?.is_some());
     hbase.drive("disable t")?;
     let few = Client::new(Config { retries: 5, ..client.config().clone() })?;
     assert_eq!(
@@ -142,7 +151,7 @@ impl ParseAddress for String {
 async fn regions_split_merge_and_move_under_load() -> Result<()> {
     const ROWS: usize = 6_000;
     let Some((mut hbase, _dir, _turn)) = cluster() else { return Ok(()) };
-    hbase.drive("create load f")?;
+    hbase.drive(&format!("create load f {},{}", hex(b"20"), hex(b"40")))?;
     let (client, table) = (client(&hbase)?, TableName::parse("load")?);
     let writer = tokio::spawn({
         let (client, table) = (client.clone(), table.clone());
@@ -159,9 +168,10 @@ async fn regions_split_merge_and_move_under_load() -> Result<()> {
         }
     });
     let mut hbase = tokio::task::spawn_blocking(move || -> Result<HBase> {
-        hbase.drive(&format!("split load {}", hex(b"50")))?;
+        hbase.drive("join load 0")?;
+        hbase.drive(&format!("split load {}", hex(b"70")))?;
         hbase.drive("move load")?;
-        hbase.drive(&format!("split load {}", hex(b"25")))?;
+        hbase.drive(&format!("split load {}", hex(b"50")))?;
         hbase.drive("move load")?;
         Ok(hbase)
     })

@@ -93,8 +93,8 @@ struct Life {
 
 /// The source that takes over what other agents send.
 enum Receiver {
-    Avro(avro::Receiver),
-    Thrift(thrift::Receiver),
+    Avro(Box<avro::Receiver>),
+    Thrift(Box<thrift::Receiver>),
 }
 
 impl Receiver {
@@ -321,10 +321,10 @@ impl Node {
         let keys = Section::parse(SOURCE_KEYS);
         let (entrance, halt) = (out.clone(), stopped.clone());
         let receiver = match self.plan.protocol {
-            Protocol::Avro => avro::Receiver::new(&keys, &cx, entrance, halt).map(Receiver::Avro),
-            Protocol::Thrift => {
-                thrift::Receiver::new(&keys, &cx, entrance, halt).map(Receiver::Thrift)
-            }
+            Protocol::Avro => avro::Receiver::new(&keys, &cx, entrance, halt)
+                .map(|source| Receiver::Avro(Box::new(source))),
+            Protocol::Thrift => thrift::Receiver::new(&keys, &cx, entrance, halt)
+                .map(|source| Receiver::Thrift(Box::new(source))),
         };
         let receiver = Arc::new(receiver.map_err(|error| error.to_string())?);
         let mut accepted = self.network.listen(port(self.index));

@@ -28,6 +28,110 @@ async fn start(regions: &[FakeRegion], faults: &[Fault]) -> (FakeCluster, Client
     (cluster, client)
 }
 
+/// The retry table, line by line. Two regions on one server are known; the next call to the first
+/// region fails. Then: who is asked before that call is done, whether there is a pause, and whether the
+/// other region has to be looked up again. What a batch makes of the same is below.
+///
+/// | a server says | the client |
+/// |---|---|
+/// | not serving, moved, offline, log closed | looks up that region, at once |
+/// | moved, and where to | asks there, at once |
+/// | opening, too busy, queue full, throttled, hold, anything else | asks the same server, after a pause |
+/// | stopped, aborted, not up; no connection, no answer, no sense in it | looks up all regions of that server, at once |
+/// | do not retry; no such family, no such table, access denied | gives up at once |
+#[tokio::test]
+async fn each_line_of_the_retry_table_asks_where_and_when_it_should() {
+    const BOTH: &[FakeRegion] = &[
+        FakeRegion { start: "", end: "m", id: 1, server: 1 },
+        FakeRegion { start: "m", end: "", id: 2, server: 1 },
+    ];
+    /// Where the second try goes.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Then {
+        AfterALookUp,
+        AfterAPause,
+        AfterLookUpsOfAll,
+        Nowhere,
+    }
+    async fn check(fault: Fault, then: Then) {
+        let (cluster, client) = start(BOTH, &[]).await;
+        // Whoever pauses is seen to; whoever must not would pause for too long.
+        let pause = if then == Then::AfterAPause { 20 } else { 60_000 };
+        let pause = Duration::from_millis(pause);
+        let client = Client::new(Config { pause, ..client.config().clone() }).unwrap();
+        for row in ["a", "z"] {
+            client.mutate(&table(), put(row)).await.unwrap();
+        }
+        cluster.state().calls.clear();
+        cluster.state().faults.push_back(fault.clone());
+        let began = std::time::Instant::now();
+        let limit = Duration::from_secs(30);
+        let done = tokio::time::timeout(limit, client.mutate(&table(), put("b"))).await;
+        let done = done.unwrap_or_else(|_| panic!("{fault:?}: it pauses"));
+        assert_eq!(done.is_ok(), then != Then::Nowhere, "{fault:?}: {done:?}");
+        if then == Then::AfterAPause {
+            assert!(began.elapsed() >= pause, "{fault:?}: it does not pause");
+        }
+        client.mutate(&table(), put("y")).await.unwrap();
+        let calls = cluster.state().calls.clone();
+        let calls: Vec<&str> = calls.iter().map(|(_, method)| method.as_str()).collect();
+        let want: &[&str] = match then {
+            Then::AfterALookUp => &["Mutate", "meta", "Mutate", "Mutate"],
+            Then::AfterAPause => &["Mutate", "Mutate", "Mutate"],
+            Then::AfterLookUpsOfAll => &["Mutate", "meta", "Mutate", "meta", "Mutate"],
+            Then::Nowhere => &["Mutate", "Mutate"],
+        };
+        assert_eq!(calls, want, "{fault:?}");
+    }
+    let said = |class: &'static str| Fault::Call(class, "", false);
+    for class in [
+        "NotServingRegionException",
+        "RegionMovedException",
+        "regionserver.WrongRegionException",
+        "RegionOfflineException",
+    ] {
+        check(said(class), Then::AfterALookUp).await;
+    }
+    check(Fault::Call("IOException", "Cannot append; log is closed", false), Then::AfterALookUp)
+        .await;
+    for class in [
+        "regionserver.RegionOpeningException",
+        "RegionTooBusyException",
+        "CallQueueTooBigException",
+        "CallDroppedException",
+        "quotas.RpcThrottlingException",
+        "RetryImmediatelyException",
+        "PleaseHoldException",
+        "SomethingNewException",
+    ] {
+        check(said(class), Then::AfterAPause).await;
+    }
+    for class in [
+        "regionserver.RegionServerStoppedException",
+        "regionserver.RegionServerAbortedException",
+        "ipc.ServerNotRunningYetException",
+    ] {
+        check(said(class), Then::AfterLookUpsOfAll).await;
+    }
+    for fault in [
+        Fault::Close,
+        Fault::LoseAnswer,
+        Fault::Silence,
+        Fault::Garbage(b"HTTP/1.1 400 Bad Request\r\n"),
+    ] {
+        check(fault, Then::AfterLookUpsOfAll).await;
+    }
+    check(Fault::Call("SomethingNewException", "", true), Then::Nowhere).await;
+    for class in [
+        "DoNotRetryIOException",
+        "regionserver.NoSuchColumnFamilyException",
+        "TableNotFoundException",
+        "security.AccessDeniedException",
+    ] {
+        check(said(class), Then::Nowhere).await;
+    }
+}
+
 /// What a batch of puts `a`, `z` and an increment comes to when faults meet it.
 #[tokio::test]
 async fn every_line_of_the_retry_table_ends_well_or_at_once() {
@@ -130,12 +234,84 @@ async fn a_large_batch_goes_in_several_calls() {
 }
 
 #[tokio::test]
+async fn many_go_in_several_calls_at_a_time_and_each_row_in_order() {
+    for (per_server, calls) in [(1, 1), (2, 2), (5, 3)] {
+        let cluster = FakeCluster::start(WHOLE).await;
+        let config = Config { calls_per_server: per_server, ..cluster.config() };
+        let client = Client::new(config).unwrap();
+        let rows = |n: usize| format!("row-{}", n % 40);
+        let puts = (0..400).map(|n| Mutation::put(rows(n)).set(FAMILY, "q", n.to_string()));
+        client.batch(&table(), &puts.collect::<Vec<_>>()).await.all().unwrap();
+        let state = cluster.state();
+        let multis = state.calls.iter().filter(|(_, method)| method == "Multi").count();
+        assert_eq!(multis, calls, "{per_server}");
+        for n in 360..400 {
+            assert_eq!(state.rows[&(rows(n).into(), "q".into())], n.to_string(), "{per_server}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_no_server_takes_does_not_keep_the_rest() {
     let (cluster, client) = start(WHOLE, &[]).await;
     let done = client.batch(&table(), &[put("a"), put(""), put("b")]).await;
     assert!(matches!(done.all(), Err((1, Error::Invalid(_)))), "{done:?}");
     assert_eq!((done.done(), cluster.state().rows.len()), (2, 2));
     assert!(client.batch(&table(), &[]).await.results.is_empty());
+}
+
+/// Puts of one region that come in one call are refused together when one of them is at fault.
+#[tokio::test]
+async fn refusals_are_of_those_that_are_at_fault() {
+    async fn check(rows: &[&'static str], class: &'static str, refused: &[usize]) {
+        let (cluster, client) = start(HALVES, &[]).await;
+        cluster.refuse_row("bad", class);
+        let mut mutations: Vec<Mutation> = rows.iter().map(|row| put(row)).collect();
+        mutations.push(count());
+        let done = client.batch(&table(), &mutations).await;
+        let bad = done.results.iter().enumerate().filter(|(_, result)| result.is_err());
+        assert_eq!(bad.map(|(at, _)| at).collect::<Vec<_>>(), refused, "{rows:?} {class}");
+        assert_eq!(done.results[rows.len()].as_ref().unwrap().number(FAMILY, "n"), Some(3));
+        let mut want: Vec<&str> = rows.iter().copied().filter(|row| *row != "bad").collect();
+        want.extend(["count"]);
+        want.sort_unstable();
+        want.dedup();
+        let state = cluster.state();
+        let kept: Vec<&[u8]> = state.rows.keys().map(|(row, _)| &row[..]).collect();
+        if BLAMED.contains(&class) {
+            assert_eq!(kept, want.iter().map(|row| row.as_bytes()).collect::<Vec<_>>(), "{rows:?}");
+        }
+        let multis = state.calls.iter().filter(|(_, method)| method == "Multi").count();
+        assert!(multis <= 2 * (mutations.len() + 1), "{rows:?}: {multis}");
+    }
+    const BLAMED: [&str; 2] = ["DoNotRetryIOException", "constraint.ConstraintException"];
+    for class in BLAMED {
+        check(&["bad"], class, &[0]).await;
+        check(&["a", "bad"], class, &[1]).await;
+        check(&["bad", "a", "b", "c", "z", "y"], class, &[0]).await;
+        check(&["a", "b", "c", "bad", "d", "bad", "e", "z"], class, &[3, 5]).await;
+        check(&["bad", "bad", "bad"], class, &[0, 1, 2]).await;
+    }
+    // These are said of each by itself.
+    check(&["a", "bad", "z"], "NoSuchColumnFamilyException", &[0, 1]).await;
+}
+
+#[tokio::test]
+async fn a_zookeeper_that_is_gone_is_waited_for() {
+    let (cluster, client) = start(WHOLE, &[]).await;
+    cluster.state().zookeeper_gone = true;
+    let client = Client::new(Config { retries: 1000, ..client.config().clone() }).unwrap();
+    let waiting = tokio::spawn(async move { client.mutate(&table(), put("a")).await });
+    let visited = async || {
+        while cluster.state().visits < 5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), visited()).await.unwrap();
+    assert!(cluster.state().rows.is_empty());
+    cluster.state().zookeeper_gone = false;
+    waiting.await.unwrap().unwrap();
+    assert_eq!(cluster.state().rows.len(), 1);
 }
 
 #[tokio::test]

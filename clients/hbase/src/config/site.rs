@@ -33,6 +33,7 @@ pub(super) fn read(xml: &str) -> Result<Config, Error> {
     let cell_limit = if cell_limit > 0 { cell_limit } else { i32::MAX };
     config.cell_limit_bytes = usize::try_from(cell_limit).unwrap_or(config.cell_limit_bytes);
     site.number("hbase.client.write.buffer", &mut config.request_bytes)?;
+    site.number("hbase.client.max.perserver.tasks", &mut config.calls_per_server)?;
     site.number("hbase.client.scanner.max.result.size", &mut config.scan_result_bytes)?;
     Ok(config)
 }
@@ -159,6 +160,8 @@ mod tests {
             Config { cell_limit_bytes, ..Config::default() },
         );
         check(&[("hbase.client.retries.number", "3")], Config { retries: 3, ..Config::default() });
+        let tasks = ("hbase.client.max.perserver.tasks", "8");
+        check(&[tasks], Config { calls_per_server: 8, ..Config::default() });
         let authentication = Authentication::Kerberos;
         check(
             &[("hbase.security.authentication", "Kerberos")],

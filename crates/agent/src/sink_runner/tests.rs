@@ -217,6 +217,18 @@ async fn a_batch_that_failed_stays_and_is_delivered_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_holds_up_nothing() {
+    for (name, spoilt) in [("spoilt, one", 1), ("spoilt, a batch", 2), ("spoilt, more", 5)] {
+        let queue = Queue::holding(events(0, 7));
+        queue.spoil(spoilt);
+        let group = start(&[(name, &[Act::Fail(Then::BackOff)])], queue);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        group.drained().await;
+        assert_eq!(got(name), numbers(spoilt..7), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn waits_after_failures_grow_to_five_seconds() {
     for (name, then) in [("waits, backed off", Then::BackOff), ("waits, failed", Then::FailOver)] {
         let failing = [Act::Fail(then); 1000];

@@ -39,7 +39,7 @@ pub use keys::KeyError;
 #[cfg(feature = "simulation")]
 pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
-use record::{Datums, leased, numbers};
+use record::{Datums, Leased};
 use under_way::UnderWay;
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
@@ -158,12 +158,10 @@ impl FileChannel {
             loop {
                 let mut changed = std::pin::pin!(member.changed.notified());
                 changed.as_mut().enable();
-                match self.try_lease(limit)? {
-                    // Nothing of it can be read: it would come again and again.
-                    Some(held) if held.batch.is_empty() => Box::new(held).commit().await?,
-                    Some(held) => return Ok(held),
-                    None => changed.await,
+                if let Some(held) = self.try_lease(limit)? {
+                    return Ok(held);
                 }
+                changed.await;
             }
         };
         match timeout(member.limits().keep_alive, fill).await {
@@ -203,13 +201,12 @@ impl FileChannel {
         member.check_open()?;
         let lease = log.0.lease(member.queue, most).map_err(|error| failed(member, &error))?;
         let Some(lease) = lease else { return Ok(None) };
-        let (batch, bad) = leased(lease.pieces());
-        // Where an event is missing, numbers and events do not go together.
-        let place = member.identity.filter(|_| bad == 0).map(|queue| Place {
+        let Leased { batch, numbers, bad } = Leased::of(lease.pieces());
+        let place = member.identity.map(|queue| Place {
             queue,
             low: log.0.low(member.queue),
             began: self.began,
-            ranges: numbers(lease.pieces()),
+            ranges: numbers,
             lasting: true,
         });
         let batch = batch.with_place(place);

@@ -206,7 +206,7 @@ fn too_much_in_a_call_is_refused_in_words() {
     check(36, MOST_HEADERS, 8, "a call has at most 1048576 headers");
     let events = vec![event(&[], ""); MOST_EVENTS + 1];
     for protocol in PROTOCOLS {
-        let (frame, count) = write_append_batch(protocol, 1, &events).unwrap();
+        let (frame, count) = write_append_batch(protocol, 1, &events, None).unwrap();
         assert_eq!(count, MOST_EVENTS);
         assert_eq!(asked(&message(frame)), Ok(append_batch(&events[..count])));
     }

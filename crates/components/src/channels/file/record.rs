@@ -60,45 +60,110 @@ impl AsRef<[u8]> for Run {
     }
 }
 
-/// The events of a lease: the batch as it was put, if that is what was leased, or one made of clones
-/// and of slices of what was read. Also says how many stored events are none, though their checksums
-/// are right: a mistake of whoever wrote them, which must not keep the rest from the sink.
-pub(super) fn leased(pieces: &[Piece<Datums>]) -> (Batch, usize) {
-    if let [Piece { chunk: Chunk::Live(record), events, .. }] = pieces
-        && events.len() == record.events()
-    {
-        return (record.batch.clone().with_origin(None), 0);
-    }
-    let mut events: Vec<Event> = Vec::with_capacity(pieces.iter().map(|p| p.events.len()).sum());
-    let mut bad = 0;
-    for piece in pieces {
-        match &piece.chunk {
-            Chunk::Live(record) => {
-                events.extend_from_slice(&record.batch.events()[piece.events.clone()]);
-            }
-            Chunk::Stored(bytes, offsets) => {
-                let bytes = Bytes::from_owner(Run(bytes.clone()));
-                for event in piece.events.clone() {
-                    let datum = offsets[event] as usize..offsets[event + 1] as usize;
-                    match datum::decode(&bytes.slice(datum)) {
-                        Ok(event) => events.push(event),
-                        Err(_) => bad += 1,
+/// The events of a lease, with the number that the queue gave to each. Stored events that are none,
+/// though their checksums are right, are left out and counted: a mistake of whoever wrote them, which
+/// must not keep the rest from the sink.
+pub(super) struct Leased {
+    /// As it was put, if that is what was leased, or made of clones and of slices of what was read.
+    pub(super) batch: Batch,
+    /// The numbers of the batch's events, in order.
+    pub(super) numbers: Vec<Range<u64>>,
+    /// How many were left out.
+    pub(super) bad: usize,
+}
+
+impl Leased {
+    pub(super) fn of(pieces: &[Piece<Datums>]) -> Leased {
+        if let [piece @ Piece { chunk: Chunk::Live(record), events, .. }] = pieces
+            && events.len() == record.events()
+        {
+            let batch = record.batch.clone().with_origin(None);
+            return Leased { batch, numbers: vec![piece.numbers()], bad: 0 };
+        }
+        let (mut numbers, mut bad) = (Vec::new(), 0);
+        let mut events: Vec<Event> =
+            Vec::with_capacity(pieces.iter().map(|p| p.events.len()).sum());
+        for piece in pieces {
+            match &piece.chunk {
+                Chunk::Live(record) => {
+                    events.extend_from_slice(&record.batch.events()[piece.events.clone()]);
+                    append(&mut numbers, piece.numbers());
+                }
+                Chunk::Stored(bytes, offsets) => {
+                    let bytes = Bytes::from_owner(Run(bytes.clone()));
+                    for (number, event) in piece.numbers().zip(piece.events.clone()) {
+                        let datum = offsets[event] as usize..offsets[event + 1] as usize;
+                        match datum::decode(&bytes.slice(datum)) {
+                            Ok(event) => {
+                                events.push(event);
+                                append(&mut numbers, number..number + 1);
+                            }
+                            Err(_) => bad += 1,
+                        }
                     }
                 }
             }
         }
+        Leased { batch: Batch::from(events), numbers, bad }
     }
-    (Batch::from(events), bad)
 }
 
-/// The numbers of the pieces' events, in order.
-pub(super) fn numbers(pieces: &[Piece<Datums>]) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for numbers in pieces.iter().map(Piece::numbers) {
-        match ranges.last_mut() {
-            Some(last) if last.end == numbers.start => last.end = numbers.end,
-            _ => ranges.push(numbers),
-        }
+/// Adds numbers behind those that are there, as one run where they follow one another.
+fn append(ranges: &mut Vec<Range<u64>>, numbers: Range<u64>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == numbers.start => last.end = numbers.end,
+        _ => ranges.push(numbers),
     }
-    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events as a read from disk gives them; `None` is bytes that are no event.
+    fn stored(first: u64, bodies: &[Option<&str>]) -> Piece<Datums> {
+        let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
+        for body in bodies {
+            match body {
+                Some(body) => {
+                    let event = Event::new((*body).to_owned());
+                    datum::put_head(&event, &mut bytes);
+                    bytes.extend_from_slice(&event.body);
+                }
+                None => bytes.extend_from_slice(&[0xff; 12]),
+            }
+            offsets.push(u32::try_from(bytes.len()).unwrap());
+        }
+        let chunk = Chunk::Stored(Arc::new(bytes), Arc::new(offsets));
+        Piece { first, chunk, events: 0..bodies.len(), directory: 0 }
+    }
+
+    fn live(first: u64, bodies: &[&str], events: Range<usize>) -> Piece<Datums> {
+        let batch: Vec<Event> = bodies.iter().map(|body| Event::new((*body).to_owned())).collect();
+        let chunk = Chunk::Live(Arc::new(Datums::new(batch.into())));
+        Piece { first, chunk, events, directory: 0 }
+    }
+
+    #[test]
+    fn each_event_keeps_its_number_whatever_is_left_out() {
+        let check = |pieces: &[Piece<Datums>], want: &[(&str, u64)], bad: usize| {
+            let leased = Leased::of(pieces);
+            let bodies = leased.batch.events().iter().map(|event| &event.body[..]);
+            let got: Vec<_> = bodies.zip(leased.numbers.iter().cloned().flatten()).collect();
+            let want: Vec<_> =
+                want.iter().map(|(body, number)| (body.as_bytes(), *number)).collect();
+            assert_eq!((got, leased.bad), (want, bad));
+            assert_eq!(leased.numbers.iter().cloned().flatten().count(), leased.batch.len());
+        };
+        check(&[live(5, &["a", "b"], 0..2)], &[("a", 5), ("b", 6)], 0);
+        check(&[live(5, &["a", "b"], 1..2)], &[("b", 5)], 0);
+        check(&[stored(7, &[Some("a"), None, Some("c")])], &[("a", 7), ("c", 9)], 1);
+        check(&[stored(7, &[None])], &[], 1);
+        check(
+            &[stored(0, &[None, Some("b")]), live(2, &["c"], 0..1), stored(9, &[Some("d"), None])],
+            &[("b", 1), ("c", 2), ("d", 9)],
+            2,
+        );
+        check(&[], &[], 0);
+    }
 }

@@ -12,7 +12,6 @@ use splashdam_wire::avro::datum::Reader;
 use splashdam_wire::avro::handshake::{Match, Peer, Request, Response};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Call, Incoming, put_answer};
-use splashdam_wire::claim::MOST_RANGES;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

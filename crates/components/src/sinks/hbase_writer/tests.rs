@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use splashdam_config::Section;
 use splashdam_core::{Component, Context, Event, OpenError, Place, Role, Sink, Then};
-use splashdam_hbase::fake::{FakeCluster, Fault};
+use splashdam_hbase::fake::{FakeCluster, FakeRegion, Fault};
 use splashdam_testkit::fakes::{FakeWorld, context_in};
 use splashdam_testkit::{context, contract};
 
@@ -141,6 +141,26 @@ fn regex_rows_are_those_of_flume() {
     check(&format!("{either}false"), &["a"], Ok(&[]));
 }
 
+#[test]
+fn bytes_that_are_no_text_are_written() {
+    let check = |keys: &str, want: &str| {
+        let event = Event { headers: [("h", "\u{0}")].into_iter().collect(), ..event("", &[]) };
+        let got = made(keys, &[Event { body: (&b"a\xff\xc3 1"[..]).into(), ..event }]).unwrap();
+        assert!(got[0].ends_with(want), "{keys}: {}", got[0]);
+    };
+    check("", "pCol=a\\xff\\xc3 1");
+    let replaced = "a\\xef\\xbf\\xbd\\xef\\xbf\\xbd";
+    check("serializer = regex", &format!("payload={replaced} 1"));
+    check("serializer = regex\nserializer.depositHeaders = true", "h=\\x00");
+    check(
+        "serializer = regex\nserializer.regex = (\\\\S+) (\\\\d)\nserializer.colNames = ROW_KEY,n\n\
+         serializer.rowKeyIndex = 0",
+        "n=1",
+    );
+    let columns = "serializer = columns\nserializer.rowKey = k\nserializer.columns.b = %[body]";
+    check(columns, "b=a\\xff\\xc3 1");
+}
+
 fn without_letters(row: &str) -> String {
     let mut parts: Vec<String> = row.splitn(3, '-').map(str::to_owned).collect();
     let letters =
@@ -211,6 +231,31 @@ async fn a_failure_keeps_the_batch_and_says_what_was_refused() {
     assert_eq!((count(&cluster), cluster.rows().len()), (None, 2));
     sink.deliver(&batch(&["a", "b", "c"])).await.unwrap();
     assert_eq!((count(&cluster), cluster.rows().len()), (Some(3), 6));
+}
+
+#[tokio::test]
+async fn a_table_that_goes_away_is_waited_for() {
+    async fn check(away: impl Fn(&FakeCluster), back: impl Fn(&FakeCluster), why: &str) {
+        let cluster = FakeCluster::with_table().await;
+        // Dead letters are for events that are at fault, which these are not.
+        let cx = Context { dead_letters: true, ..context(Role::Sink) };
+        let mut sink = contract::open_sink::<Hbase2>(&keys(&cluster, ""), cx).await;
+        sink.deliver(&batch(&["a"])).await.unwrap();
+        away(&cluster);
+        let failed = sink.deliver(&batch(&["b", "c"])).await.unwrap_err();
+        assert!(failed.to_string().contains(why), "{failed}");
+        back(&cluster);
+        sink.deliver(&batch(&["b", "c"])).await.unwrap();
+        assert_eq!((count(&cluster), cluster.rows().len()), (Some(3), 4), "{why}");
+    }
+    let disable = |cluster: &FakeCluster| cluster.set_enabled(false);
+    let enable = |cluster: &FakeCluster| cluster.set_enabled(true);
+    check(disable, enable, "table `t` is disabled; enable it").await;
+    let drop = |cluster: &FakeCluster| cluster.set_regions(&[]);
+    let create = |cluster: &FakeCluster| {
+        cluster.set_regions(&[FakeRegion { start: "", end: "", id: 2, server: 0 }]);
+    };
+    check(drop, create, "there is no table `t`; create it").await;
 }
 
 #[tokio::test]

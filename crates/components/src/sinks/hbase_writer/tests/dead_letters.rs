@@ -78,3 +78,16 @@ async fn what_the_server_refuses_for_its_own_sake_goes_and_nothing_else() {
     check("NoSuchColumnFamilyException", false).await;
     check("AccessDeniedException", false).await;
 }
+
+#[tokio::test]
+async fn one_that_a_server_refuses_takes_no_others_with_it() {
+    let cluster = FakeCluster::with_table().await;
+    cluster.refuse_row("bad", "DoNotRetryIOException");
+    let keyed = "serializer = regex\nserializer.regex = (\\\\S*) (.*)\n\
+        serializer.rowKeyIndex = 0\nserializer.colNames = ROW_KEY,x";
+    let mut sink = contract::open_sink::<Hbase2>(&keys(&cluster, keyed), with_dead_letters()).await;
+    let delivered = sink.deliver(&batch(&["a 1", "b 2", "bad 3", "c 4"])).await.unwrap();
+    let (places, why) = rejected(&delivered);
+    assert_eq!((delivered.events, places, cluster.rows().len()), (3, vec![2], 3));
+    assert!(why.contains("DoNotRetryIOException"), "{why}");
+}
