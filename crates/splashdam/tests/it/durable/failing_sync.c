@@ -27,7 +27,8 @@ static int is_segment(int fd) {
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 4) return 0;
     path[length] = 0;
-    return strcmp(path + length - 4, ".seg") == 0;
+    /* A segment's file has the other name until its length is synced. */
+    return strcmp(path + length - 4, ".seg") == 0 || strstr(path, "/splashdam.next") != NULL;
 }
 
 static unsigned place_of(ino_t inode) {

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use splashdam_core::{Context, Role, Sink, Size};
+use splashdam_core::{Context, Role, Sink};
 use splashdam_testkit::contract::{Running, open_sink, open_source, run_source};
 use splashdam_testkit::{Collector, context};
 
@@ -113,5 +113,5 @@ async fn a_peer_that_closes_on_everybody_rejects_nothing() {
     for _ in 0..3 * SUSPICIOUS {
         sink.deliver(&batch(&[1])).await.unwrap_err();
     }
-    assert_eq!(sink.limit(), Size::events(10));
+    assert_eq!(sink.limit().events, 10);
 }
