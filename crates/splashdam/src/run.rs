@@ -112,11 +112,15 @@ async fn agent(
         grace: args.grace,
     };
     let (admin_stop, admin_stopped) = Stop::new();
-    if let Some(monitoring) = &choice.monitoring {
-        let admin = Admin::bind(monitoring).await?;
+    let admin = match &choice.monitoring {
+        Some(monitoring) => Some(Admin::bind(monitoring).await?),
+        None => None,
+    };
+    let serve = {
         let (registry, board) = (around.registry.clone(), around.board.clone());
-        tokio::spawn(admin.serve(registry, board, around.ledger.clone(), admin_stopped.clone()));
-    }
+        let (ledger, stopped) = (around.ledger.clone(), admin_stopped.clone());
+        move || admin.map(|admin| tokio::spawn(admin.serve(registry, board, ledger, stopped)))
+    };
     let ledger = tokio::spawn(around.ledger.clone().run(admin_stopped));
     let mut topology = Topology::new(reader.agent.clone(), around.clone());
     let known = if checked.is_some() { Known::of(&findings) } else { Known::nothing_runs() };
@@ -124,12 +128,17 @@ async fn agent(
         Some(checked) => {
             let summary = summary(&checked);
             topology.apply(checked).await;
+            // Not before everybody is known: an agent of nobody would be ready.
+            serve();
             tokio::spawn(announce(reader.agent.clone(), around.board, summary, begun));
         }
-        None => warn!(
-            "no configuration found for this host: {}; the agent idles until its configuration changes",
-            reader.agent
-        ),
+        None => {
+            serve();
+            warn!(
+                "no configuration found for this host: {}; the agent idles until its configuration changes",
+                reader.agent
+            );
+        }
     }
     if let Some(changes) = changes {
         reload::follow(&mut topology, &reader, &mut provider, changes, known, &stop).await;

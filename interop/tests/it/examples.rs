@@ -88,6 +88,10 @@ const EXAMPLES: &[Example] = &[
     example("discard.conf", "", Send::Nothing, Arrives::Counted("nowhere")).agent("load"),
     example("exec.conf", "", Send::Nothing, Arrives::Files("var/log/splashdam/vmstat"))
         .changed(&[("vmstat 5", "echo hello from a client")]),
+    example("external.conf", "r1", Send::Line, Arrives::Files("var/log/splashdam"))
+        .changed(&[("examples/external.py", "@examples/external.py")]),
+    example("external-source.conf", "", Send::File("var/log/messages"), Arrives::Log)
+        .changed(&[("examples/external.py", "@examples/external.py")]),
     example("file-channel.conf", "r1", Send::Line, Arrives::Files("file-channel/out")),
     example("http.conf", "r1", Send::Curl, Arrives::Files("var/log/http")),
     example("http-sink.conf", "", Send::File("var/log/app.log"), Arrives::Far),
@@ -142,7 +146,8 @@ const WITH_HBASE: &[&str] = &["hbase-columns.conf", "hbase-once.conf", "hbase.co
 #[test]
 fn each_example_delivers() -> Result<()> {
     let Some((ours, _turn)) = ours() else { return Ok(()) };
-    if program("logger", "bsdutils").is_none() || program("curl", "curl").is_none() {
+    let programs = [("logger", "bsdutils"), ("curl", "curl"), ("python3", "python3")];
+    if programs.iter().any(|(name, package)| program(name, package).is_none()) {
         return Ok(());
     }
     let dir = tempfile::tempdir()?;
@@ -215,7 +220,9 @@ impl Example {
                 "port" => far.to_string(),
                 "hostname" => "127.0.0.1".to_owned(),
                 "endpoint" => format!("http://127.0.0.1:{far}/events"),
-                _ => value.replace("/var/", &format!("{}/var/", dir.display())),
+                _ => value
+                    .replace("/var/", &format!("{}/var/", dir.display()))
+                    .replace("@examples", &folder().display().to_string()),
             };
             match line.split_once(" = ") {
                 Some(_) => format!("{key} = {value}\n"),
@@ -253,6 +260,7 @@ fn folders(config: &str, dir: &Path) -> Vec<PathBuf> {
         let place = dir.join(value.trim());
         match key.rsplit_once('.')?.1 {
             "directory" | "spoolDir" => Some(place),
+            "file" => Some(place.parent()?.to_owned()),
             // Their last part is made, those above it are not.
             "dataDirs" | "checkpointDir" | "positionFile" => {
                 Some(dir.join(value.split(',').next()?.trim()).parent()?.to_owned())
