@@ -188,7 +188,9 @@ impl Run {
             node.disks().iter().for_each(|disks| disks.crash_at(None));
         }
         let began = Instant::now();
-        loop {
+        // What has just started may not show yet what it has: it is looked at twice.
+        let mut quiet = 0;
+        while quiet < 2 {
             self.bury().await;
             for node in &mut self.nodes {
                 node.start().await?;
@@ -205,9 +207,8 @@ impl Run {
                 let level = channel.level();
                 level.queued.events + level.leased.events == 0
             });
-            if are_up && is_empty && self.network.busy_until() < Instant::now() {
-                break;
-            }
+            let is_quiet = are_up && is_empty && self.network.busy_until() < Instant::now();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
             if began.elapsed() > CALM {
                 return Err(format!("the calm did not empty the channels: {}", self.levels()));
             }
