@@ -49,6 +49,8 @@ struct Run {
     network: Network,
     nodes: Vec<Node>,
     promises: Arc<Mutex<Promises>>,
+    /// Held by each put that has not ended; what an agent that died had begun is let go with it.
+    under_way: Arc<()>,
     /// Whether some disk had a fault: the order of what was put behind one that failed is then its
     /// own affair.
     has_faults: bool,
@@ -84,7 +86,8 @@ impl Run {
         });
         let nodes = nodes.collect();
         let promises = Arc::default();
-        Run { plan, flow, dice, network, nodes, promises, has_faults: false, deaths: 0 }
+        let under_way = Arc::default();
+        Run { plan, flow, dice, network, nodes, promises, under_way, has_faults: false, deaths: 0 }
     }
 
     async fn all(mut self) -> Result<(Verdict, Counts), String> {
@@ -174,10 +177,12 @@ impl Run {
         let ids = locked(&self.promises).begin(index, count);
         let batch: Batch = ids.iter().map(|id| Event::new(format!("{id:06}"))).collect();
         let promises = self.promises.clone();
+        let under_way = self.under_way.clone();
         self.nodes[index].spawn(async move {
             if out.put(batch).await.is_ok() {
                 locked(&promises).acknowledge(&ids);
             }
+            drop(under_way);
         });
     }
 
@@ -207,6 +212,8 @@ impl Run {
                 let level = channel.level();
                 level.queued.events + level.leased.events == 0
             });
+            // What is still being put is nowhere yet.
+            let is_empty = is_empty && Arc::strong_count(&self.under_way) == 1;
             let is_quiet = are_up && is_empty && self.network.busy_until() < Instant::now();
             quiet = if is_quiet { quiet + 1 } else { 0 };
             if began.elapsed() > CALM {
