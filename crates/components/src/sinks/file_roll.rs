@@ -44,7 +44,6 @@ use crate::{serializers, time_zone};
 use compression::Compression;
 use disk::{Disk, RealDisk};
 use names::Names;
-use note::Note;
 use writer::{FileError, Full, Writer};
 
 /// How long a roll that failed waits before it is tried again, while the old file goes on.
@@ -232,6 +231,7 @@ impl FileRoll {
             buffer: BytesMut::new(),
             dead_letters: cx.dead_letters,
             packed: Vec::new(),
+            unread_note: Some(format!("{}.{}", cx.agent, cx.name)),
             note: None,
         };
         let every = Duration::from_secs(config.roll_interval.into());
@@ -245,12 +245,10 @@ impl FileRoll {
             roll_trouble: Trouble::new(),
         };
         let create_directory = config.create_directory;
-        let noted_as = format!("{}.{}", cx.agent, sink.name);
         let open_first = move |writer: &mut Writer| {
             if create_directory {
                 writer.create_directory()?;
             }
-            writer.note = Note::read(&writer.directory, &noted_as);
             writer.roll()
         };
         let opened = sink.on_disk(open_first).await;

@@ -41,6 +41,9 @@ pub(super) struct Writer {
     pub(super) packed: Vec<u8>,
     /// Which events of a channel that numbers them the files have.
     pub(super) note: Option<Note>,
+    /// Under which name that is to be read, until the first batch is there: another agent may have the channel, and
+    /// write it, until then.
+    pub(super) unread_note: Option<String>,
 }
 
 /// What makes a file full; 0 is never.
@@ -168,6 +171,9 @@ impl Writer {
     pub(super) fn deliver(&mut self, batch: &Batch) -> Result<Vec<Rejected>, FileError> {
         // What a queue in memory hands out goes with it, and so would a note of it.
         let lasting = batch.place().filter(|place| place.lasting);
+        if let Some(name) = self.unread_note.take_if(|_| lasting.is_some()) {
+            self.note = Note::read(&self.directory, &name);
+        }
         let (Some(place), Some(note)) = (lasting, &mut self.note) else {
             return self.write(batch.events());
         };
