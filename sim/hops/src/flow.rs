@@ -13,6 +13,9 @@ pub struct NodePlan {
     pub groups: Vec<GroupPlan>,
     /// Events in a call.
     pub batch_events: u64,
+    /// Whether its channels have room for few calls only, and refuse at once what they have no room
+    /// for. Something must drain them.
+    pub is_narrow: bool,
     /// In what it and the others talk.
     pub protocol: Protocol,
     /// Whether events are put into it by hand, and not by other agents.
@@ -84,6 +87,7 @@ pub fn flow(kind: usize, dice: &mut Dice) -> Flow {
         disks: 1,
         groups,
         batch_events,
+        is_narrow: false,
         protocol,
         is_first: false,
     };
@@ -100,7 +104,10 @@ pub fn flow(kind: usize, dice: &mut Dice) -> Flow {
     };
     let mut flow = match kind {
         0 => plain("one hop", vec![node(one(1)), node(vec![])], &[1]),
-        1 => plain("two hops", vec![node(one(1)), node(one(2)), node(vec![])], &[2]),
+        1 => {
+            let narrow = NodePlan { is_narrow: true, ..node(one(2)) };
+            plain("two hops, the second narrow", vec![node(one(1)), narrow, node(vec![])], &[2])
+        }
         2 => {
             let nodes = vec![node(one(2)), node(one(2)), node(vec![])];
             Flow { first: vec![0, 1], ..plain("two senders", nodes, &[2]) }

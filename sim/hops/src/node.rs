@@ -32,7 +32,6 @@ use crate::network::{Line as NetworkLine, Network, Stream};
 use crate::watched::Watched;
 use crate::world::SimWorld;
 
-const CHANNEL_KEYS: &str = "keep-alive = 1";
 const SOURCE_KEYS: &str = "bind = here\nport = 1";
 /// How long a clean stop may take before it is a kill.
 const STOPS: Duration = Duration::from_secs(3);
@@ -284,7 +283,7 @@ impl Node {
                 members.iter().map(|name| context(Role::Channel, name, vec![])).collect();
             let (opened, hands) = FileChannel::by_hand(
                 &contexts,
-                &Section::parse(CHANNEL_KEYS),
+                &self.channel_section(),
                 self.disks[log].storages(),
                 options(&self.disks[log]),
                 log as u64,
@@ -380,6 +379,17 @@ impl Node {
             board,
             fallen,
             _slots: vec![filler],
+        })
+    }
+
+    fn channel_section(&self) -> Section {
+        let most = self.plan.batch_events;
+        Section::parse(&match self.plan.is_narrow {
+            true => {
+                let capacity = 2 * most + 1;
+                format!("keep-alive = 0\ncapacity = {capacity}\ntransactionCapacity = {most}")
+            }
+            false => "keep-alive = 1".to_owned(),
         })
     }
 

@@ -38,6 +38,6 @@ fn planted_bugs_are_found() {
     check(Bug::EpochIgnored, lost);
     check(Bug::SequenceReused, lost);
     check(Bug::AnswerBeforeStored, lost);
-    // `Bug::RefusalForgotten` takes so many runs that only the long form looks for it.
+    check(Bug::RefusalForgotten, "comes before");
     check(Bug::LowAhead, lost);
 }
