@@ -21,7 +21,7 @@ use crate::side_by_side::pair;
 /// Lines that are put before each kill.
 const LINES: u32 = 400;
 /// How long everything may take to arrive in the end.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 const SEED: u64 = 1;
 
 /// Sender and receiver, and their directories.
