@@ -331,15 +331,22 @@ async fn a_link_that_leads_elsewhere() {
     symlink(target(2), rig.path("tmp")).unwrap();
     fs::rename(rig.path("tmp"), rig.path("a")).unwrap();
     rig.collector.wait_for(30).await;
-    append(&target(2), &lines(30, 40));
-    let began = Instant::now();
-    let mut got = bodies(&rig.collector.wait_for(40).await);
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    let mut took = Vec::new();
+    for n in 3..8 {
+        append(&target(2), &lines(10 * n, 10 * n + 10));
+        let began = Instant::now();
+        rig.collector.wait_for(10 * n + 10).await;
+        took.push(began.elapsed());
+    }
+    // The machine may be slow now and then; a file that is not watched is so each time.
+    println!("lines behind a link took {took:?}");
+    assert!(took.iter().min() < Some(&Duration::from_millis(500)), "{took:?}");
+    let mut got = rig.collector.bodies();
     got.sort();
-    assert_eq!(got, line_bodies(0, 40));
+    assert_eq!(got, line_bodies(0, 80));
     rig.restart().await;
-    append(&target(2), &lines(40, 41));
-    assert_eq!(rig.collector.wait_for(41).await.len(), 41);
+    append(&target(2), &lines(80, 81));
+    assert_eq!(rig.collector.wait_for(81).await.len(), 81);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,13 +505,17 @@ async fn new_lines_arrive_at_once() {
     let rig = Rig::started("").await;
     rig.append("a", "first\n");
     rig.collector.wait_for(1).await;
+    let mut took = Vec::new();
     for n in 2..20 {
         sleep(Duration::from_millis(17)).await;
         let began = Instant::now();
         rig.append("a", "next\n");
         rig.collector.wait_for(n).await;
-        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        took.push(began.elapsed());
     }
+    // Without word from the system all of them wait for the next look, after about 230 ms.
+    println!("lines took {took:?}");
+    assert!(took.iter().min() < Some(&Duration::from_millis(100)), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
