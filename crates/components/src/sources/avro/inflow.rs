@@ -4,7 +4,9 @@
 //! limit of all together: beyond it those wait that have something to wait for. So the source holds
 //! at most `MOST_HELD_BYTES`, of each connection one message that is no longer than `FREE_BYTES`, and
 //! one message more: where all that is held is parts of messages, one connection after the other may
-//! read its own to the end, as else all would wait for each other.
+//! read its own to the end, as else all would wait for each other. And as no more than
+//! `MOST_AHEAD_BYTES` make a sync worth its time, however many connections there are, beyond that each
+//! has one call under way, as behind Flume's source.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -16,6 +18,8 @@ use tokio::sync::Notify;
 pub(super) const MOST_BEGUN_BYTES: usize = 256 * 1024 * 1024;
 /// The same, with what is on its way into the channels.
 pub(super) const MOST_HELD_BYTES: usize = 384 * 1024 * 1024;
+/// What may be on its way into the channels while connections that have put something read on.
+pub(super) const MOST_AHEAD_BYTES: usize = 8 * 1024 * 1024;
 /// What a connection may hold of a message that is not complete, whatever others do.
 pub(super) const FREE_BYTES: usize = 64 * 1024;
 /// What an event costs in memory besides its bytes.
@@ -73,13 +77,18 @@ impl Inflow {
         self.begun.load(SeqCst) > self.most_begun
     }
 
+    fn is_well_ahead(&self) -> bool {
+        self.ahead.load(SeqCst) > MOST_AHEAD_BYTES
+    }
+
     fn change(&self, of: &AtomicUsize, before: usize, now: usize) {
         if now > before {
             of.fetch_add(now - before, SeqCst);
         } else if now < before {
+            let full = || (self.is_crowded(), self.is_well_ahead());
+            let was_full = full();
             of.fetch_sub(before - now, SeqCst);
-            // In this order: who waits has said so before it looked.
-            if self.waiting.load(SeqCst) > 0 && !(self.is_crowded() && self.has_begun_too_much()) {
+            if was_full != full() {
                 self.room.notify_waiters();
             }
         }
@@ -93,7 +102,7 @@ impl Share<'_> {
         self.all.change(&self.all.begun, before, self.begun);
         // Fewer than before: the message is complete, and this is of another one.
         if self.begun < before {
-            self.follow();
+            self.completed();
         }
     }
 
@@ -106,10 +115,13 @@ impl Share<'_> {
 
     /// Whether it has to wait before it reads on.
     pub(super) fn must_wait(&mut self) -> bool {
-        if self.leads || !(self.waits_for_others() || (self.has_any() && self.all.is_crowded())) {
+        let crowded = (self.begun > 0 || self.ahead > 0) && self.all.is_crowded();
+        let is_ahead = self.ahead > 0 && self.all.is_well_ahead();
+        let others = self.waits_for_others();
+        if self.leads || !(crowded || is_ahead || others) {
             return false;
         }
-        self.leads = self.waits_for_others() && !self.all.has_leader.swap(true, SeqCst);
+        self.leads = others && !self.all.has_leader.swap(true, SeqCst);
         !self.leads
     }
 
@@ -118,14 +130,14 @@ impl Share<'_> {
         self.begun > 0 && self.all.has_begun_too_much()
     }
 
-    fn has_any(&self) -> bool {
-        self.begun > 0 || self.ahead > 0
-    }
-
-    /// Lets another one read on.
-    fn follow(&mut self) {
-        if std::mem::take(&mut self.leads) {
+    /// A message is complete or given up: who waits for that may go on, or lead.
+    fn completed(&mut self) {
+        let led = std::mem::take(&mut self.leads);
+        if led {
             self.all.has_leader.store(false, SeqCst);
+        }
+        // Asked after the change, as who waits says so before it looks.
+        if self.all.waiting.load(SeqCst) > 0 && (led || !self.all.has_begun_too_much()) {
             self.all.room.notify_waiters();
         }
     }
@@ -165,7 +177,9 @@ impl Drop for Share<'_> {
     fn drop(&mut self) {
         self.all.change(&self.all.begun, self.begun, 0);
         self.all.change(&self.all.ahead, self.ahead, 0);
-        self.follow();
+        if self.begun > 0 || self.leads {
+            self.completed();
+        }
     }
 }
 
@@ -225,7 +239,7 @@ mod tests {
         let all = Inflow::default();
         let (mut first, mut second, mut third) = (all.share(), all.share(), all.share());
         let size = |bytes: usize| Size { events: 1, bytes };
-        first.ahead(size(MOST_HELD_BYTES - EVENT_BYTES));
+        first.ahead(size(MOST_AHEAD_BYTES - EVENT_BYTES));
         assert!(!first.must_wait());
         second.ahead(size(1));
         assert!(first.must_wait() && second.must_wait());
@@ -235,9 +249,24 @@ mod tests {
         first.ahead(size(0));
         assert!(room.as_mut().now_or_never().is_some());
         // Small events weigh more than their bytes.
-        first.ahead(Size { events: MOST_HELD_BYTES / EVENT_BYTES, bytes: 0 });
+        first.ahead(Size { events: MOST_AHEAD_BYTES / EVENT_BYTES, bytes: 0 });
         assert!(first.must_wait());
         drop(first);
-        assert!(!all.is_crowded());
+        assert!(!all.is_well_ahead());
+    }
+
+    #[test]
+    fn who_has_begun_something_waits_only_in_a_crowd() {
+        let all = Inflow::default();
+        let (mut first, mut second, mut third) = (all.share(), all.share(), all.share());
+        second.begun(FREE_BYTES + 1);
+        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 1 });
+        assert!(!second.must_wait());
+        second.begun(FREE_BYTES + 2);
+        assert!(second.must_wait() && !third.must_wait());
+        let mut room = std::pin::pin!(second.room());
+        assert!(room.as_mut().now_or_never().is_none());
+        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 2 });
+        assert!(room.as_mut().now_or_never().is_some() && !all.is_crowded());
     }
 }
