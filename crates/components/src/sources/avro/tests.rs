@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::{Buf, Bytes};
-use futures_util::future::join_all;
 use splashdam_core::{Batch, Channel, Event, Role, Size};
 use splashdam_testkit::contract::{
     Running, open_source, run_source, run_source_into, source_stops,
@@ -16,16 +15,16 @@ use splashdam_wire::avro::handshake::{FLUME_HASH, Match};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Outgoing, read_answer};
 use splashdam_wire::claim::Claim;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::sources::senders::{Inbox, Refused, Senders};
 use tokio::time::sleep;
 
-use super::connection::Service;
-use super::inflow::Inflow;
 use super::*;
 use crate::channels::file::FileChannel;
+
+mod crowd;
 
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const SOON: Duration = Duration::from_secs(5);
@@ -243,58 +242,6 @@ async fn half_a_message_is_not_waited_for_long_and_silence_is_allowed() {
     let read = silent.stream.read_buf(silent.packs.room()).await.unwrap();
     assert!(read > 0, "it is still served");
     running.stop().await.unwrap();
-}
-
-/// However many have begun more than there may be, each call is taken in the end: nobody is cut off, which a sink
-/// could take for a word about its batch.
-#[tokio::test(start_paused = true)]
-async fn who_begins_too_much_waits_for_the_others() {
-    let collector = Collector::new();
-    let (_handle, stop) = Stop::new();
-    let config = Section::parse(KEYS).read().into_result().unwrap();
-    let out = outlet_to(vec![Arc::new(collector.clone())]);
-    let mut service = Service::new(&config, &context(Role::Source), out, stop);
-    service.inflow = Inflow::of(100_000);
-    let large = |letter: &'static str| Batch::from(vec![Event::new(letter.repeat(300_000))]);
-    let calls = ["a", "b", "c", "d", "e"].map(async |letter| {
-        let (near, far) = duplex(10_000);
-        let mut client = Client::over(near);
-        let talk = async {
-            client.call(1, true, None, &large(letter)).await;
-            assert_eq!(client.answer(true).await, (1, Answer::Ok));
-            drop(client);
-        };
-        tokio::join!(service.serve(far), talk)
-    });
-    join_all(calls).await;
-    assert_eq!(collector.events().len(), 5);
-
-    // Who leads and does not go on holds the others up for a while only.
-    let begun = tokio::time::Instant::now();
-    let stalls = async {
-        let (mut near, far) = duplex(10_000);
-        let half = async {
-            near.write_all(&hex("00000001 00000001 00100000")).await.unwrap();
-            near.write_all(&[0; 300_000]).await.unwrap();
-            near.read(&mut [0]).await.unwrap();
-        };
-        tokio::join!(service.serve(far), half);
-        begun.elapsed().as_secs()
-    };
-    let waits = async {
-        sleep(Duration::from_secs(1)).await;
-        let (near, far) = duplex(10_000);
-        let mut client = Client::over(near);
-        let mut out = Outgoing::default();
-        out.append_batch(1, Some(FLUME_HASH), None, large("f").events()).unwrap();
-        let bytes = out.copy_to_bytes(out.remaining());
-        let talk = async { client.stream.write_all(&bytes).await.unwrap_err() };
-        tokio::join!(service.serve(far), talk);
-        begun.elapsed().as_secs()
-    };
-    let (stalled, waited) = tokio::join!(stalls, waits);
-    assert_eq!((stalled, waited), (30 + 300_012 / (16 * 1024), 31));
-    assert_eq!(collector.events().len(), 5);
 }
 
 #[tokio::test]

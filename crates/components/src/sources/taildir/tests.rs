@@ -16,6 +16,7 @@ mod crashes;
 mod descriptors;
 mod hidden;
 mod mistakes;
+mod prompt;
 mod vanished;
 
 /// A directory with logs, a position file beside it, and a source at work on them.
@@ -318,38 +319,6 @@ async fn removed_and_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_leads_elsewhere() {
-    let mut rig = Rig::new("");
-    let far = rig.dir.path().to_owned();
-    let target = |n: usize| far.join(format!("target{n}"));
-    append(&target(1), &lines(0, 10));
-    symlink(target(1), rig.path("a")).unwrap();
-    rig.start().await;
-    rig.collector.wait_for(10).await;
-    append(&target(1), &lines(10, 20));
-    append(&target(2), &lines(20, 30));
-    symlink(target(2), rig.path("tmp")).unwrap();
-    fs::rename(rig.path("tmp"), rig.path("a")).unwrap();
-    rig.collector.wait_for(30).await;
-    let mut took = Vec::new();
-    for n in 3..8 {
-        append(&target(2), &lines(10 * n, 10 * n + 10));
-        let began = Instant::now();
-        rig.collector.wait_for(10 * n + 10).await;
-        took.push(began.elapsed());
-    }
-    // The machine may be slow now and then; a file that is not watched is so each time.
-    println!("lines behind a link took {took:?}");
-    assert!(took.iter().min() < Some(&Duration::from_millis(500)), "{took:?}");
-    let mut got = rig.collector.bodies();
-    got.sort();
-    assert_eq!(got, line_bodies(0, 80));
-    rig.restart().await;
-    append(&target(2), &lines(80, 81));
-    assert_eq!(rig.collector.wait_for(81).await.len(), 81);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_partial_line_across_a_rotation() {
     let rotate = |rig: &Rig| {
         let text = lines(100, 101);
@@ -498,24 +467,6 @@ async fn refused_batches_are_neither_lost_nor_repeated() {
     rig.start().await;
     rig.collector.wait_for(100).await;
     assert_eq!(rig.collector.bodies(), line_bodies(100, 200));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn new_lines_arrive_at_once() {
-    let rig = Rig::started("").await;
-    rig.append("a", "first\n");
-    rig.collector.wait_for(1).await;
-    let mut took = Vec::new();
-    for n in 2..20 {
-        sleep(Duration::from_millis(17)).await;
-        let began = Instant::now();
-        rig.append("a", "next\n");
-        rig.collector.wait_for(n).await;
-        took.push(began.elapsed());
-    }
-    // Without word from the system all of them wait for the next look, after about 230 ms.
-    println!("lines took {took:?}");
-    assert!(took.iter().min() < Some(&Duration::from_millis(100)), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
