@@ -546,6 +546,10 @@ impl Surroundings for Disks {
         self.world().now
     }
 
+    fn monotonic_millis(&self) -> u64 {
+        self.world().now
+    }
+
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         let mut world = self.world();
         for chunk in bytes.chunks_mut(8) {

@@ -79,7 +79,8 @@ impl Connection {
         mut claim: Option<Claim>,
         limit: Duration,
     ) -> Result<bool, CallError> {
-        let mut stores_once = claim.is_some();
+        // Who is asked nothing promises nothing.
+        let mut stores_once = claim.is_some() && !events.is_empty();
         while !events.is_empty() {
             let call = rpc::write_append_batch(self.protocol, self.next(), events, claim.as_ref());
             let (frame, count) = call.map_err(|error| CallError::TooLarge(error.into()))?;

@@ -110,7 +110,7 @@ async fn measure() -> Result<(), Failure> {
                 let mut events = 0;
                 while begun.elapsed() < LENGTH {
                     let mut batch = batch();
-                    interceptor.intercept(&mut batch).await?;
+                    interceptor.intercept(&mut batch).await.map_err(|undone| undone.to_string())?;
                     events += batch.len();
                 }
                 Ok::<_, String>(events)

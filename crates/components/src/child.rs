@@ -66,7 +66,8 @@ pub(crate) enum StandardError {
 pub(crate) struct Child {
     title: String,
     child: tokio::process::Child,
-    /// The process group; `None` once the command was waited for.
+    /// The process group; `None` once it was ended or let go. While anybody is in it, the system gives
+    /// its number to nobody else.
     group: Option<Pid>,
     /// Reads standard error; dropping it ends that.
     stderr: JoinSet<()>,
@@ -103,11 +104,14 @@ impl Child {
         self.child.stdout.take()
     }
 
-    /// Waits for its end. Cancel-safe.
+    /// Waits for its end, not for that of its children. Cancel-safe.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait().await;
+        self.child.wait().await
+    }
+
+    /// Leaves its children to themselves, after its own end.
+    pub(crate) fn let_go(mut self) {
         self.group = None;
-        status
     }
 
     /// Asks the whole group to end, waits a little, and ends it.

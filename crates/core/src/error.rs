@@ -76,6 +76,13 @@ pub enum ChannelError {
         /// Who did not answer, and why.
         reason: Arc<str>,
     },
+    /// It was not asked, nor was any other: an interceptor before it never lets the batch through.
+    /// Refuse it for good.
+    #[error("{reason}; the batch was put nowhere")]
+    Unfit {
+        /// Who does not let it through, and why.
+        reason: Arc<str>,
+    },
     /// It failed and must be reopened. Whether a commit took effect is unknown.
     #[error("channel {channel} failed: {reason}")]
     Failed {
@@ -84,6 +91,13 @@ pub enum ChannelError {
         /// What failed.
         reason: Arc<str>,
     },
+}
+
+impl ChannelError {
+    /// Whether it is the same however long is waited, as long as the batch and the configuration are.
+    pub fn is_final(&self) -> bool {
+        matches!(self, ChannelError::TooLarge { .. } | ChannelError::Unfit { .. })
+    }
 }
 
 /// The outlet could not put a batch into every required channel. Channels that took it are
@@ -101,7 +115,7 @@ impl PutError {
     /// Whether waiting can help: every failure is a full channel, one that is being reopened, or one
     /// that an interceptor kept from being asked.
     pub fn retryable(&self) -> bool {
-        !self.failures.iter().any(|f| matches!(f, ChannelError::TooLarge { .. }))
+        !self.failures.iter().any(ChannelError::is_final)
     }
 }
 

@@ -14,12 +14,24 @@ pub trait Interceptor: Send + Sync {
     }
 }
 
+/// Why an interceptor elsewhere has not done its work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undone {
+    /// Nobody answered, or who did wants the batch again: it may go through when it comes again.
+    #[error("{0}")]
+    Unanswered(String),
+    /// The batch never goes through as it is, whatever is waited.
+    #[error("{0}")]
+    Unfit(String),
+}
+
 /// An interceptor whose work is done by somebody else, who has to be asked and waited for.
 pub trait RemoteInterceptor: Send + Sync {
     /// Works on the batch, and waits no longer than the interceptor's own limit. An error says who
     /// did not answer and why; the batch is then as it was, no channel is asked, and the source
-    /// waits or refuses as with a full channel. May be called by several at once.
-    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), String>>;
+    /// waits or refuses as with a full channel, or with one whose transactions are too small for
+    /// the batch. May be called by several at once.
+    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), Undone>>;
 
     /// Ends what works for it; called when its source has ended.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -34,7 +34,7 @@ pub use error::{
     Cause, ChannelError, DeliverError, Malformed, OpenError, PutError, SourceError, Then,
 };
 pub use event::{Event, Headers, NotUtf8, Text};
-pub use interceptor::{DynInterceptor, Interception, Interceptor, RemoteInterceptor};
+pub use interceptor::{DynInterceptor, Interception, Interceptor, RemoteInterceptor, Undone};
 pub use ledger::Ledger;
 pub use outlet::{Outlet, OutletChannel};
 pub use pipeline::Pipeline;

@@ -21,7 +21,7 @@ use crate::metrics::{ChannelMetrics, SourceMetrics};
 use crate::pipeline::Turn;
 use crate::{
     Batch, Channel, ChannelError, ChannelSet, DynInterceptor, Event, Interception, JointId,
-    PutError, PutTxn, Refused, Route, Selector, Size, Stop, Trouble,
+    PutError, PutTxn, Refused, Route, Selector, Size, Stop, Trouble, Undone,
 };
 
 /// A source's way into its channels. Clones share everything; any number of puts may be under way.
@@ -246,10 +246,14 @@ impl Outlet {
         for interceptor in interceptors.iter().skip(batch.progress.through.into()) {
             match interceptor.place() {
                 Interception::Here(here) => here.intercept(batch),
-                Interception::Elsewhere(there) => there
-                    .intercept(batch)
-                    .await
-                    .map_err(|reason| ChannelError::NotReached { reason: reason.into() })?,
+                Interception::Elsewhere(there) => {
+                    there.intercept(batch).await.map_err(|undone| match undone {
+                        Undone::Unanswered(reason) => {
+                            ChannelError::NotReached { reason: reason.into() }
+                        }
+                        Undone::Unfit(reason) => ChannelError::Unfit { reason: reason.into() },
+                    })?;
+                }
             }
             batch.progress.through += 1;
         }

@@ -248,7 +248,7 @@ impl<T: Send + 'static> Pipeline<T> {
     /// with a later one does not matter until it is the oldest.
     fn next_try(&self, patience: &mut Patience, stop: &Stop) -> Option<Instant> {
         let oldest = self.refused.front()?;
-        if oldest.why.iter().any(|why| matches!(why, ChannelError::TooLarge { .. })) {
+        if oldest.why.iter().any(ChannelError::is_final) {
             return None;
         }
         let why: Vec<_> = self.refused.iter().flat_map(|waiting| &waiting.why).collect();

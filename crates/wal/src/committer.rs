@@ -257,7 +257,7 @@ impl<R: Record> Committer<R> {
 
     fn refuse_first(&mut self, why: CommitError) {
         if matches!(why, CommitError::Full) {
-            let until = self.shared.options.surroundings.now_millis() + CRAMPED_MILLIS;
+            let until = self.shared.options.surroundings.monotonic_millis() + CRAMPED_MILLIS;
             self.shared.lines[self.index].cramped.store(until, Ordering::Release);
         }
         if let Some(request) = self.pending.pop_front() {

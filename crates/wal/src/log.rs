@@ -70,8 +70,8 @@ pub(crate) struct Line<R: Record> {
     pub(crate) load: AtomicU64,
     pub(crate) failed: AtomicBool,
     pub(crate) full: AtomicBool,
-    /// Until when others go before it, in milliseconds since 1970: it had no room for a put, and the same one
-    /// would come back to it again and again.
+    /// Until when others go before it, on the clock that nobody sets: it had no room for a put, and the same
+    /// one would come back to it again and again.
     pub(crate) cramped: AtomicU64,
     pub(crate) watermark: AtomicU64,
 }
@@ -243,7 +243,7 @@ impl<R: Record> Shared<R> {
         able.min_by_key(|(index, line)| {
             let other = wanted.is_some_and(|wanted| wanted != *index);
             let cramped = line.cramped.load(Ordering::Acquire);
-            let cramped = cramped > 0 && self.options.surroundings.now_millis() < cramped;
+            let cramped = cramped > 0 && self.options.surroundings.monotonic_millis() < cramped;
             (line.full.load(Ordering::Acquire) || cramped, other, line.load.load(Ordering::Acquire))
         })
         .map(|(index, _)| index)

@@ -63,6 +63,8 @@ pub trait StorageFile: Send + Sync + 'static {
 pub trait Surroundings: Send + Sync + 'static {
     /// Milliseconds since 1970. Orders nothing.
     fn now_millis(&self) -> u64;
+    /// Milliseconds of a clock that nobody sets, since any time. For waits.
+    fn monotonic_millis(&self) -> u64;
     /// Fills `bytes` with randomness for identities and salts.
     fn random(&self, bytes: &mut [u8]) -> io::Result<()>;
 }
@@ -75,6 +77,14 @@ impl Surroundings for System {
     fn now_millis(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic_millis(&self) -> u64 {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = clock_gettime(ClockId::Monotonic);
+        // Neither is negative.
+        let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+        seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
     }
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {

@@ -230,6 +230,10 @@ impl Surroundings for Still {
         1_700_000_000_000
     }
 
+    fn monotonic_millis(&self) -> u64 {
+        1
+    }
+
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         let count = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut mixed = (count + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);

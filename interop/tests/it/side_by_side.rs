@@ -190,11 +190,14 @@ pub(crate) fn wait_for(agent: &mut Agent, sink: &str, events: u64) -> Result<()>
 /// some after its port answers.
 pub(crate) fn components(agent: &mut Agent) -> Result<Vec<String>> {
     let (mut names, mut since, began) = (Vec::new(), Instant::now(), Instant::now());
-    while since.elapsed() < Duration::from_secs(1) {
-        ensure!(began.elapsed() < LIMIT, "components come and go: {names:?}");
-        let now = agent.metrics()?.names().into_keys().map(str::to_owned).collect();
-        if now != names {
-            (names, since) = (now, Instant::now());
+    while names.is_empty() || since.elapsed() < Duration::from_secs(1) {
+        agent.still_running()?;
+        ensure!(began.elapsed() < LIMIT, "components come and go: {names:?}\n{}", agent.log_tail());
+        // A busy agent may leave some questions without an answer.
+        let now = agent.metrics().map(|all| all.names().into_keys().map(str::to_owned).collect());
+        match now {
+            Ok(now) if now == names => {}
+            now => (names, since) = (now.unwrap_or_default(), Instant::now()),
         }
         thread::sleep(Duration::from_millis(50));
     }

@@ -150,7 +150,7 @@ fn run(make: &Make, cases: &[Vec<u8>], netcat: &[Vec<u8>]) -> Result<Seen> {
         // Says where the lines of this case end.
         converse(0, netcat_port, format!("case {at}\n").as_bytes())?;
     }
-    settled(&mut agent)?;
+    settled(&mut agent, &site, cases.len(), netcat.len())?;
     agent.stop()?;
     let mut events: BTreeMap<(&'static str, usize), Events> = BTreeMap::new();
     for (number, ((source, _), port)) in (1..).zip(SOURCES.iter().zip(&site.ports)) {
@@ -213,16 +213,49 @@ fn send_datagram(case: usize, port: u16, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until no sink has delivered anything for a second and a half.
-fn settled(agent: &mut Agent) -> Result<()> {
-    let (mut last, mut since, began) = (0, Instant::now(), Instant::now());
-    while last == 0 || since.elapsed() < Duration::from_millis(1500) {
-        ensure!(began.elapsed() < LIMIT, "events come and come: {last}");
-        let metrics = agent.metrics()?;
-        let sinks = (1..=SOURCES.len() + 1).map(|number| format!("SINK.k{number}"));
-        let now = sinks.filter_map(|sink| metrics.count(&sink, "EventDrainSuccessCount")).sum();
-        if now != last {
-            (last, since) = (now, Instant::now());
+/// Sends each source one more event, as a further case, and waits until it is written: a source closes a connection
+/// once what came over it is in the channel, and reads datagrams in their order, so all others are written then.
+fn settled(agent: &mut Agent, site: &Site, case: usize, netcat: usize) -> Result<()> {
+    const LAST: &[u8] = b"<13>Oct 11 22:14:15 mill last\n";
+    let from = address_of(case).to_string();
+    for (number, ((source, _), port)) in (1..).zip(SOURCES.iter().zip(&site.ports)) {
+        let is_datagram = *source == "udp";
+        if !is_datagram {
+            converse(case, *port, LAST)?;
+        }
+        let is_last = |(headers, _): &Logged| headers.get(ADDRESS) == Some(&from);
+        written(agent, site, number, source, is_last, || match is_datagram {
+            // The system may drop one.
+            true => send_datagram(case, *port, LAST),
+            false => Ok(()),
+        })?;
+    }
+    // Its cases have ends already.
+    let end = format!("case {}", netcat - 1);
+    let is_last = |(_, body): &Logged| *body == end.as_bytes();
+    written(agent, site, SOURCES.len() + 1, "netcat", is_last, || Ok(()))
+}
+
+/// Waits until a sink has written an event, doing `again` now and then meanwhile.
+fn written(
+    agent: &mut Agent,
+    site: &Site,
+    sink: usize,
+    source: &str,
+    is_last: impl Fn(&Logged) -> bool,
+    again: impl Fn() -> Result<()>,
+) -> Result<()> {
+    let began = Instant::now();
+    // A file that is being written may end within a block.
+    let read = || events_of(&site.dir.path().join(format!("k{sink}"))).unwrap_or_default();
+    for round in 0.. {
+        if read().iter().any(&is_last) {
+            break;
+        }
+        agent.still_running()?;
+        ensure!(began.elapsed() < LIMIT, "{source}: no last event\n{}", agent.log_tail());
+        if round % 20 == 0 {
+            again()?;
         }
         thread::sleep(Duration::from_millis(50));
     }

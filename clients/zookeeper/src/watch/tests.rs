@@ -97,6 +97,8 @@ async fn idle_sessions_are_pinged_and_silent_servers_left() {
     let [one, two] = &fakes;
     one.set(data("x = 1"));
     two.set(data("x = 2"));
+    // A machine that stands still makes a client leave for the other one: it is sent back from there.
+    two.mood(Mood::Away);
     let mut seen = followed(&[one, two]);
     until_node(&mut seen, data("x = 1")).await;
     let pinged = async {
@@ -106,6 +108,7 @@ async fn idle_sessions_are_pinged_and_silent_servers_left() {
     };
     timeout(LIMIT, pinged).await.expect("pings");
     one.mood(Mood::Silent);
+    two.mood(Mood::Well);
     until_node(&mut seen, data("x = 2")).await;
 }
 

@@ -122,7 +122,8 @@ impl Peer {
             tokio::select! {
                 biased;
                 ready = self.incoming.next() => break ready?,
-                flushed = self.outgoing.flush(), if !self.outgoing.is_empty() => flushed?,
+                // Who does not listen may have said all that it has to say.
+                _ = self.outgoing.flush(), if !self.outgoing.is_empty() => {}
             }
         };
         // What is left of the greeting goes on its way with what comes next.
@@ -220,20 +221,28 @@ impl Outgoing {
         self.waiting.is_empty()
     }
 
-    /// Writes what waits. Cancel-safe.
+    /// Writes what waits, or throws it away when the process does not listen, which is an error then
+    /// and each time after it. Cancel-safe.
     pub(crate) async fn flush(&mut self) -> Result<(), Lost> {
-        const CLOSED: Lost = Lost::Closed("standard input");
-        let stdin = self.stdin.as_mut().ok_or(CLOSED)?;
+        if !self.written().await {
+            self.stdin = None;
+            self.waiting.clear();
+            return Err(Lost::Closed("standard input"));
+        }
+        Ok(())
+    }
+
+    async fn written(&mut self) -> bool {
+        let Some(stdin) = &mut self.stdin else { return false };
         while let Some(message) = self.waiting.front_mut() {
             while message.has_remaining() {
-                match stdin.write_buf(message).await {
-                    Ok(1..) => {}
-                    Ok(0) | Err(_) => return Err(CLOSED),
+                if !matches!(stdin.write_buf(message).await, Ok(1..)) {
+                    return false;
                 }
             }
             self.waiting.pop_front();
         }
-        Ok(())
+        true
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use splashdam_config::Section;
-use splashdam_core::{Batch, Component, Context, Event, RemoteInterceptor, Role};
+use splashdam_core::{Batch, Component, Context, Event, RemoteInterceptor, Role, Undone};
 use splashdam_testkit::{bodies, context};
 use tempfile::TempDir;
 
@@ -164,7 +164,7 @@ async fn who_does_not_keep_to_the_protocol_is_named_and_nothing_goes_on() {
         let begun = Instant::now();
         // The first answers may come before anything is known of the process.
         loop {
-            let why = interceptor.intercept(&mut all).await.unwrap_err();
+            let why = interceptor.intercept(&mut all).await.unwrap_err().to_string();
             assert_eq!(bodies(all.events()), ["a", "b"]);
             if why.contains(want) {
                 break;
@@ -202,7 +202,7 @@ async fn a_batch_that_is_wanted_again_or_does_not_fit_says_why() {
     let mut all = batch(&["a"]);
     let begun = Instant::now();
     let why = loop {
-        let why = interceptor.intercept(&mut all).await.unwrap_err();
+        let why = interceptor.intercept(&mut all).await.unwrap_err().to_string();
         // A machine that is busy may take longer than `timeout` to start the process.
         if !why.contains("did not answer") {
             break why;
@@ -214,7 +214,7 @@ async fn a_batch_that_is_wanted_again_or_does_not_fit_says_why() {
     assert_eq!(marks(&all), 1);
     let mut large = Batch::from(vec![Event::new("x".repeat(1024))]);
     let why = interceptor.intercept(&mut large).await.unwrap_err();
-    assert!(why.contains("raise `maxMessageBytes`"), "{why}");
+    assert!(matches!(&why, Undone::Unfit(why) if why.contains("raise `maxMessageBytes`")), "{why}");
     interceptor.close().await;
 }
 
@@ -239,6 +239,35 @@ async fn a_process_that_does_not_stop_is_killed_with_its_children() {
         }
         until("its end", || !started.iter().any(|pid| alive(*pid))).await;
         std::fs::remove_file(&pids).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_ends_takes_its_children_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ready = r"printf '\\0\\0\\0\\7\\2\\0\\1\\0\\0\\0\\0'";
+    let stays = "sleep 600 < /dev/null > /dev/null 2>&1 &";
+    // It ends before it is ready, is lost later, or ends when it is told to.
+    for (number, then) in
+        ["exit 3", "{ready}; exit 3", "{ready}; cat > /dev/null"].iter().enumerate()
+    {
+        let pids = dir.path().join(number.to_string());
+        let then = then.replace("{ready}", ready);
+        let keys = format!(
+            "shell = /bin/sh -c\ncommand = {stays} echo $! >> {}; {then}\ntimeout = 60000",
+            pids.display()
+        );
+        let interceptor = open(&keys).await;
+        let read = || std::fs::read_to_string(&pids).unwrap_or_default();
+        until("the process", || read().ends_with('\n')).await;
+        if number == 2 {
+            interceptor.close().await;
+        }
+        let all = || read().lines().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
+        let first = all()[0];
+        until("the end of its child", || !alive(first)).await;
+        interceptor.close().await;
+        until("the end of all", || !all().into_iter().any(alive)).await;
     }
 }
 

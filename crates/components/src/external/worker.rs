@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
-use splashdam_core::{Batch, Event, Malformed, Random, Stop, StopHandle, Trouble};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use splashdam_core::{
+    Batch, Event, Malformed, Random, Rejected, Stop, StopHandle, Trouble, Undone,
+};
 use splashdam_wire::external::{
     BATCH_BYTES, LENGTH_BYTES, Message, Outcome, event_length, write_batch,
 };
@@ -78,20 +80,35 @@ impl<R: Send + 'static> Worker<R> {
     }
 
     /// Asks about all events, in as many messages as it takes: what is said of each part, with the
-    /// number of its events. An error says who did not answer, or why it wants the batch again.
-    pub(crate) async fn ask(&self, batch: &Batch) -> Result<Vec<(usize, Vec<R>)>, String> {
+    /// number of its events. Waits for each further answer as long as for the first. An error says who
+    /// did not answer, why it wants the batch again, or which event no message can carry.
+    pub(crate) async fn ask(&self, batch: &Batch) -> Result<Vec<(usize, Vec<R>)>, Undone> {
         let title = self.settings.title();
-        let parts = cut(batch, &self.settings).map_err(|why| format!("{title}: {why}"))?;
+        if let Some(unfit) = self.unfit(batch).next() {
+            return Err(Undone::Unfit(format!("{title}: {}", unfit.why)));
+        }
+        let parts = cut(batch, &self.settings).into_iter().enumerate();
+        let mut open: FuturesUnordered<_> =
+            parts.map(async |(at, part)| (at, self.ask_one(part).await)).collect();
         let limit = self.settings.timeout();
-        let answers = try_join_all(parts.into_iter().map(|part| self.ask_one(part)));
-        match timeout(limit, answers).await {
-            Ok(answered) => answered.map_err(|why| format!("{title}: {why}")),
-            Err(_) => {
-                let why = locked(&self.trouble).clone();
-                let why = why.map(|why| format!("; {why}")).unwrap_or_default();
-                Err(format!("{title} did not answer within {limit:?}{why}"))
+        let mut answers = Vec::with_capacity(open.len());
+        loop {
+            match timeout(limit, open.next()).await {
+                Ok(Some((at, Ok(answer)))) => answers.push((at, answer)),
+                Ok(Some((_, Err(why)))) => {
+                    return Err(Undone::Unanswered(format!("{title}: {why}")));
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    let why = locked(&self.trouble).clone();
+                    let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+                    let late = format!("{title} did not answer within {limit:?}{why}");
+                    return Err(Undone::Unanswered(late));
+                }
             }
         }
+        answers.sort_unstable_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
     async fn ask_one(&self, events: Batch) -> Result<(usize, Vec<R>), String> {
@@ -100,6 +117,18 @@ impl<R: Send + 'static> Worker<R> {
         let gone = || "the process was told to stop".to_owned();
         self.jobs.send(Job { events, answer }).await.map_err(|_| gone())?;
         Ok((count, answered.await.map_err(|_| gone())??))
+    }
+
+    /// The events that no message can carry, in order.
+    pub(crate) fn unfit<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = Rejected> + 'a {
+        let most_bytes = self.settings.most_message_bytes() + LENGTH_BYTES - BATCH_BYTES;
+        let lengths = batch.events().iter().map(event_length).enumerate();
+        lengths.filter(move |(_, length)| *length > most_bytes).map(|(at, length)| Rejected {
+            at,
+            why: format!(
+                "an event takes {length} bytes, more than a message may have; raise `maxMessageBytes`"
+            ),
+        })
     }
 
     /// Tells the process to stop and waits for its end, which has its limit.
@@ -118,19 +147,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Parts of a batch that fit into a message each.
-fn cut(batch: &Batch, settings: &Settings) -> Result<Vec<Batch>, String> {
+/// Parts of a batch that fit into a message each, as long as each event does.
+fn cut(batch: &Batch, settings: &Settings) -> Vec<Batch> {
     let most_bytes = settings.most_message_bytes() + LENGTH_BYTES;
     let most_events = settings.batch_events.map_or(usize::MAX, usize::from);
     let (mut start, mut bytes) = (0, BATCH_BYTES);
     let mut ends = Vec::new();
     for (at, event) in batch.events().iter().enumerate() {
         let length = event_length(event);
-        if BATCH_BYTES + length > most_bytes {
-            return Err(format!(
-                "an event takes {length} bytes, more than a message may have; raise `maxMessageBytes`"
-            ));
-        }
         if bytes + length > most_bytes || at - start == most_events {
             ends.push(start..at);
             (start, bytes) = (at, BATCH_BYTES);
@@ -138,11 +162,11 @@ fn cut(batch: &Batch, settings: &Settings) -> Result<Vec<Batch>, String> {
         bytes += length;
     }
     if ends.is_empty() {
-        return Ok(vec![batch.clone()]);
+        return vec![batch.clone()];
     }
     ends.push(start..batch.len());
     let part = |range: std::ops::Range<usize>| batch.events()[range].iter().cloned().collect();
-    Ok(ends.into_iter().map(part).collect())
+    ends.into_iter().map(part).collect()
 }
 
 impl<R> Supervisor<R> {
@@ -249,5 +273,57 @@ impl<R> Supervisor<R> {
             warn!(component = %component, error = %why, "the external process is lost; another one is started and gets what was not answered");
         }
         *locked(&self.trouble) = Some(why.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use splashdam_config::Section;
+    use splashdam_core::Role;
+    use splashdam_testkit::context;
+
+    use super::*;
+
+    /// A worker whose process is played by the test, cutting batches after each event.
+    fn played() -> (Worker<usize>, mpsc::Receiver<Job<usize>>) {
+        let process = Section::parse("command = x\ntimeout = 10000").read().into_result().unwrap();
+        let one = std::num::NonZeroUsize::new(1);
+        let settings = Settings::new(process, "interceptor", one, &context(Role::Source));
+        let (jobs, asked) = mpsc::channel(8);
+        let (stop, _) = Stop::new();
+        let (trouble, task) = (Arc::default(), Mutex::new(None));
+        (Worker { settings: Arc::new(settings), jobs, trouble, stop, task }, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_gives_time_for_the_next() {
+        let batch: Batch = ["a", "b", "c", "d"].map(Event::new).into_iter().collect();
+        for (silent, seconds) in [(0, 36), (2, 28)] {
+            let (worker, mut asked) = played();
+            // Answers come in another order than they were asked for, which changes nothing.
+            let play = async {
+                let mut jobs = Vec::new();
+                for at in 0..batch.len() {
+                    jobs.push((at, asked.recv().await.unwrap()));
+                }
+                for (at, job) in jobs.drain(silent..).rev() {
+                    sleep(Duration::from_secs(9)).await;
+                    job.answer.send(Ok(vec![at])).unwrap();
+                }
+                std::future::pending().await
+            };
+            let begun = Instant::now();
+            let said = tokio::select! {
+                said = worker.ask(&batch) => said,
+                () = play => unreachable!("it waits for ever"),
+            };
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+            match silent {
+                0 => assert_eq!(said.unwrap(), (0..4).map(|at| (1, vec![at])).collect::<Vec<_>>()),
+                _ => assert!(said.unwrap_err().to_string().contains("did not answer within 10s")),
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! output (`docs/external.md`); it drops events, changes them or makes several of one, but never more
 //! than came in a batch. What it has not answered is put nowhere: the batch goes to the next process
 //! when one ends, and while none answers within `timeout` the source waits or refuses as with a full
-//! channel.
+//! channel. An event that no message can carry is refused for good, with its batch.
 
 use std::num::NonZeroUsize;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
     Batch, BoxFuture, Component, Context, DynInterceptor, Event, Facts, Interception, OpenError,
-    Probed, RemoteInterceptor,
+    Probed, RemoteInterceptor, Undone,
 };
 use splashdam_wire::external::read_edits;
 
@@ -69,7 +69,7 @@ impl DynInterceptor for External {
 }
 
 impl RemoteInterceptor for External {
-    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), String>> {
+    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), Undone>> {
         Box::pin(async {
             if batch.is_empty() {
                 return Ok(());

@@ -150,6 +150,7 @@ pub struct Avro {
     dead_letters: bool,
     /// Deliveries in a row that ended as they do when the peer will not have an event.
     suspicious: u32,
+    waits: refused::Waits,
     #[cfg(feature = "simulation")]
     simulation: Arc<crate::Simulation>,
 }
@@ -177,6 +178,7 @@ impl Component for Avro {
             guarantee: None,
             dead_letters: cx.dead_letters,
             suspicious: 0,
+            waits: refused::Waits::default(),
             #[cfg(feature = "simulation")]
             simulation: cx.shared.of(),
         })

@@ -247,6 +247,10 @@ impl Sink for Thrift {
                 &few
             }
         };
+        if events.is_empty() {
+            // Nobody has to be asked for that.
+            return Ok(Delivered::all_but(batch, rejected));
+        }
         let claim = batch.place().map(|place| match rejected.is_empty() {
             true => Claim::of(place),
             false => Claim::of(&place.without(rejected.iter().map(|rejected| rejected.at))),

@@ -182,6 +182,8 @@ async fn ended(mut child: Child, command: &CommandLine, cx: &Context, stop: &Sto
             warn!(component = %cx.title(), %error, "command [{command}] cannot be waited for");
         }
     }
+    // As in Flume: what it put into the background goes on.
+    child.let_go();
 }
 
 /// The channels did not take a batch and waiting would not help.

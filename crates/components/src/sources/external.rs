@@ -4,8 +4,9 @@
 //! output (`docs/external.md`): each of its batches is answered once every required channel has
 //! committed it, in the order in which they came. While channels refuse, batches are kept and tried
 //! again, and the process is not read, so that it waits. What is not in the channels at a stop is
-//! answered with the wish to have it again. A process that ends with status 0 has nothing more to
-//! bring; after any other end it is started again.
+//! answered with the wish to have it again. A process need not listen to its answers: what it brought
+//! is stored all the same. One that ends with status 0 has nothing more to bring; after any other end
+//! it is started again.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -249,11 +250,8 @@ impl<'a> Intake<'a> {
                         outgoing.send(answer(id, Outcome::Done(bytes::Bytes::new())));
                     }
                 }
-                flushed = outgoing.flush(), if writes => {
-                    if let Err(lost) = flushed {
-                        closed = Some(Closed::Lost(lost));
-                    }
-                }
+                // Who does not listen may still bring something, and its end says how it went.
+                _ = outgoing.flush(), if writes => {}
                 message = incoming.next(), if reads => match self.took(message) {
                     Ok(Some(id)) if stopping.is_some() => {
                         self.parting = None;

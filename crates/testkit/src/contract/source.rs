@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::fakes::{Collector, outlet};
 
 /// The longest a source may take from the request to stop to its end.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(20);
 
 /// A source at work.
 pub struct Running {
@@ -21,16 +21,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Asks it to stop and waits for its end; panics when that takes more than five seconds.
+    /// Asks it to stop and waits for its end; panics when that takes more than twenty seconds.
     pub async fn stop(self) -> Result<(), SourceError> {
         self.stop.stop();
         self.ended().await
     }
 
-    /// Waits until it ends by itself, for at most five seconds.
+    /// Waits until it ends by itself, for at most twenty seconds.
     pub async fn ended(self) -> Result<(), SourceError> {
         let done = timeout(PROMPT, self.task).await;
-        done.expect("the source ends within five seconds").expect("no panic")
+        done.expect("the source ends within twenty seconds").expect("no panic")
     }
 
     /// Ends it as `kill -9` would: its task is dropped where it stands.

@@ -8,7 +8,7 @@ use splashdam_core::metrics::{ChannelMetrics, SourceMetrics};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, ChannelSet, DynInterceptor, Event, Interception,
     Interceptor, Level, Origin, Outlet, OutletChannel, Put, Refused, RemoteInterceptor, Route,
-    Selector, Size, Stop, Take,
+    Selector, Size, Stop, Take, Undone,
 };
 use splashdam_testkit::fakes::{ToAll, outlet_channels};
 use splashdam_testkit::{Collector, bodies, events};
@@ -129,6 +129,7 @@ impl Interceptor for Mark {
 #[derive(Clone, Default)]
 struct Distant {
     silent: Arc<AtomicUsize>,
+    never: bool,
     closed: Arc<AtomicUsize>,
 }
 
@@ -139,12 +140,15 @@ impl DynInterceptor for Distant {
 }
 
 impl RemoteInterceptor for Distant {
-    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), String>> {
+    fn intercept<'a>(&'a self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), Undone>> {
         Box::pin(async {
             let silent = self.silent.load(SeqCst);
             if silent > 0 {
                 self.silent.store(silent - 1, SeqCst);
-                return Err("nobody is there".into());
+                return Err(Undone::Unanswered("nobody is there".into()));
+            }
+            if self.never {
+                return Err(Undone::Unfit("it is too long".into()));
             }
             batch.replace(batch.events()[..1].to_vec());
             Ok(())
@@ -468,6 +472,18 @@ impl Channel for Narrow {
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+#[tokio::test]
+async fn what_an_interceptor_never_lets_through_is_not_tried_for_ever() {
+    let distant = Distant { never: true, ..Distant::default() };
+    let rig = Rig::with(1, ToAll(1), vec![Box::new(distant)]);
+    let (_handle, stop) = Stop::new();
+    let wait = Duration::from_secs(1);
+    let error = rig.outlet.put_patiently(batch(&["a"]), &stop, wait, wait).await.unwrap_err();
+    assert!(matches!(error.failures[..], [ChannelError::Unfit { .. }]));
+    assert!(!error.retryable() && error.to_string().contains("it is too long"), "{error}");
+    assert_eq!((bodies(error.batch.events()), rig.channels[0].puts()), (vec!["a".to_owned()], 0));
 }
 
 #[tokio::test]

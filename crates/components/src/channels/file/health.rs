@@ -49,17 +49,22 @@ impl Health {
         channels.insert(name.clone(), counters);
     }
 
-    /// The log was opened again.
-    pub(super) fn healed(&self) {
-        info!(component = %self.title, "the log is open again");
+    /// The log begins anew, and will tell what is wrong then: it tells changes only.
+    pub(super) fn anew(&self) {
         self.each(|file| {
             file.unhealthy.set(0);
             file.disk_full.set(0);
         });
     }
 
+    /// The log was opened again.
+    pub(super) fn healed(&self) {
+        info!(component = %self.title, "the log is open again");
+    }
+
     /// The log could not be opened again yet.
     pub(super) fn not_healed(&self, error: &OpenError, wait: Duration) {
+        self.each(|file| file.unhealthy.set(1));
         warn!(component = %self.title, %error, again_in = ?wait, "the log has stopped and cannot be opened again yet");
     }
 

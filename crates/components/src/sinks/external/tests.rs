@@ -53,6 +53,43 @@ async fn refused_events_are_named_wherever_batches_are_cut() {
 }
 
 #[tokio::test]
+async fn what_no_message_can_carry_goes_to_dead_letters_or_holds_the_sink() {
+    if !python() {
+        return;
+    }
+    let large = "x".repeat(1024);
+    // Each with the places of those that do not arrive.
+    for (bodies, want) in [
+        (vec!["0", &large, "no 2", "3", &large, "5"], vec![1, 2, 4]),
+        (vec![&large, "1"], vec![0]),
+        (vec![&large], vec![0]),
+    ] {
+        let events: Batch = bodies.iter().map(|body| Event::new((*body).to_owned())).collect();
+        for dead_letters in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let keys = format!("{}\nset.refuse = no\nmaxMessageBytes = 1024", writing(&dir));
+            let cx = Context { dead_letters, ..context(Role::Sink) };
+            let mut sink = contract::open_sink::<External>(&keys, cx).await;
+            let delivered = sink.deliver(&events).await;
+            if dead_letters {
+                let delivered = delivered.unwrap();
+                let at: Vec<usize> = delivered.rejected.iter().map(|one| one.at).collect();
+                assert_eq!((delivered.events, &at), (bodies.len() - want.len(), &want));
+                assert!(delivered.rejected[0].why.contains("raise `maxMessageBytes`"));
+            } else {
+                let error = delivered.unwrap_err().to_string();
+                assert!(error.contains("raise `maxMessageBytes`"), "{error}");
+            }
+            sink.close().await.unwrap();
+            let kept = |at: &usize| dead_letters && !want.contains(at);
+            let kept: Vec<&str> = (0..bodies.len()).filter(kept).map(|at| bodies[at]).collect();
+            let there = std::fs::read_to_string(dir.path().join("out")).unwrap_or_default();
+            assert_eq!(there.lines().collect::<Vec<_>>(), kept);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_delivered_again_until_it_is_stored() {
     if !python() {
         return;

@@ -234,6 +234,26 @@ async fn an_event_that_no_frame_holds_is_rejected_where_somebody_takes_it() {
     bench.running.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn what_is_all_rejected_needs_no_peer_and_says_nothing_of_one() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cx = Context { dead_letters: true, ..context(Role::Sink) };
+    let mut sink = contract::open_sink::<Thrift>(&keys(nobody, ""), cx).await;
+    let place = Place {
+        queue: [1; 16],
+        low: 0,
+        began: 0,
+        #[expect(clippy::single_range_in_vec_init, reason = "a place is a list of ranges")]
+        ranges: vec![0..1],
+        lasting: true,
+    };
+    let batch = Batch::from(vec![Event::new(vec![0; MOST_FRAME_BYTES])]).with_place(Some(place));
+    let delivered = sink.deliver(&batch).await.unwrap();
+    assert_eq!((delivered.rejected.len(), delivered.events), (1, 0));
+    assert_eq!((sink.guarantee, sink.metrics.connections_failed.value()), (None, 0));
+    sink.deliver(&events(0, 1)).await.unwrap_err();
+}
+
 /// A delivery that the end of the grace time drops leaves a connection that nothing is sent on.
 #[tokio::test]
 async fn a_dropped_delivery_spoils_its_connection() {

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Config;
-use super::inflow::{Inflow, Share, TooMuch};
+use super::inflow::{Inflow, MOST_BEGUN_BYTES, Share};
 use crate::sources::senders::{Refused, Senders};
 
 /// What a connection has under way while the channels make it durable.
@@ -43,6 +43,9 @@ const MOST_PROTOCOLS: usize = 256;
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
 /// … and the time that its bytes take at this rate.
 const BYTES_PER_SECOND: u64 = 16 * 1024;
+/// How long a client waits for others to complete what they have begun before its connection is closed. Flume's
+/// clients and ours give up after 20 s unless they are told otherwise, and do not take that for a word about the batch.
+const CROWDED_TIME: Duration = Duration::from_secs(30);
 /// How long a client may leave its answers unread.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
@@ -56,7 +59,7 @@ pub(super) struct Service {
     limits: Limits,
     idle: Option<Duration>,
     protocols: Mutex<HashSet<Hash>>,
-    inflow: Inflow,
+    pub(super) inflow: Inflow,
     trouble: Mutex<Trouble>,
     foreign: Mutex<Trouble>,
 }
@@ -81,6 +84,8 @@ struct Connection<'a, S> {
     over: bool,
     /// When the message that has begun must be here.
     began: Option<Instant>,
+    /// Until when it waits for others.
+    crowded: Option<Instant>,
     /// What of `Service::inflow` is this one's.
     share: Share<'a>,
 }
@@ -99,8 +104,10 @@ enum Ended {
     Io(#[from] io::Error),
     #[error("{0}; is the client an Avro client, with the same compression-type and ssl?")]
     Malformed(#[from] Malformed),
-    #[error("{0}")]
-    TooMuch(#[from] TooMuch),
+    #[error(
+        "clients have begun messages of more than {MOST_BEGUN_BYTES} bytes in all and do not complete them; lower their batch sizes or maxConnections"
+    )]
+    TooMuch,
     #[error("{0}")]
     Refused(String),
 }
@@ -144,6 +151,7 @@ impl Service {
             answers: Vec::new(),
             over: false,
             began: None,
+            crowded: None,
             share: self.inflow.share(),
         };
         match connection.converse().await {
@@ -214,7 +222,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             let wants = !self.over && !self.is_full();
             let waits_for_room = wants && self.share.must_wait();
             let reads = wants && !waits_for_room;
-            let deadline = if reads { self.deadline() } else { self.began.take().and(None) };
+            let deadline = match (reads, waits_for_room && self.share.waits_for_others()) {
+                (true, _) => self.deadline(),
+                (false, true) => Some(self.wait_for_others()),
+                (false, false) => {
+                    (self.began, self.crowded) = (None, None);
+                    None
+                }
+            };
             let Connection { service, stream, packs, pipeline, claimed, share, .. } = self;
             tokio::select! {
                 biased;
@@ -230,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 () = share.room(), if waits_for_room => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return Err(Ended::Refused(match self.began {
+                        _ if self.crowded.is_some() => return Err(Ended::TooMuch),
                         Some(_) => "a client sent part of a message and then too little or nothing".into(),
                         None => "a client was silent for longer than idleTimeout".into(),
                     }));
@@ -238,8 +254,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
     }
 
+    /// When others must have made room.
+    fn wait_for_others(&mut self) -> Instant {
+        // What is not read cannot come.
+        self.began = None;
+        *self.crowded.get_or_insert_with(|| Instant::now() + CROWDED_TIME)
+    }
+
     /// When a client that is read must have sent something, or all of what it began.
     fn deadline(&mut self) -> Option<Instant> {
+        self.crowded = None;
         let begun = self.packs.begun();
         if begun == 0 {
             self.began = None;
@@ -265,13 +289,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             self.began = None;
             self.call(pack)?;
         }
-        self.count()
+        self.count();
+        Ok(())
     }
 
     /// Counts what it holds against what all may hold.
-    fn count(&mut self) -> Result<(), Ended> {
+    fn count(&mut self) {
         self.share.ahead(self.pipeline.size() + self.claimed_size);
-        Ok(self.share.begun(self.packs.begun())?)
+        self.share.begun(self.packs.begun());
     }
 
     fn call(&mut self, Pack { serial, message }: Pack) -> Result<(), Ended> {

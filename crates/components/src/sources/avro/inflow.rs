@@ -2,11 +2,13 @@
 //!
 //! A connection reads on while what it put is being stored, up to a limit of its own. Here is the
 //! limit of all together: beyond it those wait that have something to wait for. So the source holds
-//! at most `MOST_HELD_BYTES`, and of each connection one message that is no longer than `FREE_BYTES`.
-//! And as no more than `MOST_AHEAD_BYTES` make a sync worth its time, however many connections there
-//! are, beyond that each has one call under way, as behind Flume's source.
+//! at most `MOST_HELD_BYTES`, of each connection one message that is no longer than `FREE_BYTES`, and
+//! one message more: where all that is held is parts of messages, one connection after the other may
+//! read its own to the end, as else all would wait for each other. And as no more than
+//! `MOST_AHEAD_BYTES` make a sync worth its time, however many connections there are, beyond that each
+//! has one call under way, as behind Flume's source.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use splashdam_core::Size;
 use tokio::sync::Notify;
@@ -24,10 +26,13 @@ pub(super) const FREE_BYTES: usize = 64 * 1024;
 const EVENT_BYTES: usize = 128;
 
 /// What all hold.
-#[derive(Default)]
 pub(super) struct Inflow {
+    most_begun: usize,
     begun: AtomicUsize,
     ahead: AtomicUsize,
+    /// Whether somebody may read on whatever all hold.
+    has_leader: AtomicBool,
+    waiting: AtomicUsize,
     room: Notify,
 }
 
@@ -36,36 +41,54 @@ pub(super) struct Share<'a> {
     all: &'a Inflow,
     begun: usize,
     ahead: usize,
+    /// Whether it is the one that may read on.
+    leads: bool,
 }
 
-/// Clients have begun more than there may be.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "clients have begun messages of more than {MOST_BEGUN_BYTES} bytes in all; lower their batch sizes or maxConnections"
-)]
-pub(super) struct TooMuch;
+impl Default for Inflow {
+    fn default() -> Self {
+        Inflow::of(MOST_BEGUN_BYTES)
+    }
+}
 
 impl Inflow {
+    /// With this limit of what has begun.
+    pub(super) fn of(most_begun: usize) -> Self {
+        Inflow {
+            most_begun,
+            begun: AtomicUsize::new(0),
+            ahead: AtomicUsize::new(0),
+            has_leader: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            room: Notify::new(),
+        }
+    }
+
     /// A connection's share.
     pub(super) fn share(&self) -> Share<'_> {
-        Share { all: self, begun: 0, ahead: 0 }
+        Share { all: self, begun: 0, ahead: 0, leads: false }
     }
 
     fn is_crowded(&self) -> bool {
-        self.begun.load(Relaxed) + self.ahead.load(Relaxed) > MOST_HELD_BYTES
+        self.begun.load(SeqCst) + self.ahead.load(SeqCst) > MOST_HELD_BYTES
+    }
+
+    fn has_begun_too_much(&self) -> bool {
+        self.begun.load(SeqCst) > self.most_begun
     }
 
     fn is_well_ahead(&self) -> bool {
-        self.ahead.load(Relaxed) > MOST_AHEAD_BYTES
+        self.ahead.load(SeqCst) > MOST_AHEAD_BYTES
     }
 
     fn change(&self, of: &AtomicUsize, before: usize, now: usize) {
         if now > before {
-            of.fetch_add(now - before, Relaxed);
+            of.fetch_add(now - before, SeqCst);
         } else if now < before {
-            let (crowded, well_ahead) = (self.is_crowded(), self.is_well_ahead());
-            of.fetch_sub(before - now, Relaxed);
-            if crowded && !self.is_crowded() || well_ahead && !self.is_well_ahead() {
+            let full = || (self.is_crowded(), self.is_well_ahead());
+            let was_full = full();
+            of.fetch_sub(before - now, SeqCst);
+            if was_full != full() {
                 self.room.notify_waiters();
             }
         }
@@ -74,12 +97,12 @@ impl Inflow {
 
 impl Share<'_> {
     /// Counts bytes of a message that is not complete.
-    pub(super) fn begun(&mut self, bytes: usize) -> Result<(), TooMuch> {
+    pub(super) fn begun(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.begun, bytes.saturating_sub(FREE_BYTES));
         self.all.change(&self.all.begun, before, self.begun);
-        match self.begun > before && self.all.begun.load(Relaxed) > MOST_BEGUN_BYTES {
-            true => Err(TooMuch),
-            false => Ok(()),
+        // Fewer than before: the message is complete, and this is of another one.
+        if self.begun < before {
+            self.completed();
         }
     }
 
@@ -91,15 +114,40 @@ impl Share<'_> {
     }
 
     /// Whether it has to wait before it reads on.
-    pub(super) fn must_wait(&self) -> bool {
-        (self.begun > 0 || self.ahead > 0) && self.all.is_crowded()
-            || self.ahead > 0 && self.all.is_well_ahead()
+    pub(super) fn must_wait(&mut self) -> bool {
+        let crowded = (self.begun > 0 || self.ahead > 0) && self.all.is_crowded();
+        let is_ahead = self.ahead > 0 && self.all.is_well_ahead();
+        let others = self.waits_for_others();
+        if self.leads || !(crowded || is_ahead || others) {
+            return false;
+        }
+        self.leads = others && !self.all.has_leader.swap(true, SeqCst);
+        !self.leads
+    }
+
+    /// Whether others must complete or give up what they have begun before it can go on.
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.begun > 0 && self.all.has_begun_too_much()
+    }
+
+    /// A message is complete or given up: who waits for that may go on, or lead.
+    fn completed(&mut self) {
+        let led = std::mem::take(&mut self.leads);
+        if led {
+            self.all.has_leader.store(false, SeqCst);
+        }
+        // Asked after the change, as who waits says so before it looks.
+        if self.all.waiting.load(SeqCst) > 0 && (led || !self.all.has_begun_too_much()) {
+            self.all.room.notify_waiters();
+        }
     }
 
     /// Waits until it need not any more. Cancel-safe.
-    pub(super) async fn room(&self) {
+    pub(super) async fn room(&mut self) {
+        let all = self.all;
+        let _waits = Waits::of(all);
         loop {
-            let mut room = std::pin::pin!(self.all.room.notified());
+            let mut room = std::pin::pin!(all.room.notified());
             room.as_mut().enable();
             if !self.must_wait() {
                 return;
@@ -109,10 +157,29 @@ impl Share<'_> {
     }
 }
 
+/// That one waits, until it is dropped.
+struct Waits<'a>(&'a Inflow);
+
+impl<'a> Waits<'a> {
+    fn of(all: &'a Inflow) -> Self {
+        all.waiting.fetch_add(1, SeqCst);
+        Waits(all)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, SeqCst);
+    }
+}
+
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         self.all.change(&self.all.begun, self.begun, 0);
         self.all.change(&self.all.ahead, self.ahead, 0);
+        if self.begun > 0 || self.leads {
+            self.completed();
+        }
     }
 }
 
@@ -125,24 +192,52 @@ mod tests {
     const LARGE: usize = 100 * 1024 * 1024;
 
     #[test]
-    fn who_has_begun_too_much_is_told() {
+    fn where_too_much_has_begun_one_after_the_other_goes_on() {
         let all = Inflow::default();
-        let mut shares: Vec<_> = (0..3).map(|_| all.share()).collect();
-        assert_eq!(shares[0].begun(LARGE), Ok(()));
-        assert_eq!(shares[1].begun(LARGE), Ok(()));
-        assert_eq!(shares[2].begun(LARGE), Err(TooMuch));
-        // Not who is done with some of it, nor who begins a small one.
-        assert_eq!(shares[2].begun(LARGE / 2 + FREE_BYTES), Ok(()));
-        assert_eq!(shares[0].begun(LARGE), Ok(()));
-        assert_eq!(all.share().begun(FREE_BYTES), Ok(()));
+        let mut shares: Vec<_> = (0..4).map(|_| all.share()).collect();
+        let waits = |shares: &mut Vec<Share<'_>>| -> Vec<bool> {
+            shares.iter_mut().map(Share::must_wait).collect()
+        };
+        shares[0].begun(LARGE);
+        shares[1].begun(LARGE);
+        assert_eq!(waits(&mut shares), [false; 4]);
+        shares[2].begun(LARGE);
+        // Who begins a small one need not wait, and one of the others does not either.
+        shares[3].begun(FREE_BYTES);
+        assert_eq!(waits(&mut shares), [false, true, true, false]);
+        shares[0].begun(2 * LARGE);
+        assert_eq!(waits(&mut shares), [false, true, true, false]);
+        // It is through, and begins another one.
+        shares[0].begun(LARGE);
+        assert_eq!(waits(&mut shares), [false, true, true, false], "any of them");
+        drop(shares.remove(0));
+        assert_eq!(waits(&mut shares), [false, false, false]);
         shares.clear();
-        assert_eq!(all.begun.load(Relaxed), 0);
+        assert_eq!((all.begun.load(SeqCst), all.has_leader.load(SeqCst)), (0, false));
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_the_one_that_goes_on_is_through() {
+        let all = Inflow::of(0);
+        let (mut first, mut second) = (all.share(), all.share());
+        first.begun(2 * FREE_BYTES);
+        second.begun(2 * FREE_BYTES);
+        assert!(!first.must_wait() && second.must_wait());
+        let mut room = Box::pin(second.room());
+        assert!(room.as_mut().now_or_never().is_none());
+        first.begun(0);
+        assert!(room.as_mut().now_or_never().is_some());
+        drop(room);
+        first.begun(2 * FREE_BYTES);
+        assert!(first.must_wait() && !second.must_wait());
+        drop(second);
+        assert!(!first.must_wait());
     }
 
     #[test]
     fn who_has_something_waits_for_the_others() {
         let all = Inflow::default();
-        let (mut first, mut second, third) = (all.share(), all.share(), all.share());
+        let (mut first, mut second, mut third) = (all.share(), all.share(), all.share());
         let size = |bytes: usize| Size { events: 1, bytes };
         first.ahead(size(MOST_AHEAD_BYTES - EVENT_BYTES));
         assert!(!first.must_wait());
@@ -163,11 +258,11 @@ mod tests {
     #[test]
     fn who_has_begun_something_waits_only_in_a_crowd() {
         let all = Inflow::default();
-        let (mut first, mut second, third) = (all.share(), all.share(), all.share());
-        second.begun(FREE_BYTES + 1).unwrap();
+        let (mut first, mut second, mut third) = (all.share(), all.share(), all.share());
+        second.begun(FREE_BYTES + 1);
         first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 1 });
         assert!(!second.must_wait());
-        second.begun(FREE_BYTES + 2).unwrap();
+        second.begun(FREE_BYTES + 2);
         assert!(second.must_wait() && !third.must_wait());
         let mut room = std::pin::pin!(second.room());
         assert!(room.as_mut().now_or_never().is_none());

@@ -24,6 +24,8 @@ use tokio::time::sleep;
 use super::*;
 use crate::channels::file::FileChannel;
 
+mod crowd;
+
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const SOON: Duration = Duration::from_secs(5);
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use splashdam_config::Section;
 use splashdam_core::Role;
 use splashdam_testkit::{Collector, bodies, context, contract};
@@ -97,11 +99,16 @@ async fn what_is_not_stored_at_a_stop_is_wanted_again() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::new();
     collector.refuse(10_000);
-    let keys = sending(&dir, "bring(range(3))\nnote(3)\n");
-    let running = start(&format!("{keys}\nstopTimeout = 3000"), &collector).await;
-    until("a put", || collector.puts() > 0).await;
+    // What the agent has not read yet it need not answer.
+    let text = "import fcntl, termios\nbring(range(3))\n\
+                while struct.unpack('I', fcntl.ioctl(e._output, termios.FIONREAD, bytes(4)))[0]: time.sleep(0.01)\n\
+                claim('read')\nnote(3)\n";
+    let running = start(&format!("{}\nstopTimeout = 30000", sending(&dir, text)), &collector).await;
+    until("a put", || collector.puts() > 0 && dir.path().join("read").exists()).await;
     running.stop().await.unwrap();
-    assert_eq!((noted(&dir).as_str(), collector.batches().len()), ("0:1 1:1 2:1 ", 0));
+    let noted = noted(&dir);
+    let noted: BTreeSet<&str> = noted.split_whitespace().collect();
+    assert_eq!((noted, collector.batches().len()), (["0:1", "1:1", "2:1"].into(), 0));
 }
 
 #[tokio::test]
@@ -119,6 +126,32 @@ async fn a_process_that_ends_badly_is_started_again_and_what_it_sent_is_stored()
     let want = ["0 a", "0 b", "1 a", "1 b", "2 a", "2 b", "9 a", "9 b"];
     assert_eq!(collector.bodies(), want);
     running.ended().await.unwrap();
+}
+
+/// Nobody reads the answers: all is stored once, however many batches were on their way when the first
+/// answer failed, and the status at the end says whether there is more.
+#[tokio::test]
+async fn a_process_that_does_not_listen_is_judged_by_its_end() {
+    if !python() {
+        return;
+    }
+    let closed = "e._input.close(); os.close(0)\n";
+    for (input, status) in [("", 0), (closed, 0), ("", 3), (closed, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let collector = Collector::new();
+        // The channel is slow, so that much is still in the pipe when the process is gone.
+        collector.refuse(2);
+        let text = format!(
+            "{input}if claim('first'):\n    bring(range(2000))\n    os._exit({status})\n\
+             bring([2000])\nos._exit(0)\n"
+        );
+        let running = start(&sending(&dir, &text), &collector).await;
+        running.ended().await.unwrap();
+        let last = if status == 0 { 2000 } else { 2001 };
+        let want: Vec<String> =
+            (0..last).flat_map(|n| [format!("{n} a"), format!("{n} b")]).collect();
+        assert!(collector.bodies() == want, "{input}{status}: {}", collector.bodies().len());
+    }
 }
 
 #[tokio::test]

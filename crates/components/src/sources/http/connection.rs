@@ -301,6 +301,7 @@ fn kind(error: &PutError) -> &'static str {
         Some(ChannelError::TooLarge { .. }) => "too large",
         Some(ChannelError::Closed { .. }) => "closed",
         Some(ChannelError::NotReached { .. }) => "not reached",
+        Some(ChannelError::Unfit { .. }) => "unfit",
         Some(ChannelError::Failed { .. }) | None => "failed",
     }
 }

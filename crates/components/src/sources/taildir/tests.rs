@@ -16,6 +16,7 @@ mod crashes;
 mod descriptors;
 mod hidden;
 mod mistakes;
+mod prompt;
 mod vanished;
 
 /// A directory with logs, a position file beside it, and a source at work on them.
@@ -318,31 +319,6 @@ async fn removed_and_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_leads_elsewhere() {
-    let mut rig = Rig::new("");
-    let far = rig.dir.path().to_owned();
-    let target = |n: usize| far.join(format!("target{n}"));
-    append(&target(1), &lines(0, 10));
-    symlink(target(1), rig.path("a")).unwrap();
-    rig.start().await;
-    rig.collector.wait_for(10).await;
-    append(&target(1), &lines(10, 20));
-    append(&target(2), &lines(20, 30));
-    symlink(target(2), rig.path("tmp")).unwrap();
-    fs::rename(rig.path("tmp"), rig.path("a")).unwrap();
-    rig.collector.wait_for(30).await;
-    append(&target(2), &lines(30, 40));
-    let began = Instant::now();
-    let mut got = bodies(&rig.collector.wait_for(40).await);
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
-    got.sort();
-    assert_eq!(got, line_bodies(0, 40));
-    rig.restart().await;
-    append(&target(2), &lines(40, 41));
-    assert_eq!(rig.collector.wait_for(41).await.len(), 41);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_partial_line_across_a_rotation() {
     let rotate = |rig: &Rig| {
         let text = lines(100, 101);
@@ -491,20 +467,6 @@ async fn refused_batches_are_neither_lost_nor_repeated() {
     rig.start().await;
     rig.collector.wait_for(100).await;
     assert_eq!(rig.collector.bodies(), line_bodies(100, 200));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn new_lines_arrive_at_once() {
-    let rig = Rig::started("").await;
-    rig.append("a", "first\n");
-    rig.collector.wait_for(1).await;
-    for n in 2..20 {
-        sleep(Duration::from_millis(17)).await;
-        let began = Instant::now();
-        rig.append("a", "next\n");
-        rig.collector.wait_for(n).await;
-        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,15 +31,19 @@ fn kill_children(agent: &Process) -> usize {
 /// Those that run and have this parent.
 fn children(parent: u32) -> Vec<i32> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let child = |name: String| {
-        let stat = fs::read_to_string(format!("/proc/{name}/stat")).ok()?;
-        let (_, rest) = stat.rsplit_once(") ")?;
-        let mut fields = rest.split(' ');
-        let runs = fields.next() != Some("Z");
-        let of: u32 = fields.next()?.parse().ok()?;
-        (runs && of == parent).then(|| name.parse().ok()).flatten()
-    };
+    let child =
+        |name: String| (running_child(&name)? == parent).then(|| name.parse().ok()).flatten();
     processes.filter_map(|entry| child(entry.file_name().into_string().ok()?)).collect()
+}
+
+/// The parent of a process that runs: one that has ended and was not waited for does not.
+fn running_child(pid: &str) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let runs = !matches!(fields.next(), Some("Z" | "X"));
+    let parent = fields.next()?.parse().ok()?;
+    runs.then_some(parent)
 }
 
 #[test]
@@ -77,7 +81,8 @@ fn killed_interceptors_and_agents_lose_nothing_and_let_nothing_past() {
             more(&process);
             let orphans = children(process.child.id());
             process.kill();
-            let runs = |pid: &i32| Path::new(&format!("/proc/{pid}/cmdline")).exists();
+            // Who takes orphans over may leave them as zombies.
+            let runs = |pid: &i32| running_child(&pid.to_string()).is_some();
             until(|| !orphans.iter().any(runs), || "the interceptor to end with the agent".into());
         });
     }

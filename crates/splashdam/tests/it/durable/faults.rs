@@ -66,7 +66,8 @@ fn check(drains_meanwhile: bool, killed: bool) {
             let (failed, before) = (Instant::now(), process.taken());
             until(|| process.taken() > before, || format!("takes again:\n{}", process.log()));
             let took = failed.elapsed();
-            assert!(took < Duration::from_secs(5), "takes went on after {took:?}");
+            println!("takes went on after {took:?}");
+            assert!(took < Duration::from_secs(20), "takes went on after {took:?}");
         }
         sleep(Duration::from_millis(300));
     });
@@ -125,7 +126,8 @@ fn a_log_that_stopped_opens_again_by_itself() {
             told("the log has stopped: no directory is left", stop);
             fs::remove_dir(&trigger).unwrap();
             told("the log is open again", stop);
-            assert_eq!(process.metric("splashdam_channel_file_unhealthy"), 0);
+            let unhealthy = || process.metric("splashdam_channel_file_unhealthy");
+            until(|| unhealthy() == 0, || format!("a healthy log:\n{}", process.log()));
             let before = process.taken();
             until(|| process.taken() > before, || format!("takes again:\n{}", process.log()));
         }

@@ -71,7 +71,8 @@ fn a_process_that_stood_still_goes_on_as_if_nothing_had_been() {
         let (before, awake) = (process.taken(), Instant::now());
         super::until(|| process.taken() > before, || "events after a pause".into());
         let took = awake.elapsed();
-        assert!(took < Duration::from_secs(5), "it took {took:?} to go on");
+        println!("it took {took:?} to go on");
+        assert!(took < Duration::from_secs(20), "it took {took:?} to go on");
         process.running();
     });
     process.drain_and_stop();

@@ -83,6 +83,7 @@ impl OpenLog {
                 other.name
             )));
         }
+        self.health.anew();
         opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
     }
 
@@ -120,10 +121,16 @@ impl OpenLog {
 mod tests {
     use std::fs;
 
-    use splashdam_core::Channel;
-    use splashdam_testkit::events;
-    use tempfile::tempdir;
+    use std::time::{Duration, Instant};
 
+    use splashdam_config::Section;
+    use splashdam_core::{Channel, Component, Role};
+    use splashdam_testkit::{context, events};
+    use tempfile::tempdir;
+    use tokio::time::sleep;
+
+    use crate::channels::file::FileChannel;
+    use crate::channels::file::config::Config;
     use crate::channels::file::tests::{drain, numbers, open, put};
 
     #[tokio::test(flavor = "multi_thread")]
@@ -159,6 +166,34 @@ mod tests {
         log.replace().unwrap();
         assert_eq!((log.log().identity(), channel.member.queue), (identity, queue));
         assert_eq!(drain(&channel).await, numbers(0..6));
+        channel.close().await.unwrap();
+    }
+
+    /// What is still wrong when a log is open again shows, though it was wrong before.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_is_full_is_so_when_the_log_is_opened_again() {
+        let dir = tempdir().unwrap();
+        let keys = format!(
+            "dataDirs = {}\nmaxFileSize = 1048576\nminimumRequiredSpace = {}",
+            dir.path().display(),
+            i64::MAX / 2
+        );
+        let config = Section::parse(&keys).read::<Config>().into_result().unwrap();
+        let cx = context(Role::Channel);
+        let counters = cx.counters.channel();
+        let channel = FileChannel::open(config, cx).await.unwrap();
+        let is_full = async || {
+            let full = || counters.file.get().is_some_and(|file| file.disk_full.value() == 1);
+            let begun = Instant::now();
+            while !full() && begun.elapsed() < Duration::from_secs(20) {
+                sleep(Duration::from_millis(5)).await;
+            }
+            full()
+        };
+        assert!(is_full().await);
+        let log = channel.log.clone();
+        log.replace().unwrap();
+        assert!(is_full().await);
         channel.close().await.unwrap();
     }
 

@@ -1,7 +1,13 @@
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use splashdam_core::{Context, Role, Sink};
-use splashdam_testkit::contract::{Running, open_sink, open_source, run_source};
+use splashdam_core::{
+    BoxFuture, Channel, ChannelError, Context, Level, Put, Role, Sink, Size, Take,
+};
+use splashdam_testkit::contract::{Running, open_sink, open_source, run_source, run_source_into};
+use splashdam_testkit::fakes::outlet_to;
 use splashdam_testkit::{Collector, context};
 
 use super::*;
@@ -19,7 +25,10 @@ async fn peer(collector: &Collector) -> (Running, SocketAddr) {
 
 async fn sink(address: SocketAddr, dead_letters: bool) -> Avro {
     let keys = format!("hostname = 127.0.0.1\nport = {}\nbatch-size = 10", address.port());
-    open_sink::<Avro>(&keys, Context { dead_letters, ..context(Role::Sink) }).await
+    let mut sink = open_sink::<Avro>(&keys, Context { dead_letters, ..context(Role::Sink) }).await;
+    sink.waits.trial = Duration::from_millis(1);
+    sink.waits.retry = [Duration::from_millis(1); 2];
+    sink
 }
 
 fn batch(lengths: &[usize]) -> Batch {
@@ -63,6 +72,63 @@ async fn an_event_longer_than_the_peer_reads_is_found_and_rejected() {
     check(&[2 * MOST], &[0], SUSPICIOUS).await;
     // Too much together, and none of it too long.
     check(&[MOST / 2, MOST / 2, MOST / 2], &[], SUSPICIOUS).await;
+}
+
+/// A channel that takes or refuses each put as it is told to, and then all.
+struct Fickle {
+    taken: Collector,
+    plan: Mutex<VecDeque<bool>>,
+}
+
+impl Channel for Fickle {
+    fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        if self.plan.lock().unwrap().pop_front() == Some(false) {
+            self.taken.refuse(1);
+        }
+        self.taken.begin_put(size)
+    }
+
+    fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        self.taken.begin_take(limit)
+    }
+
+    fn level(&self) -> Level {
+        self.taken.level()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        self.taken.close()
+    }
+}
+
+/// A peer that has no room now and then gets no event twice, and what it will not have is found all the
+/// same. One that never has room again is left after a while.
+#[tokio::test]
+async fn a_peer_that_is_full_in_between_gets_each_event_once() {
+    let collector = Collector::new();
+    let channel = Arc::new(Fickle { taken: collector.clone(), plan: Mutex::default() });
+    let keys = format!("bind = 127.0.0.1\nport = 0\nmaxMessageBytes = {MOST}");
+    let source = open_source::<sources::avro::Avro>(&keys, context(Role::Source)).await;
+    let mut sink = sink(source.local_addr().unwrap(), true).await;
+    let running = run_source_into(source, outlet_to(vec![channel.clone()]));
+    let batch = batch(&[1, 2, 3, 2 * MOST, 5]);
+    for _ in 0..SUSPICIOUS {
+        sink.deliver(&batch).await.unwrap_err();
+    }
+    *channel.plan.lock().unwrap() = [true, false, false, true, false, true, false].into();
+    let delivered = sink.deliver(&batch).await.unwrap();
+    assert_eq!((delivered.events, delivered.rejected.len()), (4, 1));
+    assert_eq!(delivered.rejected[0].at, 3);
+    assert_eq!(lengths(&collector), [1, 2, 3, 5]);
+
+    sink.waits.patience = Duration::from_millis(50);
+    sink.suspicious = SUSPICIOUS;
+    let never_again = std::iter::repeat_n(false, 100_000);
+    *channel.plan.lock().unwrap() = [true].into_iter().chain(never_again).collect();
+    let error = sink.deliver(&batch).await.unwrap_err().to_string();
+    assert!(error.contains("could not store"), "{error}");
+    assert_eq!(lengths(&collector), [1, 2, 3, 5, 1]);
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]

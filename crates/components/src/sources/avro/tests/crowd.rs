@@ -1,0 +1,60 @@
+//! Clients that together begin more than there may be.
+
+use futures_util::future::join_all;
+use tokio::io::duplex;
+
+use super::super::connection::Service;
+use super::super::inflow::Inflow;
+use super::*;
+
+/// However many have begun more than there may be, each call is taken in the end: nobody is cut off, which a sink
+/// could take for a word about its batch.
+#[tokio::test(start_paused = true)]
+async fn who_begins_too_much_waits_for_the_others() {
+    let collector = Collector::new();
+    let (_handle, stop) = Stop::new();
+    let config = Section::parse(KEYS).read().into_result().unwrap();
+    let out = outlet_to(vec![Arc::new(collector.clone())]);
+    let mut service = Service::new(&config, &context(Role::Source), out, stop);
+    service.inflow = Inflow::of(100_000);
+    let large = |letter: &'static str| Batch::from(vec![Event::new(letter.repeat(300_000))]);
+    let calls = ["a", "b", "c", "d", "e"].map(async |letter| {
+        let (near, far) = duplex(10_000);
+        let mut client = Client::over(near);
+        let talk = async {
+            client.call(1, true, None, &large(letter)).await;
+            assert_eq!(client.answer(true).await, (1, Answer::Ok));
+            drop(client);
+        };
+        tokio::join!(service.serve(far), talk)
+    });
+    join_all(calls).await;
+    assert_eq!(collector.events().len(), 5);
+
+    // Who leads and does not go on holds the others up for a while only.
+    let begun = tokio::time::Instant::now();
+    let stalls = async {
+        let (mut near, far) = duplex(10_000);
+        let half = async {
+            near.write_all(&hex("00000001 00000001 00100000")).await.unwrap();
+            near.write_all(&[0; 300_000]).await.unwrap();
+            near.read(&mut [0]).await.unwrap();
+        };
+        tokio::join!(service.serve(far), half);
+        begun.elapsed().as_secs()
+    };
+    let waits = async {
+        sleep(Duration::from_secs(1)).await;
+        let (near, far) = duplex(10_000);
+        let mut client = Client::over(near);
+        let mut out = Outgoing::default();
+        out.append_batch(1, Some(FLUME_HASH), None, large("f").events()).unwrap();
+        let bytes = out.copy_to_bytes(out.remaining());
+        let talk = async { client.stream.write_all(&bytes).await.unwrap_err() };
+        tokio::join!(service.serve(far), talk);
+        begun.elapsed().as_secs()
+    };
+    let (stalled, waited) = tokio::join!(stalls, waits);
+    assert_eq!((stalled, waited), (30 + 300_012 / (16 * 1024), 31));
+    assert_eq!(collector.events().len(), 5);
+}
