@@ -26,8 +26,8 @@ use bytes::Bytes;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, Lifetime,
-    OpenError, Origin, Place, Put, Refused, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, LEAST_TAKE_WAIT,
+    Level, Lifetime, OpenError, Origin, Place, Put, Refused, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
 use tokio::sync::{Notify, oneshot};
@@ -164,7 +164,7 @@ impl FileChannel {
                 changed.await;
             }
         };
-        match timeout(member.limits().keep_alive, fill).await {
+        match timeout(member.limits().keep_alive.max(LEAST_TAKE_WAIT), fill).await {
             Ok(Ok(held)) => Ok(Box::new(held)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
