@@ -84,7 +84,7 @@ pub enum FieldValues {
 }
 
 fn max_request_bytes() -> NonZeroU32 {
-    const { NonZeroU32::new(1 << 20).unwrap() }
+    const { NonZeroU32::new(1_048_576).unwrap() }
 }
 
 fn max_connections() -> NonZeroUsize {
