@@ -261,7 +261,9 @@ a1.sinks.k1.sink.directory = $/nowhere
 ";
     let dir = directory();
     let options = [MONITORED, &["--grace-time", "2"]].concat();
-    let mut agent = Agent::ready(dir.path(), &in_dir(&dir, SPILLING), &options);
+    let mut agent = Agent::start(dir.path(), &in_dir(&dir, SPILLING), &options);
+    // It is not ready, as a sink lacks its directory.
+    agent.says("address=", 1);
     let held = || agent.metrics()["CHANNEL.c1"]["ChannelSize"].clone();
     until(|| held() == "100", || format!("100 events in the channel:\n{}", agent.log()));
     // As good as a full disk: the log of the agent is shorter.
