@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use splashdam_wire::avro::datum::{Most, Reader};
-use splashdam_wire::avro::handshake::{FLUME_HASH, Match, Peer, Request, Response};
+use splashdam_wire::avro::handshake::{FLUME, FLUME_HASH, Match, Peer, Request, Response};
+use splashdam_wire::avro::legacy::{FieldValues, Said, read_request};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Call, Incoming, Outgoing, read_answer};
 
@@ -66,11 +67,46 @@ pub fn handshake(input: &[u8]) {
     drop(Response::read(&mut Reader::new(&bytes)));
     let Ok(request) = Request::read(&mut Reader::new(&bytes)) else { return };
     let peer = Peer { in_order: true, stores_once: true };
-    let Ok((response, new)) = request.answer(peer, |hash| hash[0] == 1) else { return };
+    let Ok((response, new)) = request.answer(&FLUME, peer, |hash| hash[0] == 1) else { return };
     assert!(new.is_none() || request.client_protocol.is_some());
     assert_eq!(response.matched == Match::Both, response.server_hash != Some(FLUME_HASH));
     let mut out = Vec::new();
-    response.put(&mut out);
+    response.put(&FLUME, &mut out);
     let out = Bytes::from(out);
     assert_eq!(Response::read(&mut Reader::new(&out)), Ok(response));
+}
+
+/// A request's body as agents of Flume 0.9 send it, whose first byte says whether its sender is known.
+/// What is answered can be told apart by a client.
+pub fn legacy(input: &[u8]) {
+    let Some((how, body)) = input.split_first() else { return };
+    let bytes = Bytes::copy_from_slice(body);
+    let (known, values) = match how % 4 {
+        0 => (false, FieldValues::Described),
+        1 => (false, FieldValues::Text),
+        2 => (true, FieldValues::Described),
+        _ => (true, FieldValues::Text),
+    };
+    let Ok((said, _)) = read_request(&bytes, values, |_| known) else { return };
+    let answer = match said {
+        Said::Event(event, greeting) => {
+            assert!(event.body.len() < bytes.len());
+            assert_eq!(event.headers.get("FlumeOG").map(|yes| yes.as_str()), Some("yes"));
+            // Of each field there is a name and a value; what describes a value is no longer than this.
+            let described = if values == FieldValues::Described { 100 } else { 0 };
+            // A byte that is no text becomes three.
+            assert!(
+                event.headers.bytes() <= 3 * bytes.len() + event.headers.len() * described + 200
+            );
+            greeting.stored()
+        }
+        Said::Nothing(answer) => answer,
+        Said::Unusable(why, answer) => {
+            assert!(!why.is_empty());
+            answer
+        }
+    };
+    let (length, rest) = answer.split_first_chunk::<4>().expect("a buffer");
+    let length = u32::from_be_bytes(*length) as usize;
+    assert_eq!((rest.len(), &rest[length..]), (length + 4, &[0; 4][..]));
 }

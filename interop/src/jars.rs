@@ -66,6 +66,15 @@ pub(crate) fn flume_with_hbase() -> Result<PathBuf, Missing> {
     fetched(&format!("flume-{VERSION}-hbase"), &pom(&more))
 }
 
+/// The folder with Flume's jars and its legacy Avro source.
+pub(crate) fn flume_with_avro_legacy() -> Result<PathBuf, Missing> {
+    let mut more = String::new();
+    let version = format!("<version>{VERSION}</version>");
+    let group = "org.apache.flume.flume-ng-legacy-sources";
+    depend(&mut more, group, "flume-avro-source", &version);
+    fetched(&format!("flume-{VERSION}-legacy"), &pom(&more))
+}
+
 /// The folder with Flume's jars.
 pub(crate) fn flume() -> Result<PathBuf, Missing> {
     fetched(&format!("flume-{VERSION}"), &pom(""))

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod avro_file;
+pub mod avro_legacy;
 pub mod file_channel;
 pub mod hbase;
 pub mod jars;

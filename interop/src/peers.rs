@@ -56,6 +56,13 @@ impl Peers {
         Ok(Peers { java, flume_jars, java_options: Vec::new() })
     }
 
+    /// The same with Flume's source for agents of Flume 0.9 that speak Avro, and the client's part of it.
+    pub fn with_avro_legacy() -> Result<Peers, Missing> {
+        let java = java()?;
+        let flume_jars = jars::flume_with_avro_legacy()?;
+        Ok(Peers { java, flume_jars, java_options: Vec::new() })
+    }
+
     /// The same with Flume's sink for HBase 2 and the client that it needs.
     pub fn with_hbase() -> Result<Peers, Missing> {
         let java = java()?;

@@ -413,10 +413,17 @@ impl Topology {
                     }
                 }
                 let last = ending.all.max(Instant::now() + self.around.grace / 10);
-                match timeout_at(last, open.close()).await {
+                // What a channel loses by closing it counts itself.
+                let before = channel.slot.metrics.events_lost.value();
+                let closed = timeout_at(last, open.close()).await;
+                let unkept = channel.slot.metrics.events_lost.value() - before;
+                lost += usize::try_from(unkept).unwrap_or(usize::MAX);
+                match closed {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => warn!(component = %title, %error, "did not close cleanly"),
-                    Err(_) => warn!(component = %title, "did not close within the grace time"),
+                    Ok(Err(error)) => {
+                        warn!(component = %title, %error, lost, "did not close cleanly");
+                    }
+                    Err(_) => warn!(component = %title, lost, "did not close within the grace time"),
                 }
             }
             channel.stop.stop();

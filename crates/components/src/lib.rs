@@ -53,6 +53,7 @@ pub static LISTS: Lists = Lists {
 /// The sources, in order of the alphabet, as are all lists here.
 pub static SOURCES: &[Entry<dyn DynSource>] = &[
     Entry::source::<sources::avro::Avro>(),
+    Entry::source::<sources::avro_legacy::AvroLegacy>(),
     Entry::source::<sources::exec::Exec>(),
     Entry::source::<sources::external::External>(),
     Entry::source::<sources::http::Http>(),
@@ -158,6 +159,7 @@ mod tests {
             SOURCES,
             &[
                 ("avro", "org.apache.flume.source.AvroSource"),
+                ("avroLegacy", "org.apache.flume.source.avroLegacy.AvroLegacySource"),
                 ("exec", "org.apache.flume.source.ExecSource"),
                 ("external", "external"),
                 ("http", "org.apache.flume.source.http.HTTPSource"),

@@ -1,6 +1,7 @@
 //! The sources, one file each.
 
 pub mod avro;
+pub mod avro_legacy;
 pub mod exec;
 pub mod external;
 pub mod http;
@@ -70,6 +71,7 @@ mod tests {
     #[test]
     fn examples_are_read_without_a_finding() {
         let examples = [
+            ("avroLegacy", include_str!("../../../examples/avro-legacy.conf")),
             ("exec", include_str!("../../../examples/exec.conf")),
             ("external", include_str!("../../../examples/external-source.conf")),
             ("http", include_str!("../../../examples/http.conf")),

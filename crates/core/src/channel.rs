@@ -67,7 +67,9 @@ pub trait Channel: Send + Sync + 'static {
     /// What is in it now.
     fn level(&self) -> Level;
 
-    /// Writes down what must outlive the process and refuses everything from now on.
+    /// Writes down what must outlive the process and refuses everything from now on. Events of a
+    /// channel that is not [`Channel::volatile`] and that cannot be written are added to
+    /// `events_lost`, also when the future is dropped before it ends.
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>>;
 
     /// Offers this channel a new configuration while it holds data, as Flume's memory channel is

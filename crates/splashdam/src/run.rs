@@ -155,7 +155,7 @@ async fn agent(
     drop(ledger.await);
     if lost > 0 {
         error!(
-            "stopped; {lost} events in memory channels could not be delivered in time and are lost"
+            "stopped; {lost} events in memory could not be delivered or written down in time and are lost"
         );
         return Ok(ExitCode::from(FAILED));
     }

@@ -2,5 +2,6 @@
 
 pub mod datum;
 pub mod handshake;
+pub mod legacy;
 pub mod pack;
 pub mod rpc;

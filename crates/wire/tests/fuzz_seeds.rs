@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 #[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
+#[path = "../../../fuzz/src/avro.rs"]
+mod avro;
+
+#[expect(unreachable_pub, reason = "the fuzz target calls this function from another crate")]
 #[path = "../../../fuzz/src/external.rs"]
 mod external;
 
@@ -27,6 +31,13 @@ fn replay(target: &str, run: fn(&[u8])) {
         count += 1;
     }
     assert!(count > 0, "no seeds in {}", folder.display());
+}
+
+#[test]
+fn avro_seeds() {
+    replay("avro_rpc", avro::rpc);
+    replay("avro_handshake", avro::handshake);
+    replay("avro_legacy", avro::legacy);
 }
 
 #[test]

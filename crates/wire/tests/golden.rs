@@ -5,9 +5,10 @@ use std::io::Read;
 
 use bytes::{Buf, Bytes};
 use flate2::read::ZlibDecoder;
-use splashdam_core::{Batch, Event};
+use splashdam_core::{Batch, Event, Text};
 use splashdam_wire::avro::datum::{Most, Reader};
-use splashdam_wire::avro::handshake::{Match, Peer, Request};
+use splashdam_wire::avro::handshake::{FLUME, Match, Peer, Request};
+use splashdam_wire::avro::legacy::{self, FieldValues, Said};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Call, Incoming, put_answer, read_answer};
 use splashdam_wire::thrift::rpc::{self, Status};
@@ -53,7 +54,7 @@ fn avro(calls: &[u8], answers: &[u8]) {
         let mut input = Reader::new(&message);
         let greeting = (index == 0).then(|| {
             let hello = Request::read(&mut input).unwrap();
-            hello.answer(Peer::default(), |_| false).unwrap().0
+            hello.answer(&FLUME, Peer::default(), |_| false).unwrap().0
         });
         let incoming = Incoming::read(&mut input, MOST).unwrap();
         assert_eq!(incoming.claim, None);
@@ -111,6 +112,48 @@ fn thrift(protocol: Protocol, calls: &[u8], answers: &[u8]) {
     assert_eq!(read, sent());
     assert_eq!(again, calls, "our client says the same");
     assert_eq!(ours, answers, "{} {}", ours.escape_ascii(), answers.escape_ascii());
+}
+
+/// Bodies of requests to Flume's legacy source, and of its answers: the client knows the protocol as
+/// Flume does, so that its first handshake matches already.
+#[test]
+fn avro_legacy() {
+    let messages = |bytes: &'static [u8]| {
+        let mut rest = Bytes::from_static(bytes);
+        let mut all = Vec::new();
+        while !rest.is_empty() {
+            let mut at = 0;
+            let length =
+                |at: usize| u32::from_be_bytes(*rest[at..].first_chunk().unwrap()) as usize;
+            while length(at) > 0 {
+                at += 4 + length(at);
+            }
+            all.push(rest.split_to(at + 4));
+        }
+        all
+    };
+    let said = |body: &Bytes| {
+        let mut rest = body.clone();
+        let mut message = Vec::new();
+        while let Some(length) = rest.first_chunk::<4>().map(|four| u32::from_be_bytes(*four)) {
+            rest.advance(4);
+            message.extend_from_slice(&rest.split_to(length as usize));
+        }
+        message
+    };
+    let calls = messages(include_bytes!("golden/avro_legacy.calls"));
+    let answers = messages(include_bytes!("golden/avro_legacy.answers"));
+    assert_eq!((calls.len(), answers.len()), (9, 9));
+    let mut hosts = Vec::new();
+    for (call, answer) in calls.iter().zip(&answers) {
+        let read = legacy::read_request(call, FieldValues::Described, |_| false).unwrap();
+        let (Said::Event(event, greeting), None) = read else { panic!("{read:?}") };
+        hosts.push(event.headers.get("host").unwrap().to_string());
+        assert_eq!(event.headers.get("FlumeOG").map(Text::as_str), Some("yes"));
+        assert_eq!(said(&greeting.stored()), said(answer));
+    }
+    assert_eq!(hosts[4], "m\u{fc}hle.example.org");
+    assert_eq!(hosts[6], "java.nio.HeapByteBuffer[pos=0 lim=5 cap=5]");
 }
 
 #[test]

@@ -84,6 +84,7 @@ const EXAMPLES: &[Example] = &[
         .agent("near")
         .changed(&[("hostname = localhost", "hostname = next.example.org"), ("= 4142", "= 4141")]),
     example("avro-hop.conf", "r1", Send::AvroClient, Arrives::Log).agent("far"),
+    example("avro-legacy.conf", "r1", Send::AvroLegacy, Arrives::Far),
     example("config-filters.conf", "r1", Send::Line, Arrives::Log),
     example("discard.conf", "", Send::Nothing, Arrives::Counted("nowhere")).agent("load"),
     example("exec.conf", "", Send::Nothing, Arrives::Files("var/log/splashdam/vmstat"))

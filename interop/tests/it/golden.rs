@@ -35,13 +35,13 @@ const WAYS: [(&str, &str, &str); 4] = [
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Stands between a client and a server and hears what they say: the calls, and the answers.
-struct Relay {
-    port: u16,
-    heard: JoinHandle<Result<[Vec<u8>; 2]>>,
+pub(crate) struct Relay {
+    pub(crate) port: u16,
+    pub(crate) heard: JoinHandle<Result<[Vec<u8>; 2]>>,
 }
 
 impl Relay {
-    fn to(server: u16) -> Result<Relay> {
+    pub(crate) fn to(server: u16) -> Result<Relay> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let heard = thread::spawn(move || {
@@ -123,7 +123,8 @@ fn config(ports: &[u16]) -> String {
     text
 }
 
-fn golden(name: &str, part: &str) -> std::path::PathBuf {
+/// Where what was recorded lies.
+pub(crate) fn golden(name: &str, part: &str) -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/wire/tests/golden");
     folder.join(format!("{name}.{part}"))
 }

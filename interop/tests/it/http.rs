@@ -78,7 +78,7 @@ fn requests_answers_and_events() {
 }
 
 /// A line with its headers in order: Java lists those of a map that was copied, as this source's are, in another one.
-fn sorted(line: &str) -> String {
+pub(crate) fn sorted(line: &str) -> String {
     match line.strip_prefix('{').and_then(|line| line.split_once("} ")) {
         Some((headers, body)) => {
             let mut headers: Vec<&str> = headers.split(", ").collect();

@@ -8,6 +8,7 @@ mod side_by_side;
 mod avro;
 mod avro_client;
 mod avro_event;
+mod avro_legacy;
 mod clients;
 mod examples;
 mod file_channel;

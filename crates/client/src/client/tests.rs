@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use splashdam_wire::avro::datum::{Most, Reader};
-use splashdam_wire::avro::handshake::{Peer, Request};
+use splashdam_wire::avro::handshake::{FLUME, Peer, Request};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Call, Incoming, put_answer};
 use splashdam_wire::thrift::{FRAME_HEAD_BYTES, Protocol, frame_length, rpc};
@@ -105,7 +105,7 @@ async fn serve_avro(mut stream: TcpStream, state: &Mutex<State>) {
         let mut greeting = None;
         if !established {
             let hello = Request::read(&mut input).unwrap();
-            let (response, _) = hello.answer(Peer::default(), |_| true).unwrap();
+            let (response, _) = hello.answer(&FLUME, Peer::default(), |_| true).unwrap();
             established = true;
             greeting = Some(response);
         }

@@ -15,6 +15,7 @@ mod order;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use splashdam_config::{Diagnostic, Section};
@@ -77,6 +78,13 @@ struct State {
 struct Used {
     events: usize,
     slots: usize,
+}
+
+/// How many events of memory are not written down at a stop: lost when it is dropped, be it that the
+/// log refused them or that nobody waited any longer.
+struct Unwritten {
+    events: AtomicUsize,
+    metrics: Arc<ChannelMetrics>,
 }
 
 /// What a lease puts back.
@@ -237,9 +245,10 @@ impl Inner {
         level
     }
 
-    /// Writes down what is in memory, behind what was written down before.
+    /// Writes down what is in memory, behind what was written down before. Who waits no longer for
+    /// that loses what is not written by then; it is counted.
     async fn close(&self) -> Result<(), ChannelError> {
-        {
+        let memory = {
             let mut state = self.state();
             if std::mem::replace(&mut state.closed, true) {
                 return Ok(());
@@ -248,7 +257,11 @@ impl Inner {
             for (_, leased) in std::mem::take(&mut state.leases) {
                 state.put_back(leased);
             }
-        }
+            state.memory.queued.events
+        };
+        // Without an overflow nobody expects it to be written down: it goes with the channel.
+        let doomed = if self.overflow.is_some() { memory } else { 0 };
+        let unwritten = Unwritten { events: doomed.into(), metrics: self.metrics.clone() };
         self.changed.notify_waiters();
         self.when(|| Ok((self.state().under_way == 0).then_some(()))).await?;
         let Some(Overflow { main, kept }) = &self.overflow else {
@@ -260,11 +273,13 @@ impl Inner {
             self.follow(&mut state);
             (state.order.runs().collect::<Vec<_>>(), state.forget_memory())
         };
-        let written = kept::write(&self.name, main, kept, &runs, batches).await;
+        unwritten.events.store(batches.iter().map(Batch::len).sum(), Relaxed);
+        let written = kept::write(&self.name, main, kept, &runs, batches, &unwritten).await;
+        let events = unwritten.events();
+        drop(unwritten);
         kept.close().await?;
         main.close().await?;
-        let Err((events, why)) = written else { return Ok(()) };
-        self.metrics.events_lost.add(events);
+        let Err(why) = written else { return Ok(()) };
         Err(ChannelError::Failed {
             channel: self.name.clone(),
             reason: format!(
@@ -272,6 +287,23 @@ impl Inner {
             )
             .into(),
         })
+    }
+}
+
+impl Unwritten {
+    /// So many are written.
+    fn written(&self, events: usize) {
+        self.events.fetch_sub(events, Relaxed);
+    }
+
+    fn events(&self) -> usize {
+        self.events.load(Relaxed)
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.metrics.events_lost.add(self.events());
     }
 }
 

@@ -39,9 +39,9 @@
 //! - Of Jetty's settings `HttpConfiguration.requestHeaderSize`, `QueuedThreadPool.maxThreads` and
 //!   `ServerConnector.idleTimeout` have an effect, the second one as a limit of requests at work.
 
-mod body;
-mod connection;
-mod handler;
+pub(super) mod body;
+pub(super) mod connection;
+pub(super) mod handler;
 mod parameters;
 
 use std::collections::BTreeMap;
@@ -121,24 +121,33 @@ fn max_connections() -> NonZeroUsize {
     const { NonZeroUsize::new(10_000).unwrap() }
 }
 
-/// What is made of the settings that Jetty has.
+/// What a client may ask for; mostly made of the settings that Jetty has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limits {
+pub(super) struct Limits {
     /// Bytes of a request's head.
-    head_bytes: usize,
+    pub(super) head_bytes: usize,
+    /// Bytes of its body, packed and unpacked.
+    pub(super) body_bytes: usize,
     /// Requests at work at one time.
-    requests: usize,
+    pub(super) requests: usize,
     /// How long a client may stay away between two requests.
-    idle: Duration,
+    pub(super) idle: Duration,
 }
 
 impl Default for Limits {
     /// Jetty's, but for heads, which have at most 8 KiB there.
     fn default() -> Self {
-        Limits { head_bytes: 64 * 1024, requests: 200, idle: Duration::from_secs(30) }
+        Limits {
+            head_bytes: 64 * 1024,
+            body_bytes: max_request_bytes().get() as usize,
+            requests: 200,
+            idle: Duration::from_secs(30),
+        }
     }
 }
 
+/// Bytes of a body at the most, whatever is asked for.
+pub(super) const MOST_BODY_BYTES: u32 = 1 << 30;
 /// The bytes of a head that can be asked for.
 const HEAD_BYTES: std::ops::RangeInclusive<usize> = 8192..=1 << 20;
 
@@ -157,7 +166,8 @@ impl Config {
 
     /// Jetty's settings, and what is to be said of them.
     fn limits(&self) -> (Limits, Vec<String>) {
-        let mut limits = Limits::default();
+        let body_bytes = self.max_request_bytes.get().min(MOST_BODY_BYTES) as usize;
+        let mut limits = Limits { body_bytes, ..Limits::default() };
         let mut said = Vec::new();
         let groups = [
             ("QueuedThreadPool", &self.queued_thread_pool),
@@ -257,7 +267,8 @@ impl Source for Http {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let Http { config, handler, cx, acceptor, listener } = self;
         let most = config.max_connections.get();
-        let service = Service::new(&config, handler, acceptor, &cx, out, stop.clone());
+        let (limits, _) = config.limits();
+        let service = Service::new(handler, limits, acceptor, &cx, out, stop.clone());
         let service = Arc::new(service);
         serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, peer| {
             service.clone().welcome(stream, peer)

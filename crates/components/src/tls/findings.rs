@@ -166,6 +166,7 @@ mod tests {
             ("netcatudp", bind),
             ("http", bind),
             ("org.apache.flume.source.scribe.ScribeSource", "port = 4141"),
+            ("org.apache.flume.source.avroLegacy.AvroLegacySource", host),
             ("org.apache.flume.source.thriftLegacy.ThriftLegacySource", host),
             ("syslogtcp", host),
             ("syslogudp", host),

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::waiting::{ended, until};
@@ -247,7 +247,39 @@ fn a_stop_ends_with_the_grace_time_and_says_what_is_lost() {
     println!("a grace time of 2 s took {took:?}");
     assert!(took < Duration::from_secs(12), "{took:?}");
     assert!(log.contains("closes with events in it, which are lost"), "{log}");
-    assert!(log.contains("100 events in memory channels could not be delivered"), "{log}");
+    assert!(log.contains("100 events in memory could not be delivered"), "{log}");
+}
+
+#[test]
+fn memory_that_cannot_be_written_down_shows_in_the_exit_status() {
+    const SPILLING: &str = "
+a1.sources = r1
+a1.channels = c1
+a1.sinks = k1
+a1.sources.r1.type = stress
+a1.sources.r1.size = 1000
+a1.sources.r1.maxTotalEvents = 100
+a1.sources.r1.channels = c1
+a1.channels.c1.type = SPILLABLEMEMORY
+a1.channels.c1.dataDirs = $/data
+a1.sinks.k1.channel = c1
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.sink.directory = $/nowhere
+";
+    let dir = directory();
+    let options = [MONITORED, &["--grace-time", "2"]].concat();
+    let mut agent = Agent::start(dir.path(), &in_dir(&dir, SPILLING), &options);
+    // It is not ready, as a sink lacks its directory.
+    agent.says("address=", 1);
+    let held = || agent.metrics()["CHANNEL.c1"]["ChannelSize"].clone();
+    until(|| held() == "100", || format!("100 events in the channel:\n{}", agent.log()));
+    // As good as a full disk: the log of the agent is shorter.
+    let limit = Rlimit { current: Some(32 * 1024), maximum: None };
+    prlimit(Some(Pid::from_child(&agent.child)), Resource::Fsize, limit).unwrap();
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().code(), Some(1), "a loss shows in the exit status");
+    let log = agent.log();
+    assert!(log.contains("100 events in memory could not be delivered or written down"), "{log}");
 }
 
 #[test]

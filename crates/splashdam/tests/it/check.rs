@@ -246,7 +246,7 @@ fn types_that_are_not_there_are_refused_by_name() {
         assert!(text.contains(says), "{says}: {text}");
     };
     let types = [
-        ("source", "sources.r1", ".source.kafka.KafkaSource .source.avroLegacy.AvroLegacySource"),
+        ("source", "sources.r1", ".source.kafka.KafkaSource"),
         ("channel", "channels.c1", ".channel.kafka.KafkaChannel"),
         (
             "sink",

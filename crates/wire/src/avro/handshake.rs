@@ -37,6 +37,23 @@ pub const PROTOCOL: &str = concat!(
     r#""appendBatch":{"request":[{"name":"events","type":{"type":"array","items":"AvroFlumeEvent"}}],"response":"Status"}}}"#,
 );
 
+/// A protocol as a server of it knows it.
+#[derive(Debug)]
+pub struct Spoken {
+    /// Its text; Java takes it as what `hash` belongs to.
+    pub text: &'static str,
+    /// What servers know it by.
+    pub hash: Hash,
+    /// Further hashes that clients know it by.
+    pub also: &'static [Hash],
+    /// Says why another text is not one of the same calls.
+    pub accepts: fn(&[u8]) -> Result<(), String>,
+}
+
+/// Flume's own.
+pub const FLUME: Spoken =
+    Spoken { text: PROTOCOL, hash: FLUME_HASH, also: &[OUR_HASH], accepts: speaks_flume };
+
 /// The longest protocol text that is read.
 const MOST_PROTOCOL_BYTES: usize = 64 * 1024;
 
@@ -115,45 +132,47 @@ impl Request {
         Ok(Request { client_hash, client_protocol, server_hash, ours })
     }
 
-    /// The answer of a server that is `peer` and knows the clients' protocols for which `known`
-    /// says so; also the hash to be known from now on.
+    /// The answer of a server of `spoken` that is `peer` and knows the clients' protocols for which
+    /// `known` says so; also the hash to be known from now on.
     ///
     /// # Errors
-    /// Says why the client's protocol is not Flume's.
+    /// Says why the client's protocol is not that one.
     pub fn answer(
         &self,
+        spoken: &Spoken,
         peer: Peer,
         known: impl FnOnce(&Hash) -> bool,
     ) -> Result<(Response, Option<Hash>), String> {
         let mut new = None;
-        let resolved = [FLUME_HASH, OUR_HASH].contains(&self.client_hash)
+        let resolved = self.client_hash == spoken.hash
+            || spoken.also.contains(&self.client_hash)
             || match &self.client_protocol {
                 Some(text) => {
-                    speaks_flume(text)?;
+                    (spoken.accepts)(text)?;
                     new = Some(self.client_hash);
                     true
                 }
                 None => known(&self.client_hash),
             };
-        let matched = match (resolved, self.server_hash == FLUME_HASH) {
+        let matched = match (resolved, self.server_hash == spoken.hash) {
             (false, _) => Match::None,
             (true, true) => Match::Both,
             (true, false) => Match::Client,
         };
-        let server_hash = (matched != Match::Both).then_some(FLUME_HASH);
+        let server_hash = (matched != Match::Both).then_some(spoken.hash);
         Ok((Response { matched, server_hash, peer: self.ours.then_some(peer) }, new))
     }
 }
 
 impl Response {
-    /// Appends it. Java takes the text as what the hash belongs to.
-    pub fn put(&self, out: &mut Vec<u8>) {
+    /// Appends it, as a server of `spoken` says it.
+    pub fn put(&self, spoken: &Spoken, out: &mut Vec<u8>) {
         put_number(self.matched as usize, out);
         match self.server_hash {
             None => out.extend_from_slice(&[0, 0]),
             Some(hash) => {
                 put_number(1, out);
-                put_bytes(PROTOCOL.as_bytes(), out);
+                put_bytes(spoken.text.as_bytes(), out);
                 put_number(1, out);
                 out.extend_from_slice(&hash);
             }
@@ -210,28 +229,16 @@ fn read_meta(input: &mut Reader<'_>) -> Result<Option<Bytes>, Malformed> {
 /// Checks that the events of a protocol's calls are read as Flume's: whatever else it has, both
 /// calls take the record of headers and body, under whatever names, and nothing else.
 fn speaks_flume(text: &[u8]) -> Result<(), String> {
-    let protocol: Value = serde_json::from_slice(text)
-        .map_err(|error| format!("the client's protocol is not JSON: {error}"))?;
-    let types = protocol["types"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let resolve = |name: &Value| -> Option<Value> {
-        let short = |name: &str| name.rsplit('.').next().map(str::to_owned);
-        match name {
-            Value::String(name) => {
-                let wanted = short(name);
-                types.iter().find(|known| known["name"].as_str().and_then(short) == wanted).cloned()
-            }
-            other => Some(other.clone()),
-        }
-    };
+    let protocol = Protocol::parse(text)?;
     for (call, array) in [("append", false), ("appendBatch", true)] {
-        let parameters = &protocol["messages"][call]["request"];
-        let given = parameters.as_array().filter(|all| all.len() == 1).map(|all| &all[0]["type"]);
-        let event = match given {
-            Some(given) if array && plain(given) == Some("array") => resolve(&given["items"]),
-            Some(given) if !array => resolve(given),
+        let event = match protocol.parameter(call) {
+            Some(given) if array && plain(given) == Some("array") => {
+                Some(protocol.resolve(&given["items"]))
+            }
+            Some(given) if !array => Some(protocol.resolve(given)),
             _ => None,
         };
-        if !event.is_some_and(|event| is_event(&event)) {
+        if !event.is_some_and(is_event) {
             return Err(format!(
                 "the client's protocol has no call {call} that takes what Flume's does"
             ));
@@ -240,8 +247,37 @@ fn speaks_flume(text: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// A client's protocol.
+pub(super) struct Protocol(Value);
+
+impl Protocol {
+    pub(super) fn parse(text: &[u8]) -> Result<Protocol, String> {
+        let parsed = serde_json::from_slice(text);
+        parsed.map(Protocol).map_err(|error| format!("the client's protocol is not JSON: {error}"))
+    }
+
+    /// The type of a call's only parameter.
+    pub(super) fn parameter(&self, call: &str) -> Option<&Value> {
+        match self.0["messages"][call]["request"].as_array()?.as_slice() {
+            [parameter] => Some(&parameter["type"]),
+            _ => None,
+        }
+    }
+
+    /// What a type's name stands for, whatever its namespace: itself where it is not one of the
+    /// protocol's.
+    pub(super) fn resolve<'a>(&'a self, given: &'a Value) -> &'a Value {
+        fn short(name: &Value) -> Option<&str> {
+            name.as_str()?.rsplit('.').next()
+        }
+        let types = self.0["types"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let named = |wanted| types.iter().find(|known| short(&known["name"]) == Some(wanted));
+        short(given).and_then(named).unwrap_or(given)
+    }
+}
+
 /// A type's name, also where it has properties beside it.
-fn plain(value: &Value) -> Option<&str> {
+pub(super) fn plain(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["type"].as_str())
 }
 

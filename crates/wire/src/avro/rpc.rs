@@ -109,14 +109,11 @@ pub fn put_answer(
 ) {
     let mut message = Vec::new();
     if let Some(handshake) = handshake {
-        handshake.put(&mut message);
+        handshake.put(&handshake::FLUME, &mut message);
     }
     match answer {
         None => {}
-        Some(Answer::Error(text)) => {
-            message.extend_from_slice(&[0, 1, 0]);
-            put_bytes(text.as_bytes(), &mut message);
-        }
+        Some(Answer::Error(text)) => put_error(text, &mut message),
         Some(status) => {
             let index = match status {
                 Answer::Ok => 0,
@@ -131,6 +128,12 @@ pub fn put_answer(
     if pack::put_length(message.len(), out).is_some() {
         out.extend_from_slice(&message);
     }
+}
+
+/// Appends what says that a call could not be executed: no metadata, and a text.
+pub(super) fn put_error(text: &str, message: &mut Vec<u8>) {
+    message.extend_from_slice(&[0, 1, 0]);
+    put_bytes(text.as_bytes(), message);
 }
 
 /// Reads an answer that is all of `message`; the handshake is there if the request had one. The

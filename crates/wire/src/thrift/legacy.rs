@@ -23,7 +23,7 @@ pub const MOST_BYTES: usize = 1 << 20;
 /// The longest name of a method.
 const MOST_NAME_BYTES: usize = 256;
 /// What a priority is called, by its number.
-const PRIORITIES: [&str; 6] = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+pub(crate) const PRIORITIES: [&str; 6] = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 
 /// What a sender says.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,16 +11,10 @@ use crate::side_by_side::{channel_and_sink, ours, program, wait_for};
 use crate::syslog::events_of;
 use splashdam_interop::Agent;
 
-/// A request, and what it comes to.
-struct Case {
-    source: &'static str,
-    options: &'static [&'static str],
-    path: &'static str,
-    body: Body,
-    status: u16,
-    /// `{header=value} body`, of each event.
-    events: &'static [&'static str],
-}
+/// A request, and what it comes to: the source, curl's options, path and query, body, status, and
+/// `{header=value} body` of each event.
+type Case =
+    (&'static str, &'static [&'static str], &'static str, Body, u16, &'static [&'static str]);
 
 enum Body {
     Text(&'static str),
@@ -41,30 +35,19 @@ const CHUNKED: &[&str] =
 const EXPECTING: &[&str] = &["-H", "Content-Type: text/plain", "-H", "Expect: 100-continue"];
 const GOT: &[&str] = &["{a=b} one", "{} gr\u{fc}n"];
 
-const fn case(
-    source: &'static str,
-    options: &'static [&'static str],
-    path: &'static str,
-    body: Body,
-    status: u16,
-    events: &'static [&'static str],
-) -> Case {
-    Case { source, options, path, body, status, events }
-}
-
 const CASES: &[Case] = &[
-    case("flume", JSON, "", Body::Text(JSON_BODY), 200, GOT),
+    ("flume", JSON, "", Body::Text(JSON_BODY), 200, GOT),
     // Without options curl says that it is a form.
-    case("flume", &[], "any/path", Body::Text(JSON_BODY), 200, GOT),
-    case("flume", CHUNKED, "", Body::Text(JSON_BODY), 200, GOT),
-    case("flume", PACKED, "", Body::Packed(JSON_BODY), 200, GOT),
-    case("flume", JSON, "", Body::Text("{"), 400, &[]),
-    case("flume", JSON, "", Body::Long(2_000_000), 400, &[]),
-    case("flume", PACKED, "", Body::Text(JSON_BODY), 400, &[]),
-    case("flume", &["-X", "PUT"], "", Body::Text(JSON_BODY), 405, &[]),
-    case("auto", JSON, "", Body::Text(JSON_BODY), 200, GOT),
-    case("auto", PACKED, "", Body::Packed(JSON_BODY), 200, GOT),
-    case(
+    ("flume", &[], "any/path", Body::Text(JSON_BODY), 200, GOT),
+    ("flume", CHUNKED, "", Body::Text(JSON_BODY), 200, GOT),
+    ("flume", PACKED, "", Body::Packed(JSON_BODY), 200, GOT),
+    ("flume", JSON, "", Body::Text("{"), 400, &[]),
+    ("flume", JSON, "", Body::Long(2_000_000), 400, &[]),
+    ("flume", PACKED, "", Body::Text(JSON_BODY), 400, &[]),
+    ("flume", &["-X", "PUT"], "", Body::Text(JSON_BODY), 405, &[]),
+    ("auto", JSON, "", Body::Text(JSON_BODY), 200, GOT),
+    ("auto", PACKED, "", Body::Packed(JSON_BODY), 200, GOT),
+    (
         "auto",
         NDJSON,
         "?host=mill",
@@ -72,8 +55,8 @@ const CASES: &[Case] = &[
         200,
         &["{host=mill} {\"a\": 1}", "{host=mill} [2]"],
     ),
-    case("auto", NDJSON, "", Body::Text("{\"a\": 1}\nx\n"), 400, &[]),
-    case(
+    ("auto", NDJSON, "", Body::Text("{\"a\": 1}\nx\n"), 400, &[]),
+    (
         "auto",
         TEXT,
         "?host=mill&b=c%20d",
@@ -81,9 +64,9 @@ const CASES: &[Case] = &[
         200,
         &["{b=c d, host=mill} one", "{b=c d, host=mill} two"],
     ),
-    case("auto", EXPECTING, "", Body::Text("one"), 200, &["{} one"]),
-    case("whole", &[], "?name=x", Body::Text("one\ntwo\n"), 200, &["{name=x} one\ntwo\n"]),
-    case(
+    ("auto", EXPECTING, "", Body::Text("one"), 200, &["{} one"]),
+    ("whole", &[], "?name=x", Body::Text("one\ntwo\n"), 200, &["{name=x} one\ntwo\n"]),
+    (
         "blob",
         TEXT,
         "?name=x",
@@ -148,9 +131,8 @@ fn curl_posts() -> Result<()> {
         "a1.sources = flume auto whole blob\na1.channels = c1 c2 c3 c4\na1.sinks = k1 k2 k3 k4\n";
     let config = config.replace("{dir}", &dir.path().display().to_string());
     let mut agent = Agent::start(&ours, dir.path(), &config)?;
-    for case in CASES {
-        let port = agent.listening(case.source)?[0].port();
-        let Case { source, options, path, body, status, .. } = case;
+    for (source, options, path, body, status, _) in CASES {
+        let port = agent.listening(source)?[0].port();
         let mut command = Command::new(&curl);
         command.args(["--silent", "--show-error", "--max-time", "60", "--output", "/dev/null"]);
         command.args(["--noproxy", "*", "--write-out", "%{http_code}", "--data-binary", "@-"]);
@@ -160,8 +142,8 @@ fn curl_posts() -> Result<()> {
         assert_eq!(said, status.to_string(), "{source} {options:?} {path}");
     }
     for (number, (name, _)) in (1..).zip(SOURCES) {
-        let of = CASES.iter().filter(|case| case.source == *name);
-        let want: Vec<&str> = of.flat_map(|case| case.events.iter().copied()).collect();
+        let of = CASES.iter().filter(|(source, ..)| source == name);
+        let want: Vec<&str> = of.flat_map(|(.., events)| events.iter().copied()).collect();
         let sink = format!("k{number}");
         wait_for(&mut agent, &sink, want.len() as u64)?;
         let got = events_of(&dir.path().join(&sink))?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -10,10 +10,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use splashdam_interop::{Agent, Make};
 
-use crate::side_by_side::{LIMIT, channel_and_sink, ours, program, wait_for};
+use crate::side_by_side::{LIMIT, channel_and_sink, is_set, ours, program, wait_for};
 use crate::syslog::events_of;
 
-/// A source, and how rsyslog's `omfwd` sends to it.
+/// A source, and how rsyslog's `omfwd` sends to it; both may say `{stores}`.
 struct Way {
     source: &'static str,
     forward: &'static str,
@@ -27,6 +27,8 @@ const WAYS: &[Way] = &[
     Way { source: "type = syslogtcp\nport = 0\nmode = rfc", forward: TCP_OLD, rfc: true },
     Way { source: "type = syslogtcp\nport = 0\nmode = rfc", forward: TCP_NEW, rfc: true },
     Way { source: "type = syslogtcp\nport = 0\nmode = rfc", forward: COUNTED, rfc: true },
+    Way { source: TLS_FLUME, forward: TLS_OLD, rfc: false },
+    Way { source: TLS_RFC, forward: TLS_COUNTED, rfc: true },
     Way { source: "type = multiport_syslogtcp\nports = 0", forward: TCP_OLD, rfc: false },
     Way { source: "type = multiport_syslogtcp\nports = 0", forward: TCP_NEW, rfc: false },
     Way { source: "type = syslogudp\nport = 0", forward: UDP_OLD, rfc: false },
@@ -36,8 +38,17 @@ const TCP_OLD: &str = r#"protocol="tcp" template="RSYSLOG_TraditionalForwardForm
 const TCP_NEW: &str = r#"protocol="tcp" template="RSYSLOG_SyslogProtocol23Format""#;
 const COUNTED: &str =
     r#"protocol="tcp" template="RSYSLOG_SyslogProtocol23Format" TCP_Framing="octet-counted""#;
+const TLS_FLUME: &str = "type = syslogtcp\nport = 0\nssl = true\nkeystore = {stores}/pair.jks\n\
+                         keystore-password = storePassword";
+const TLS_RFC: &str = "type = syslogtcp\nport = 0\nssl = true\nkeystore = {stores}/pair.jks\n\
+                       keystore-password = storePassword\nmode = rfc";
+const TLS_OLD: &str = r#"protocol="tcp" template="RSYSLOG_TraditionalForwardFormat" StreamDriver="ossl" StreamDriverMode="1" StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="server" StreamDriver.CAFile="{stores}/server.pem""#;
+const TLS_COUNTED: &str = r#"protocol="tcp" template="RSYSLOG_SyslogProtocol23Format" TCP_Framing="octet-counted" StreamDriver="ossl" StreamDriverMode="1" StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="server" StreamDriver.CAFile="{stores}/server.pem""#;
 const UDP_OLD: &str = r#"protocol="udp" template="RSYSLOG_TraditionalForwardFormat""#;
 const UDP_NEW: &str = r#"protocol="udp" template="RSYSLOG_SyslogProtocol23Format""#;
+
+/// Key stores with one key for `server`, and its certificate.
+const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/components/testdata/tls");
 
 /// What is logged.
 const TEXTS: &[&str] = &["some text", "gr\u{fc}n, and <5>: more", "three"];
@@ -55,7 +66,7 @@ impl Rsyslog {
              input(type=\"imuxsock\" Socket=\"{at}/socket\" RateLimit.Interval=\"0\")\n"
         );
         for (way, port) in WAYS.iter().zip(ports) {
-            let forward = way.forward;
+            let forward = way.forward.replace("{stores}", STORES);
             writeln!(
                 config,
                 "action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{port}\" {forward})"
@@ -90,6 +101,21 @@ impl Drop for Rsyslog {
     }
 }
 
+/// Whether rsyslog has its driver for TLS, which is a package of its own; says so if not.
+fn speaks_tls() -> bool {
+    let libraries = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let folders =
+        libraries.map(|entry| entry.path()).chain(["/usr/lib", "/usr/lib64"].map(PathBuf::from));
+    let found =
+        folders.map(|folder| folder.join("rsyslog/lmnsd_ossl.so")).any(|path| path.is_file());
+    if !found {
+        let missing = "rsyslog speaks no TLS; install rsyslog-openssl";
+        assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
+        eprintln!("skipped: {missing}");
+    }
+    found
+}
+
 #[test]
 fn rsyslog_forwards() -> Result<()> {
     let Some((ours, _turn)) = ours() else { return Ok(()) };
@@ -98,6 +124,9 @@ fn rsyslog_forwards() -> Result<()> {
     else {
         return Ok(());
     };
+    if !speaks_tls() {
+        return Ok(());
+    }
     let dir = tempfile::tempdir()?;
     let mut agent = start(&ours, dir.path())?;
     let ports: Vec<u16> = (1..=WAYS.len())
@@ -143,7 +172,8 @@ fn start(ours: &Make, dir: &Path) -> Result<Agent> {
     for (number, way) in (1..).zip(WAYS) {
         fs::create_dir(dir.join(format!("k{number}")))?;
         config += &channel_and_sink(number, "avro_event");
-        let keys = format!("{}\nhost = 127.0.0.1\nchannels = c{number}", way.source);
+        let source = way.source.replace("{stores}", STORES);
+        let keys = format!("{source}\nhost = 127.0.0.1\nchannels = c{number}");
         for line in keys.lines() {
             writeln!(config, "a1.sources.r{number}.{line}")?;
         }

@@ -37,6 +37,8 @@ pub(super) enum Send {
     Scribe,
     /// A call of an agent of Flume 0.9.
     Legacy,
+    /// The same in Avro.
+    AvroLegacy,
 }
 
 impl Send {
@@ -109,10 +111,31 @@ impl Send {
                 // One way: nobody answers.
                 exchange(address()?, &thrift_call(4, "append", &call))?;
             }
+            Send::AvroLegacy => {
+                let handshake =
+                    [&[1; 16], &[2][..], &avro_text(FLUME_0_9), &[0; 16], &[0]].concat();
+                let event = [&[10, 6][..], &avro_text(text), &[10], &avro_text("mill"), &[0]];
+                let call = [&handshake, &[0][..], &avro_text("append"), &event.concat()].concat();
+                let body = [&framed(&call)[..], &[0; 4]].concat();
+                let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+                let answer = exchange(address()?, &[head.as_bytes(), &body].concat())?;
+                // No metadata, and no error.
+                ensure!(answer.ends_with(&[0, 0, 0, 0, 0, 0]), "{}", answer.escape_ascii());
+            }
         }
         Ok(())
     }
 }
+
+/// The protocol of agents of Flume 0.9.
+const FLUME_0_9: &str = concat!(
+    r#"{"protocol":"FlumeEventAvroServer","types":[{"type":"record","name":"AvroFlumeEvent","fields":["#,
+    r#"{"name":"timestamp","type":"long"},{"name":"priority","type":{"type":"enum","name":"Priority","#,
+    r#""symbols":["FATAL","ERROR","WARN","INFO","DEBUG","TRACE"]}},{"name":"body","type":"bytes"},"#,
+    r#"{"name":"nanos","type":"long"},{"name":"host","type":"string"},"#,
+    r#"{"name":"fields","type":{"type":"map","values":"bytes"}}]}],"#,
+    r#""messages":{"append":{"request":[{"name":"evt","type":"AvroFlumeEvent"}],"response":"null"}}}"#,
+);
 
 fn parts(address: SocketAddr) -> (String, String) {
     (address.ip().to_string(), address.port().to_string())
@@ -155,6 +178,14 @@ fn string(field: u8, text: &str) -> Vec<u8> {
 
 fn counted(text: &str) -> Vec<u8> {
     [&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// A text with its length before it, as Avro writes it.
+fn avro_text(text: &str) -> Vec<u8> {
+    let twice = 2 * text.len();
+    let length =
+        if twice < 128 { vec![twice as u8] } else { vec![twice as u8 | 128, (twice >> 7) as u8] };
+    [&length[..], text.as_bytes()].concat()
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {

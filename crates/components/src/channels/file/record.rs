@@ -21,6 +21,12 @@ impl Datums {
         Datums { lengths: batch.events().iter().map(length).collect(), batch }
     }
 
+    /// The same with the bytes parted at other places, so that events at rest are none.
+    #[cfg(test)]
+    pub(super) fn parted(batch: Batch, lengths: Vec<u32>) -> Datums {
+        Datums { batch, lengths }
+    }
+
     /// Bytes of all events at rest.
     pub(super) fn bytes(&self) -> u64 {
         self.lengths.iter().map(|length| u64::from(*length)).sum()

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use super::*;
 
+mod undecodable;
+
 const ALL: Size = Size { events: usize::MAX, bytes: usize::MAX };
 
 fn keys(dir: &Path, more: &str) -> String {

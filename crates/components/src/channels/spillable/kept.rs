@@ -12,8 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use splashdam_config::Lenient;
-use splashdam_core::{Batch, Channel, Origin, Size};
+use splashdam_core::{Batch, Channel, ChannelError, Origin, Size};
 
+use super::Unwritten;
 use super::order::{Order, Store};
 use crate::channels::file::{self, FileChannel, OpenedLog};
 
@@ -69,31 +70,36 @@ pub(super) fn order_anew(order: Order, runs: &[(Store, u64)], before: &Held, now
     arrange(order, &pairs, &now[0].0, &now[1].0, memory)
 }
 
-/// Writes `batches` down, the events of memory in `runs`. An error says how many of them are lost.
+/// Writes `batches` down, the events of memory in `runs`, and tells `unwritten` of each. An error says
+/// why not all of them could be.
 pub(super) async fn write(
     name: &str,
     main: &FileChannel,
     kept: &FileChannel,
     runs: &[(Store, u64)],
     batches: Vec<Batch>,
-) -> Result<(), (usize, String)> {
+    unwritten: &Unwritten,
+) -> Result<(), String> {
     let Some(last) = batches.len().checked_sub(1) else { return Ok(()) };
     let sender = sender(name);
     let epoch = main.last_of(sender).map_or(0, |origin| origin.epoch + 1);
     let pairs = pairs(runs, &main.untaken(), &kept.untaken(), MOST_PAIRS);
     let position = Bytes::from(encode(&pairs));
     // Batches of one sender stay in order, and one sync serves them all.
-    let puts = (1..).zip(batches).enumerate().map(async |(index, (sequence, batch))| {
-        let events = batch.len();
-        let position = if index == last { position.clone() } else { Bytes::new() };
-        let origin = Origin { sender, epoch, sequence, position };
-        let put = kept.begin_put(batch.size()).await.map_err(|error| (events, error))?;
-        let commit = put.commit(batch.with_origin(Some(origin)));
-        commit.await.map_err(|refused| (events, refused.error))
-    });
-    let lost = join_all(puts).await.into_iter().filter_map(Result::err);
-    let lost = lost.reduce(|(sum, first), (events, _)| (sum + events, first));
-    lost.map_or(Ok(()), |(events, error)| Err((events, error.to_string())))
+    let puts = (1..).zip(batches).enumerate().map(
+        async |(index, (sequence, batch))| -> Result<(), ChannelError> {
+            let events = batch.len();
+            let position = if index == last { position.clone() } else { Bytes::new() };
+            let origin = Origin { sender, epoch, sequence, position };
+            let put = kept.begin_put(batch.size()).await?;
+            let commit = put.commit(batch.with_origin(Some(origin)));
+            commit.await.map_err(|refused| refused.error)?;
+            unwritten.written(events);
+            Ok(())
+        },
+    );
+    let failed = join_all(puts).await.into_iter().find_map(Result::err);
+    failed.map_or(Ok(()), |error| Err(error.to_string()))
 }
 
 /// Events of the kept queue below the first number come before those of the overflow from the

@@ -489,6 +489,22 @@ async fn memory_that_cannot_be_written_down_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn memory_that_is_not_written_down_in_time_is_counted() {
+    let dir = tempdir().unwrap();
+    let cx = context(Role::Channel);
+    let counters = cx.counters.channel();
+    let channel = Spillable::open(read(&keys(dir.path(), SMALL)), cx).await.unwrap();
+    put(&channel, events(0, 7)).await.unwrap();
+    let held = channel.begin_take(Size::events(2)).await.unwrap();
+    // A commit that the log does not answer.
+    channel.0.state().under_way += 1;
+    let waited = tokio::time::timeout(Duration::from_millis(20), channel.close()).await;
+    assert!(waited.is_err());
+    assert_eq!(counters.events_lost.value(), 7);
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_change_while_it_runs() {
     let dir = tempdir().unwrap();
     let channel = open(dir.path(), SMALL).await;

@@ -9,7 +9,7 @@ use splashdam_core::{Place, Role, Then};
 use splashdam_testkit::contract::{self, Running, open_sink, open_source, run_source};
 use splashdam_testkit::{Collector, context, events};
 use splashdam_wire::avro::datum::Reader;
-use splashdam_wire::avro::handshake::{Match, Peer, Request, Response};
+use splashdam_wire::avro::handshake::{FLUME, Match, Peer, Request, Response};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Call, Incoming, put_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,7 +76,7 @@ async fn act(mut stream: TcpStream, steps: Vec<Does>, seen: &mut Vec<usize>) {
         if !established {
             let hello = Request::read(&mut input).unwrap();
             let peer = Peer { in_order: true, stores_once: true };
-            let (mut response, _) = hello.answer(peer, |_| true).unwrap();
+            let (mut response, _) = hello.answer(&FLUME, peer, |_| true).unwrap();
             if hello.server_hash == [3; 16] {
                 response = Response { matched: Match::Both, server_hash: None, peer: None };
             }

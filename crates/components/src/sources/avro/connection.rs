@@ -180,7 +180,8 @@ impl Service {
 
     fn greet(&self, hello: &handshake::Request) -> Result<handshake::Response, String> {
         let mut protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
-        let (response, new) = hello.answer(self.peer(), |hash| protocols.contains(hash))?;
+        let (response, new) =
+            hello.answer(&handshake::FLUME, self.peer(), |hash| protocols.contains(hash))?;
         if let Some(hash) = new.filter(|_| protocols.len() < MOST_PROTOCOLS) {
             protocols.insert(hash);
         }

@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout_at};
 use super::handler::Answer;
 
 /// Bytes of all large bodies that are received, unpacked or put at one time; who comes then waits.
-pub(super) const ROOM_BYTES: u64 = 256 * 1024 * 1024;
+pub(in crate::sources) const ROOM_BYTES: u64 = 256 * 1024 * 1024;
 /// The semaphore counts in these, as it counts in 32 bits.
 const UNIT_BYTES: usize = 1024;
 /// What a body may have without asking for room, as most have no more.
-pub(super) const FREE_BYTES: usize = 64 * 1024;
+pub(in crate::sources) const FREE_BYTES: usize = 64 * 1024;
 /// What is unpacked without handing it to another thread.
 const QUICK_BYTES: usize = 16 * FREE_BYTES;
 /// What a body has to arrive in: this …

@@ -1,4 +1,5 @@
-//! The requests of a connection: received, made into events, put, answered.
+//! The requests of a connection: received, made into events, put, answered. For the HTTP source and for
+//! Avro's calls over HTTP.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,14 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use splashdam_core::{Batch, ChannelError, Context, Outlet, PutError, Stop, Trouble, World};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::Limits;
 use super::body::{FREE_BYTES, Packing, Room, Taken};
 use super::handler::{Answer, Handler, Request};
-use super::{Config, Limits};
 use crate::accepting::Counted;
 use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
@@ -35,16 +36,60 @@ const MOST_LINES: usize = 200;
 /// A body of more than this is read where it may take its time.
 const LARGE_BYTES: usize = 16 * FREE_BYTES;
 
-type Response = hyper::Response<Full<Bytes>>;
+pub(in crate::sources) type Response = hyper::Response<Full<Bytes>>;
+
+/// What requests mean, and how their senders are told what became of them.
+pub(in crate::sources) trait Dialect: Send + Sync + 'static {
+    /// What is kept of a request for its answer.
+    type Reply: Send;
+
+    /// What is answered to a method that brings no events.
+    fn refused_method(&self, method: &Method) -> Option<Response>;
+
+    /// The bytes of a body after which the rest is let go, if that is what is done.
+    fn cut_after(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether a packed body is unpacked.
+    fn unpacks(&self) -> bool {
+        false
+    }
+
+    /// The events of a request.
+    fn events(&self, request: Request) -> Result<(Batch, Self::Reply), Instead>;
+
+    /// The answer once the events are stored.
+    fn stored(&self, reply: Self::Reply) -> Response;
+
+    /// The answer when the channels refuse them.
+    fn refused(&self, reply: Self::Reply, error: &PutError) -> Response;
+}
+
+/// What is answered without putting anything.
+pub(in crate::sources) struct Instead {
+    /// What is wrong with the request, if that is the reason.
+    pub(in crate::sources) why: Option<String>,
+    pub(in crate::sources) response: Response,
+}
+
+impl From<Answer> for Instead {
+    fn from(answer: Answer) -> Self {
+        let response = refusal(&answer);
+        // That one is about us.
+        let why = (answer.status != StatusCode::SERVICE_UNAVAILABLE).then_some(answer.why);
+        Instead { why, response }
+    }
+}
 
 /// What all connections share.
-pub(super) struct Service {
-    pub(super) out: Outlet,
+pub(in crate::sources) struct Service<D> {
+    pub(in crate::sources) out: Outlet,
     name: Arc<str>,
     world: Arc<dyn World>,
     stop: Stop,
     acceptor: Option<Acceptor>,
-    handler: Arc<Handler>,
+    dialect: Arc<D>,
     limits: Limits,
     room: Room,
     /// Requests at work.
@@ -56,26 +101,24 @@ pub(super) struct Service {
     handshakes: Mutex<Trouble>,
 }
 
-impl Service {
-    pub(super) fn new(
-        config: &Config,
-        handler: Handler,
+impl<D: Dialect> Service<D> {
+    pub(in crate::sources) fn new(
+        dialect: D,
+        limits: Limits,
         acceptor: Option<Acceptor>,
         cx: &Context,
         out: Outlet,
         stop: Stop,
     ) -> Self {
-        let (limits, _) = config.limits();
-        let most = config.max_request_bytes.get().min(1 << 30);
         Service {
             out,
             name: cx.name.clone(),
             world: cx.world.clone(),
             stop,
             acceptor,
-            handler: Arc::new(handler),
+            dialect: Arc::new(dialect),
             limits,
-            room: Room::new(most as usize),
+            room: Room::new(limits.body_bytes),
             requests: Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS)),
             puts: TaskTracker::new(),
             refusals: Mutex::new(Trouble::new()),
@@ -85,13 +128,13 @@ impl Service {
     }
 
     /// Waits for puts whose clients are gone.
-    pub(super) async fn ended(&self) {
+    pub(in crate::sources) async fn ended(&self) {
         self.puts.close();
         self.puts.wait().await;
     }
 
     /// Serves a client behind a handshake, where there has to be one.
-    pub(super) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub(in crate::sources) async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _open = Counted::new(self.out.metrics());
         // Neither is worth refusing a connection for.
         let set = stream.set_nodelay(true).and_then(|()| splashdam_client::keep_alive(&stream));
@@ -170,19 +213,20 @@ impl Service {
         putting: &AtomicBool,
         peer: SocketAddr,
     ) -> Response {
-        if let Some(refused) = refused_method(request.method()) {
+        if let Some(refused) = self.dialect.refused_method(request.method()) {
             return refused;
         }
         let received = self.stop.or(self.events(request)).await;
         let stopping = || Answer::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
-        let (batch, _turn, _room) = match received.unwrap_or_else(|| Err(stopping())) {
+        let (batch, reply, _turn, _room) = match received.unwrap_or_else(|| Err(stopping().into()))
+        {
             Ok(received) => received,
-            Err(answer) => {
-                if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+            Err(Instead { why, response }) => {
+                if let Some(why) = why {
                     self.out.metrics().read_failures.add(1);
-                    self.complain(peer, &answer.why);
+                    self.complain(peer, &why);
                 }
-                return refusal(&answer);
+                return response;
             }
         };
         putting.store(true, Relaxed);
@@ -191,41 +235,42 @@ impl Service {
         let put = self.puts.spawn(async move { out.put(batch).await }).await;
         putting.store(false, Relaxed);
         match put {
-            Ok(put) => self.answer_to(put),
+            Ok(put) => self.answer_to(put, reply),
             // The runtime has told of the panic.
             Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, "unexpected error\n".to_owned()),
         }
     }
 
-    fn answer_to(&self, put: Result<(), PutError>) -> Response {
+    fn answer_to(&self, put: Result<(), PutError>, reply: D::Reply) -> Response {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         match put {
             Ok(()) => {
                 if let Some(lasted) = refusals.ended(self.world.instant()) {
                     info!(component = %self.name, ?lasted, "channels take requests again");
                 }
-                response(StatusCode::OK, String::new())
+                self.dialect.stored(reply)
             }
             Err(error) => {
                 if refusals.happened(self.world.instant(), kind(&error)).is_some() {
-                    warn!(component = %self.name, %error, "channels refuse requests; clients are answered 503");
+                    warn!(component = %self.name, %error, "channels refuse requests; clients are told so");
                 }
-                refusal(&Answer::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+                self.dialect.refused(reply, &error)
             }
         }
     }
 
-    /// The events of a request, with its turn and the room that it takes.
+    /// The events of a request and what is kept for its answer, with its turn and the room that it
+    /// takes.
     async fn events(
         &self,
         request: hyper::Request<Incoming>,
-    ) -> Result<(Batch, Option<tokio::sync::SemaphorePermit<'_>>, Taken<'_>), Answer> {
+    ) -> Result<(Batch, D::Reply, Option<SemaphorePermit<'_>>, Taken<'_>), Instead> {
         let (head, body) = request.into_parts();
         let packing = match text(&head.headers, &CONTENT_ENCODING) {
-            Some(name) if self.handler.unpacks() => Packing::named(&name)?,
+            Some(name) if self.dialect.unpacks() => Packing::named(&name)?,
             _ => None,
         };
-        let (mut body, mut room) = self.room.receive(body, self.handler.cut_after()).await?;
+        let (mut body, mut room) = self.room.receive(body, self.dialect.cut_after()).await?;
         if let Some(packing) = packing {
             (body, room) = self.room.unpack(packing, body, room).await?;
         }
@@ -237,14 +282,15 @@ impl Service {
             body,
         };
         if request.body.len() <= LARGE_BYTES {
-            return Ok((self.handler.events(request)?, turn, room));
+            let (batch, reply) = self.dialect.events(request)?;
+            return Ok((batch, reply, turn, room));
         }
-        let handler = self.handler.clone();
-        let read = tokio::task::spawn_blocking(move || handler.events(request));
-        let batch = read.await.map_err(|panicked| {
+        let dialect = self.dialect.clone();
+        let read = tokio::task::spawn_blocking(move || dialect.events(request));
+        let (batch, reply) = read.await.map_err(|panicked| {
             Answer::new(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string())
         })??;
-        Ok((batch, turn, room))
+        Ok((batch, reply, turn, room))
     }
 
     fn complain(&self, peer: SocketAddr, why: &str) {
@@ -255,20 +301,48 @@ impl Service {
     }
 }
 
-/// What is answered to methods other than those that bring events.
-fn refused_method(method: &Method) -> Option<Response> {
-    let status = match *method {
-        Method::GET | Method::HEAD | Method::POST => return None,
-        Method::TRACE | Method::OPTIONS => StatusCode::FORBIDDEN,
-        Method::PUT | Method::DELETE => StatusCode::METHOD_NOT_ALLOWED,
-        _ => StatusCode::NOT_IMPLEMENTED,
-    };
-    let mut response = response(status, "use POST\n".to_owned());
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        let methods = HeaderValue::from_static("GET, HEAD, POST");
-        response.headers_mut().insert(ALLOW, methods);
+impl Dialect for Handler {
+    type Reply = ();
+
+    fn refused_method(&self, method: &Method) -> Option<Response> {
+        match *method {
+            Method::GET | Method::HEAD | Method::POST => None,
+            Method::TRACE | Method::OPTIONS => Some(use_post(StatusCode::FORBIDDEN, None)),
+            Method::PUT | Method::DELETE => {
+                Some(use_post(StatusCode::METHOD_NOT_ALLOWED, Some("GET, HEAD, POST")))
+            }
+            _ => Some(use_post(StatusCode::NOT_IMPLEMENTED, None)),
+        }
     }
-    Some(response)
+
+    fn cut_after(&self) -> Option<usize> {
+        self.cut_after()
+    }
+
+    fn unpacks(&self) -> bool {
+        self.unpacks()
+    }
+
+    fn events(&self, request: Request) -> Result<(Batch, ()), Instead> {
+        Ok((self.events(request)?, ()))
+    }
+
+    fn stored(&self, (): ()) -> Response {
+        response(StatusCode::OK, String::new())
+    }
+
+    fn refused(&self, (): (), error: &PutError) -> Response {
+        refusal(&Answer::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+    }
+}
+
+/// What is answered to a method that brings no events, with those that are allowed.
+pub(in crate::sources) fn use_post(status: StatusCode, allowed: Option<&'static str>) -> Response {
+    let mut response = response(status, "use POST\n".to_owned());
+    if let Some(allowed) = allowed {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    response
 }
 
 /// A header's value, as text whatever its bytes are.

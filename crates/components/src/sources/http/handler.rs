@@ -55,21 +55,21 @@ impl Default for BlobConfig {
 struct NoKeys {}
 
 /// What is asked of a handler.
-pub(super) struct Request {
-    pub(super) content_type: Option<String>,
-    pub(super) query: Option<String>,
-    pub(super) body: Bytes,
+pub(in crate::sources) struct Request {
+    pub(in crate::sources) content_type: Option<String>,
+    pub(in crate::sources) query: Option<String>,
+    pub(in crate::sources) body: Bytes,
 }
 
 /// Why a request is refused, and how.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) why: String,
+pub(in crate::sources) struct Answer {
+    pub(in crate::sources) status: StatusCode,
+    pub(in crate::sources) why: String,
 }
 
 impl Answer {
-    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+    pub(in crate::sources) fn new(status: StatusCode, why: impl Into<String>) -> Self {
         Answer { status, why: why.into() }
     }
 }

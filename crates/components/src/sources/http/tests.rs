@@ -192,7 +192,8 @@ fn settings_of_jetty_are_followed_or_said_to_have_no_effect() {
     };
     let keys = "QueuedThreadPool.maxThreads = 7\nServerConnector.idleTimeout = 5000\n\
                 HttpConfiguration.requestHeaderSize = 1";
-    let want = Limits { head_bytes: 8192, requests: 7, idle: Duration::from_secs(5) };
+    let idle = Duration::from_secs(5);
+    let want = Limits { head_bytes: 8192, requests: 7, idle, ..Limits::default() };
     assert_eq!(limits(keys), (want, Vec::new()));
     let (same, said) =
         limits("HttpConfiguration.sendServerVersion = true\nQueuedThreadPool.maxThreads = x");

@@ -29,7 +29,7 @@ fn what_a_server_answers() {
         ours: false,
     };
     let check = |request: Request, matched: Match, learnt: bool| {
-        let (response, new) = request.answer(PEER, |known| *known == [7; 16]).unwrap();
+        let (response, new) = request.answer(&FLUME, PEER, |known| *known == [7; 16]).unwrap();
         assert_eq!((response.matched, new.is_some()), (matched, learnt), "{request:?}");
         assert_eq!(response.server_hash, (matched != Match::Both).then_some(FLUME_HASH));
         assert_eq!(response.peer, None);
@@ -41,7 +41,7 @@ fn what_a_server_answers() {
     check(request([1; 16], None, FLUME_HASH), Match::None, false);
     check(request([1; 16], Some(PROTOCOL), FLUME_HASH), Match::Both, true);
     check(request([1; 16], Some(PROTOCOL), [1; 16]), Match::Client, true);
-    let refused = request([1; 16], Some("{}"), FLUME_HASH).answer(PEER, |_| false);
+    let refused = request([1; 16], Some("{}"), FLUME_HASH).answer(&FLUME, PEER, |_| false);
     assert!(refused.unwrap_err().contains("no call append"));
 }
 
@@ -73,10 +73,10 @@ fn both_sides_read_what_the_other_writes() {
     assert_eq!((request.client_hash, request.server_hash), (OUR_HASH, FLUME_HASH));
     for peer in [PEER, Peer { in_order: false, stores_once: true }, Peer::default()] {
         let check = |request: &Request| {
-            let (response, _) = request.answer(peer, |_| false).unwrap();
+            let (response, _) = request.answer(&FLUME, peer, |_| false).unwrap();
             assert_eq!(response.peer, Some(peer));
             let mut bytes = Vec::new();
-            response.put(&mut bytes);
+            response.put(&FLUME, &mut bytes);
             let bytes = Bytes::from(bytes);
             assert_eq!(Response::read(&mut Reader::new(&bytes)), Ok(response));
         };
