@@ -314,7 +314,7 @@ impl State {
                             Some(Fault::Action(place, class)) if action.index == Some(*place) => {
                                 Some(*class)
                             }
-                            _ if mutation.mutate_type == Some(1) => None,
+                            _ if mutation.mutate_type == Some(1) => self.no_count(&cells),
                             _ => refused.map(|(_, class)| class),
                         };
                         let fine =
@@ -454,6 +454,13 @@ impl State {
             answer.cells_per_result.push(2);
         }
         Ok((answer.encode_to_vec(), block))
+    }
+
+    /// What a server answers to an increment of these if one holds no number of 8 bytes.
+    fn no_count(&self, cells: &[Cell]) -> Option<&'static str> {
+        let held = |cell: &Cell| self.rows.get(&(cell.row.clone(), cell.qualifier.clone()));
+        let none = cells.iter().filter_map(held).any(|value| value.len() != 8);
+        none.then_some("DoNotRetryIOException")
     }
 
     /// Carries a mutation out, an increment once for its nonce, and appends what it answers.

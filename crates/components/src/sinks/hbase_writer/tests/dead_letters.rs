@@ -91,3 +91,30 @@ async fn one_that_a_server_refuses_takes_no_others_with_it() {
     assert_eq!((delivered.events, places, cluster.rows().len()), (3, vec![2], 3));
     assert!(why.contains("DoNotRetryIOException"), "{why}");
 }
+
+#[tokio::test]
+async fn an_increment_of_a_cell_that_is_no_count_holds_the_batch_or_goes() {
+    for more in ["", "coalesceIncrements = true"] {
+        let cluster = FakeCluster::with_table().await;
+        let client = Client::new(cluster.config()).unwrap();
+        let table = TableName::parse("t").unwrap();
+        let text = Mutation::put("incRow").set("f", "iCol", "text");
+        client.mutate(&table, text).await.unwrap();
+        let keys = keys(&cluster, more);
+        let mut sink = contract::open_sink::<Hbase2>(&keys, context(Role::Sink)).await;
+        let failed = sink.deliver(&batch(&["a", "b"])).await.unwrap_err();
+        assert_eq!(failed.then, Then::FailOver);
+        assert!(failed.to_string().contains("DoNotRetryIOException"), "{failed}");
+        let before = cluster.rows().len();
+        let mut sink = contract::open_sink::<Hbase2>(&keys, with_dead_letters()).await;
+        let delivered = sink.deliver(&batch(&["a", "b"])).await.unwrap();
+        let (places, why) = rejected(&delivered);
+        assert_eq!((delivered.events, places), (0, vec![0, 1]), "{more}");
+        assert!(why.starts_with("it is written, but not counted in row `incRow`: "), "{why}");
+        assert_eq!(cluster.rows().len(), before + 2, "{more}");
+        // Another counter is none of its business.
+        let other = format!("{keys}\nserializer.incrementColumn = other");
+        let mut sink = contract::open_sink::<Hbase2>(&other, with_dead_letters()).await;
+        assert_eq!(sink.deliver(&batch(&["a", "b"])).await.unwrap().events, 2);
+    }
+}
