@@ -300,7 +300,7 @@ impl<R: Record> Committer<R> {
                     // A body has less than 1 GiB.
                     inflated: (put.body.flags() > 0)
                         .then(|| u32::try_from(put.body.bytes).unwrap_or(u32::MAX)),
-                    take: put.taking.as_ref().map(Taking::meta),
+                    take: put.taking.as_ref().map(|taking| taking.meta()),
                 };
                 Job { meta: put.encode(), put: Some(put), request }
             }

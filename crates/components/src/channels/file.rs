@@ -42,7 +42,7 @@ pub use keys::KeyError;
 pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, Leased};
-pub(super) use transactions::{Held, RoomHeld, Told};
+pub(super) use transactions::{Held, RoomHeld};
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
 const EVENT_BYTES: usize = 8;

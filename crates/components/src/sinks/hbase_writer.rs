@@ -38,15 +38,6 @@ const EFFECTIVELY_ONCE: &str = "the batch that is being written is written again
 /// What becomes of a bad event.
 const REJECTS: &str = "an event that no row can be made of (by its serializer, or as a row key, cell or value is not what HBase takes) holds the batch, but that the serializer `regex` drops what its pattern does not match, as in Flume";
 
-/// Exceptions that are about what was to be written, not about the table or the cluster.
-const ABOUT_THE_EVENT: [&str; 5] = [
-    "DoNotRetryIOException",
-    "ConstraintException",
-    "FailedSanityCheckException",
-    "RowTooBigException",
-    "IllegalArgumentException",
-];
-
 /// An open table and how events get into it.
 struct Writer {
     client: Client,
@@ -178,7 +169,7 @@ impl Writer {
 
     /// Makes the increments and answers which events were rejected for what their cells hold, such as
     /// a text where a count should be: servers refuse an increment by itself.
-    async fn count(&self, increments: Vec<Increment>) -> Result<Vec<Rejected>, DeliverError> {
+    async fn count(&mut self, increments: Vec<Increment>) -> Result<Vec<Rejected>, DeliverError> {
         let mutation = |one: &Increment| {
             let add = |sum: Mutation, (column, by): &(Bytes, i64)| {
                 sum.add(self.family.clone(), column.clone(), *by)
@@ -207,9 +198,7 @@ impl Writer {
 fn refused(done: &BatchResult) -> BTreeMap<usize, &Error> {
     let failed = done.results.iter().enumerate();
     let refused = failed.filter_map(|(at, result)| match result {
-        Err(error @ Error::Refused { exception, .. })
-            if ABOUT_THE_EVENT.contains(&exception.short_class()) =>
-        {
+        Err(error @ Error::Refused { exception, .. }) if exception.blames_content() => {
             Some((at, error))
         }
         _ => None,

@@ -34,8 +34,8 @@ pub(crate) struct PutRequest<R: Record> {
     pub(crate) room: Count,
     pub(crate) origin: Option<Origin>,
     pub(crate) home: Option<Home<R>>,
-    /// What it is exchanged for; then it has no origin.
-    pub(crate) taking: Option<Taking<R>>,
+    /// What it is exchanged for, which is rare; then it has no origin.
+    pub(crate) taking: Option<Box<Taking<R>>>,
     pub(crate) done: PutDone,
 }
 
@@ -83,7 +83,7 @@ impl<R: Record> Request<R> {
         match self {
             Request::Put(put) => {
                 let origin = put.origin.as_ref().map_or(0, |origin| 34 + origin.position.len());
-                let taking = put.taking.as_ref().map_or(0, Taking::meta_bytes);
+                let taking = put.taking.as_ref().map_or(0, |taking| taking.meta_bytes());
                 let meta = 11 + 10 * put.queues.len() + origin + taking;
                 most_frame_bytes(meta, put.body.stored_bytes())
             }

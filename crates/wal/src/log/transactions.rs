@@ -121,7 +121,7 @@ impl<R: Record> Lease<R> {
             let request = TakeRequest { taking: self.taking(), done: Box::new(|_| {}) };
             self.log.post(chosen, Request::Take(request));
         } else {
-            request.taking = Some(self.taking());
+            request.taking = Some(Box::new(self.taking()));
         }
         self.log.post(chosen, Request::Put(request));
     }

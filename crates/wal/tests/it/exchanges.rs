@@ -67,7 +67,8 @@ fn what_is_refused_leaves_the_lease_and_the_room_where_they_were() {
         places.each_ref().map(|place| open(&[place.path()], small()).expect("a log"));
     let words = ["one", "two"].map(str::to_owned);
     put(&log, &["c1"], words.to_vec(), None);
-    for (held, why) in [(room(&log, 5), "too little room"), (room(&other, 6), "of another log")] {
+    for (place, bytes, why) in [(&log, 5, "too little room"), (&other, 6, "of another log")] {
+        let held = room(place, bytes);
         assert!(matches!(exchange(&log, 1, held), Err(CommitError::Unfit)), "{why}");
         for log in [&log, &other] {
             let level = log.level(log.queue("c2").expect("a queue"));

@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::sync::Arc;
 
 use splashdam_core::{Batch, Channel, ChannelError, Event, Size};
 use splashdam_testkit::events;
@@ -30,7 +29,7 @@ async fn a_letter_goes_in_the_frame_of_its_take_where_the_log_is_one() {
     let (one, two) = (tempdir().unwrap(), tempdir().unwrap());
     let Pair { channels: [a, b], .. } = pair(one.path(), [9, 1]).await;
     let Pair { channels: [_, far], .. } = pair(two.path(), [9, 9]).await;
-    outlet(&[a.clone()], Box::new(ToAll(1))).put(events(0, 3)).await.unwrap();
+    outlet(std::slice::from_ref(&a), Box::new(ToAll(1))).put(events(0, 3)).await.unwrap();
     exchange(&a, &b).await.unwrap();
     assert!(matches!(exchange(&a, &b).await, Err(ChannelError::Full { .. })), "no room");
     assert_eq!((a.level().queued.events, b.level().queued.events), (2, 1));
