@@ -13,7 +13,7 @@ use crate::workload::{Better, Peer, Quantity, Run, Unit, Workload};
 
 mod follow;
 mod queued;
-mod raw;
+pub(crate) mod raw;
 
 pub(crate) use follow::WORKLOAD as FOLLOW;
 pub(crate) use queued::WORKLOAD as QUEUED;

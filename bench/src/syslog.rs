@@ -65,8 +65,8 @@ fn times(options: &Options) -> Times {
 fn measured_so(options: &Options) -> String {
     let Times { warm_up, measured } = times(options);
     format!(
-        "A null sink empties the channel, which syncs each commit. After {warm_up:?} of warm-up the channel's count of \
-         events put is read from `/metrics` twice, {measured:?} apart."
+        "A null sink empties the channel, which syncs each commit. After {warm_up:?} of warm-up, and rest, the channel's \
+         count of events put is read from `/metrics` twice, {measured:?} apart."
     )
 }
 
@@ -81,7 +81,7 @@ fn about_tcp(options: &Options) -> String {
 fn about_udp(options: &Options) -> String {
     format!(
         "{DATAGRAMS_PER_SECOND} datagrams of {MESSAGE_BYTES} bytes a second go to `syslogudp`. {} What was sent in \
-         between and not put is lost.",
+         between and is not put when the counts stand still is lost.",
         measured_so(options)
     )
 }
@@ -104,15 +104,18 @@ fn prepare_udp(options: &Options) -> Result<Run> {
         let seen = run(&base, make, "syslogudp", &times, |port| {
             vec![Sender::start(move |sent, stop| datagrams(port, sent, stop))]
         })?;
-        // What is on its way at one reading and not at the other makes the difference a little uncertain.
-        let lost = (1.0 - seen.events / seen.sent).max(0.0) * 1e6;
+        let lost = (1.0 - seen.stored / seen.sent) * 1e6;
         Ok(vec![seen.events / seen.seconds, lost, seen.cpu_per_million(), seen.peak])
     }))
 }
 
 struct Seen {
+    /// Put while it was measured.
     events: f64,
+    /// Sent while it was measured.
     sent: f64,
+    /// Of these, put in the end.
+    stored: f64,
     seconds: f64,
     cpu: f64,
     peak: f64,
@@ -135,28 +138,46 @@ fn run(
     machine::settle(dir.path())?;
     let port = free_port()?;
     let mut agent = Agent::start(make, dir.path(), &config(dir.path(), kind, port))?;
-    let senders = senders(port);
+    // What is on its way when the measured time begins or ends would count as lost or as won.
+    let warming = senders(port);
     thread::sleep(times.warm_up);
-    let sent = || senders.iter().map(|sender| sender.sent.load(Relaxed)).sum::<u64>();
-    let look = |agent: &Agent| -> Result<(Instant, u64, u64, Duration)> {
-        Ok((Instant::now(), put(agent)?, sent(), agent.usage()?.cpu))
-    };
-    let (began, put_before, sent_before, cpu_before) = look(&agent)?;
+    drop(warming);
+    let put_before = at_rest(&agent)?;
+    let (began, cpu_before) = (Instant::now(), agent.usage()?.cpu);
+    let senders = senders(port);
     thread::sleep(times.measured);
-    let (ended, put_after, sent_after, cpu_after) = look(&agent)?;
+    let put_after = put(&agent)?;
+    let (ended, cpu_after) = (Instant::now(), agent.usage()?.cpu);
+    let counts: Vec<_> = senders.iter().map(|sender| sender.sent.clone()).collect();
+    drop(senders);
+    let put_in_all = at_rest(&agent)?;
     let peak = agent.usage()?.peak_bytes;
     agent.still_running()?;
-    drop(senders);
     agent.kill()?;
     // A slow agent lets senders over TCP wait for longer than this.
     ensure!(put_after > put_before, "no event came through");
     Ok(Seen {
         events: (put_after - put_before) as f64,
-        sent: (sent_after - sent_before) as f64,
+        sent: counts.iter().map(|sent| sent.load(Relaxed)).sum::<u64>() as f64,
+        stored: (put_in_all - put_before) as f64,
         seconds: (ended - began).as_secs_f64(),
         cpu: (cpu_after - cpu_before).as_secs_f64(),
         peak: peak as f64,
     })
+}
+
+/// Events put when that has not changed for a second.
+fn at_rest(agent: &Agent) -> Result<u64> {
+    let (mut last, mut since, began) = (put(agent)?, Instant::now(), Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        ensure!(began.elapsed() < Duration::from_secs(120), "the agent goes on putting events");
+        thread::sleep(Duration::from_millis(50));
+        let now = put(agent)?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    Ok(last)
 }
 
 fn put(agent: &Agent) -> Result<u64> {
@@ -270,5 +291,6 @@ fn datagrams(port: u16, sent: &AtomicU64, stop: &AtomicBool) -> Result<()> {
         sent.store(count, Relaxed);
         thread::sleep(Duration::from_millis(1));
     }
+    sent.store(count, Relaxed);
     Ok(())
 }

@@ -2,6 +2,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Properties;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.flume.Event;
 import org.apache.flume.api.RpcClient;
 import org.apache.flume.api.RpcClientFactory;
@@ -85,7 +86,8 @@ public final class RpcLoad {
           long began = System.nanoTime();
           if (every > 0) {
             while (began < due) {
-              Thread.sleep((due - began) / 1_000_000, (int) ((due - began) % 1_000_000));
+              // `Thread.sleep` rounds to milliseconds, which is more than some calls take.
+              LockSupport.parkNanos(due - began);
               began = System.nanoTime();
             }
             began = due;

@@ -41,6 +41,47 @@ pub(super) fn writes_per_second(
     Ok(written.into_inner() as f64 / longest.as_secs_f64())
 }
 
+/// Times of single synced writes of this size, so many a second: the median, the 99th and the 99.9th percentile, in seconds.
+pub(crate) fn times_of_writes(
+    base: &Path,
+    bytes: usize,
+    per_second: u32,
+    measured: Duration,
+) -> Result<[f64; 3]> {
+    let dir = tempfile::tempdir_in(base)?;
+    let (file, block) = (filled(&dir.path().join("paced.raw"))?, vec![0x7f; bytes]);
+    let (mut times, mut offset, began) = (Vec::new(), 0, Instant::now());
+    while began.elapsed() < WARM_UP + measured {
+        let due = began + Duration::from_secs(1) * u32::try_from(times.len())? / per_second;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if offset + bytes as u64 > FILE_BYTES {
+            offset = 0;
+        }
+        // The system's own delay of a sleep is not the disk's.
+        let woken = Instant::now().max(due);
+        file.write_all_at(&block, offset)?;
+        file.sync_data()?;
+        offset += bytes as u64;
+        times.push(woken.elapsed().as_secs_f64());
+    }
+    let mut times =
+        times.split_off((per_second as usize * WARM_UP.as_secs() as usize).min(times.len()));
+    ensure!(!times.is_empty(), "the disk stands still");
+    times.sort_by(f64::total_cmp);
+    Ok([2, 100, 1000].map(|of| times[times.len() - 1 - times.len() / of]))
+}
+
+/// A file that was written once, so that no write of the measured ones finds blocks that never were.
+fn filled(path: &Path) -> Result<File> {
+    let file = File::options().create_new(true).read(true).write(true).open(path)?;
+    let fill = vec![0; 1 << 20];
+    for at in 0..FILE_BYTES >> 20 {
+        file.write_all_at(&fill, at << 20)?;
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
 /// Writes until the time is over; answers how long the counted writes took.
 fn write(
     path: &Path,
@@ -49,14 +90,7 @@ fn write(
     measured: Duration,
     written: &AtomicU64,
 ) -> Result<Duration> {
-    let file = File::options().create_new(true).read(true).write(true).open(path)?;
-    let block = vec![0x7f; bytes];
-    // Filled once, so that no write of the measured ones finds blocks that were never written.
-    let fill = vec![0; 1 << 20];
-    for at in 0..FILE_BYTES >> 20 {
-        file.write_all_at(&fill, at << 20)?;
-    }
-    file.sync_all()?;
+    let (file, block) = (filled(path)?, vec![0x7f; bytes]);
     let (ready, mut counting, mut offset) = (Instant::now(), None, 0);
     loop {
         let counted_since = match counting {

@@ -9,9 +9,10 @@ use splashdam_interop::rpc_load::{Load, Report};
 use splashdam_interop::{Agent, Make, Peers};
 
 use super::{BODY_BYTES, receives};
+use crate::channel::raw::times_of_writes;
 use crate::machine;
 use crate::options::Options;
-use crate::workload::{Better, Quantity, Run, Unit, Workload};
+use crate::workload::{Better, Peer, Quantity, Run, Unit, Workload};
 
 const THREADS: u32 = 4;
 const BATCH: u32 = 1000;
@@ -47,7 +48,7 @@ pub(crate) const LATENCY: Workload = Workload {
     about: about_latency,
     quantities: QUANTITIES,
     prepare: at_half_rate,
-    peer: None,
+    peer: Some(Peer { name: "raw disk", run: raw_writes }),
 };
 
 fn load(options: &Options) -> Load {
@@ -76,8 +77,19 @@ fn about_latency(options: &Options) -> String {
     format!(
         "{THREADS} clients of Flume's SDK send `appendBatch`es of {SMALL_BATCH} events of {BODY_BYTES} bytes to a file channel \
          behind an Avro source, at half of the rate that Flume's agent reached with them just before, to both alike. A call counts from \
-         when it was due. {measured:?} after {warm_up:?}."
+         when it was due. {measured:?} after {warm_up:?}. *raw disk* is one write of as many bytes followed by `fdatasync`, \
+         {RAW_WRITES} times a second, and nothing else: no answer that waits for the disk comes sooner."
     )
+}
+
+/// Lone writes a second, about as many as there are batches at half of Flume's rate.
+const RAW_WRITES: u32 = 200;
+
+fn raw_writes(options: &Options) -> Result<Vec<f64>> {
+    let bytes = (SMALL_BATCH * BODY_BYTES) as usize;
+    let times = times_of_writes(&options.dir, bytes, RAW_WRITES, load(options).measured)?;
+    let [median, most, outliers] = times.map(|seconds| seconds * 1e3);
+    Ok(vec![f64::NAN, median, most, outliers, f64::NAN])
 }
 
 fn at_full_rate(options: &Options, file: bool) -> Result<Run> {

@@ -3,9 +3,13 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::metrics::ChannelMetrics;
 use crate::{Batch, BoxFuture, ChannelError, Origin, OutletChannel, Size};
+
+/// How long a take waits for an event, even where keep-alive is less: who takes asks again at once.
+pub const LEAST_TAKE_WAIT: Duration = Duration::from_secs(1);
 
 /// A transactional queue. It may be remote: nothing that uses one may assume otherwise.
 pub trait Channel: Send + Sync + 'static {
@@ -13,7 +17,8 @@ pub trait Channel: Send + Sync + 'static {
     /// dropped future holds nothing.
     fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>>;
 
-    /// Leases up to `limit` in order, waiting no longer than keep-alive; may be empty.
+    /// Leases up to `limit` in order, waiting for the first event as long as keep-alive and
+    /// [`LEAST_TAKE_WAIT`] at least; may be empty.
     /// At least one event is leased when there is any, whatever its size. Cancel-safe: what a
     /// dropped future had leased goes back to its place.
     fn begin_take(&self, limit: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>>;

@@ -25,7 +25,9 @@ mod source;
 mod trouble;
 
 pub use batch::{Batch, Origin, Place, Size};
-pub use channel::{Channel, JointId, Level, Lifetime, Put, PutTxn, Refused, Take, TakeTxn};
+pub use channel::{
+    Channel, JointId, LEAST_TAKE_WAIT, Level, Lifetime, Put, PutTxn, Refused, Take, TakeTxn,
+};
 pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, Probed, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};
 pub use error::{

@@ -28,8 +28,8 @@ use bytes::Bytes;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, Level, Lifetime,
-    OpenError, Origin, Place, Put, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, LEAST_TAKE_WAIT,
+    Level, Lifetime, OpenError, Origin, Place, Put, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Refusal};
 use tokio::sync::Notify;
@@ -162,7 +162,7 @@ impl FileChannel {
                 changed.await;
             }
         };
-        match timeout(member.limits().keep_alive, fill).await {
+        match timeout(member.limits().keep_alive.max(LEAST_TAKE_WAIT), fill).await {
             Ok(Ok(held)) => Ok(Box::new(held)),
             Ok(Err(error)) => Err(error),
             Err(_) => {

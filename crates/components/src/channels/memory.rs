@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, OpenError, Origin,
-    Place, Put, Refused, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, LEAST_TAKE_WAIT, Level,
+    OpenError, Origin, Place, Put, Refused, Size, Take,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -44,7 +44,7 @@ pub struct Config {
     /// Events in one transaction, at most `capacity`.
     #[serde(rename = "transactionCapacity")]
     pub transaction_capacity: Lenient<i64>,
-    /// Seconds to wait for room at a put and for an event at a take.
+    /// Seconds to wait for room at a put and for an event at a take, which is given a second at least.
     #[serde(rename = "keep-alive")]
     pub keep_alive: Lenient<i64>,
     /// Bytes of bodies it holds. 0 means no limit, as in Flume.
@@ -255,7 +255,7 @@ impl Memory {
                 filled.await;
             }
         };
-        match timeout(limits.keep_alive, fill).await {
+        match timeout(limits.keep_alive.max(LEAST_TAKE_WAIT), fill).await {
             Ok(lease) => lease,
             Err(_) => {
                 Ok(Box::new(Lease { channel: self.clone(), run: None, none: Batch::default() }))

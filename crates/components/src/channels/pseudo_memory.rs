@@ -20,7 +20,7 @@ use super::memory::{self, Memory};
 pub struct Config {
     /// Events it holds.
     pub capacity: Lenient<i64>,
-    /// Seconds to wait for an event at a take, and here for room at a put.
+    /// Seconds to wait for an event at a take, a second at least, and here for room at a put.
     #[serde(rename = "keep-alive")]
     pub keep_alive: Lenient<i64>,
 }

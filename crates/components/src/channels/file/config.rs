@@ -55,7 +55,7 @@ pub struct Config {
     pub capacity_bytes: Lenient<i64>,
     /// Events in one transaction, at most `capacity`.
     pub transaction_capacity: Lenient<i64>,
-    /// Seconds to wait for room at a put and for an event at a take.
+    /// Seconds to wait for room at a put and for an event at a take, which is given a second at least.
     #[serde(rename = "keep-alive")]
     pub keep_alive: Lenient<i64>,
     /// The most bytes of one file, from 1048576 on. Files are never longer than 64 MiB here, so a

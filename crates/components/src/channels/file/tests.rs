@@ -155,6 +155,11 @@ async fn keep_alive_is_waited_out_and_no_longer() {
     assert_eq!(start.elapsed().as_secs(), 7, "what is there is not waited for");
     assert!(channel.begin_take(ALL).await.unwrap().batch().is_empty());
     assert_eq!(start.elapsed().as_secs(), 14);
+    // Else a sink would ask without a pause.
+    let none = "capacity = 4\ntransactionCapacity = 4\nkeep-alive = 0";
+    assert!(channel.reconfigure(&Section::parse(&keys(dir.path(), none))));
+    assert!(channel.begin_take(ALL).await.unwrap().batch().is_empty());
+    assert_eq!(start.elapsed().as_secs(), 15);
     drop(taken);
 }
 

@@ -205,6 +205,15 @@ async fn events_keep_their_numbers_and_the_lowest_tells_what_is_gone() {
     assert_ne!(place.queue, memory_of([3, 4]).0.identity);
 }
 
+/// Else a sink would ask without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_take_waits_even_where_a_put_does_not() {
+    let channel = memory("keep-alive = 0");
+    let start = tokio::time::Instant::now();
+    assert!(channel.begin_take(Size::events(1)).await.unwrap().batch().is_empty());
+    assert_eq!(start.elapsed(), splashdam_core::LEAST_TAKE_WAIT);
+}
+
 #[tokio::test]
 async fn a_batch_that_is_put_again_is_there_once() {
     let channel = memory("");

@@ -59,8 +59,9 @@ pub struct TableConfig {
     /// with `effectivelyOnce` `number`.
     #[serde(default)]
     pub cell_time: Option<CellTime>,
-    /// Whether increments of one column in a batch are added up before they are sent.
-    #[serde(default)]
+    /// Whether increments of one column in a batch are added up before they are sent. Flume's default
+    /// is `false`: the sums are the same, and the server keeps a version of the cell for each event.
+    #[serde(default = "defaults::coalesce_increments")]
     pub coalesce_increments: bool,
 }
 
@@ -84,6 +85,10 @@ mod defaults {
     }
 
     pub(super) fn enable_wal() -> bool {
+        true
+    }
+
+    pub(super) fn coalesce_increments() -> bool {
         true
     }
 }

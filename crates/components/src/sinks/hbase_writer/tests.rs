@@ -213,7 +213,7 @@ async fn events_are_rows_and_a_count() {
         assert_eq!(delivered.events, 3);
         assert_eq!((count(&cluster), cluster.rows().len()), (Some(3), 4), "{more}");
     }
-    for more in ["", "coalesceIncrements = true", "enableWal = false"] {
+    for more in ["", "coalesceIncrements = false", "enableWal = false"] {
         check::<Hbase>(more).await;
         check::<Hbase2>(more).await;
         check::<AsyncHbase>(more).await;

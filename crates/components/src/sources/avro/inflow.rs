@@ -3,6 +3,8 @@
 //! A connection reads on while what it put is being stored, up to a limit of its own. Here is the
 //! limit of all together: beyond it those wait that have something to wait for. So the source holds
 //! at most `MOST_HELD_BYTES`, and of each connection one message that is no longer than `FREE_BYTES`.
+//! And as no more than `MOST_AHEAD_BYTES` make a sync worth its time, however many connections there
+//! are, beyond that each has one call under way, as behind Flume's source.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -14,6 +16,8 @@ use tokio::sync::Notify;
 pub(super) const MOST_BEGUN_BYTES: usize = 256 * 1024 * 1024;
 /// The same, with what is on its way into the channels.
 pub(super) const MOST_HELD_BYTES: usize = 384 * 1024 * 1024;
+/// What may be on its way into the channels while connections that have put something read on.
+pub(super) const MOST_AHEAD_BYTES: usize = 8 * 1024 * 1024;
 /// What a connection may hold of a message that is not complete, whatever others do.
 pub(super) const FREE_BYTES: usize = 64 * 1024;
 /// What an event costs in memory besides its bytes.
@@ -51,13 +55,17 @@ impl Inflow {
         self.begun.load(Relaxed) + self.ahead.load(Relaxed) > MOST_HELD_BYTES
     }
 
+    fn is_well_ahead(&self) -> bool {
+        self.ahead.load(Relaxed) > MOST_AHEAD_BYTES
+    }
+
     fn change(&self, of: &AtomicUsize, before: usize, now: usize) {
         if now > before {
             of.fetch_add(now - before, Relaxed);
         } else if now < before {
-            let crowded = self.is_crowded();
+            let (crowded, well_ahead) = (self.is_crowded(), self.is_well_ahead());
             of.fetch_sub(before - now, Relaxed);
-            if crowded && !self.is_crowded() {
+            if crowded && !self.is_crowded() || well_ahead && !self.is_well_ahead() {
                 self.room.notify_waiters();
             }
         }
@@ -85,6 +93,7 @@ impl Share<'_> {
     /// Whether it has to wait before it reads on.
     pub(super) fn must_wait(&self) -> bool {
         (self.begun > 0 || self.ahead > 0) && self.all.is_crowded()
+            || self.ahead > 0 && self.all.is_well_ahead()
     }
 
     /// Waits until it need not any more. Cancel-safe.
@@ -135,7 +144,7 @@ mod tests {
         let all = Inflow::default();
         let (mut first, mut second, third) = (all.share(), all.share(), all.share());
         let size = |bytes: usize| Size { events: 1, bytes };
-        first.ahead(size(MOST_HELD_BYTES - EVENT_BYTES));
+        first.ahead(size(MOST_AHEAD_BYTES - EVENT_BYTES));
         assert!(!first.must_wait());
         second.ahead(size(1));
         assert!(first.must_wait() && second.must_wait());
@@ -145,9 +154,24 @@ mod tests {
         first.ahead(size(0));
         assert!(room.as_mut().now_or_never().is_some());
         // Small events weigh more than their bytes.
-        first.ahead(Size { events: MOST_HELD_BYTES / EVENT_BYTES, bytes: 0 });
+        first.ahead(Size { events: MOST_AHEAD_BYTES / EVENT_BYTES, bytes: 0 });
         assert!(first.must_wait());
         drop(first);
-        assert!(!all.is_crowded());
+        assert!(!all.is_well_ahead());
+    }
+
+    #[test]
+    fn who_has_begun_something_waits_only_in_a_crowd() {
+        let all = Inflow::default();
+        let (mut first, mut second, third) = (all.share(), all.share(), all.share());
+        second.begun(FREE_BYTES + 1).unwrap();
+        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 1 });
+        assert!(!second.must_wait());
+        second.begun(FREE_BYTES + 2).unwrap();
+        assert!(second.must_wait() && !third.must_wait());
+        let mut room = std::pin::pin!(second.room());
+        assert!(room.as_mut().now_or_never().is_none());
+        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 2 });
+        assert!(room.as_mut().now_or_never().is_some() && !all.is_crowded());
     }
 }

@@ -96,7 +96,7 @@ async fn one_that_a_server_refuses_takes_no_others_with_it() {
 
 #[tokio::test]
 async fn an_increment_of_a_cell_that_is_no_count_holds_the_batch_or_goes() {
-    for more in ["", "coalesceIncrements = true"] {
+    for more in ["", "coalesceIncrements = false"] {
         let cluster = FakeCluster::with_table().await;
         let client = Client::new(cluster.config()).unwrap();
         let table = TableName::parse("t").unwrap();
