@@ -11,3 +11,4 @@ pub mod jks;
 pub mod spooled;
 pub mod syslog;
 pub mod thrift;
+pub mod wal;

@@ -17,11 +17,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::agent::free_port;
 use crate::jars;
 use crate::peers::{Missing, java};
+use crate::zookeeper::ZooKeeper;
 
 /// Ten seconds on an idle machine.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// The longest command: a split or a merge waits for regions to open.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+
+/// The shortest session that ZooKeeper allows: so long nobody knows that a server was killed.
+const SHORT_SESSION: Duration = Duration::from_secs(4);
+/// Where ZooKeeper may go alone: a busy server must find it again within the session that begins anew then, or it ends.
+const LONG_SESSION: Duration = Duration::from_secs(10);
 
 /// What HBase needs of a JDK that guards its own parts.
 const OPENS: &[&str] = &[
@@ -48,12 +54,15 @@ pub struct HBasePeer {
 pub struct HBase {
     peer: HBasePeer,
     child: Child,
-    /// A second region server, in a process of its own.
+    /// ZooKeeper, where it has a process of its own.
+    zookeeper: Option<ZooKeeper>,
+    /// A region server in a process of its own: the second, or the only one where ZooKeeper is apart.
     second: Option<Child>,
     driver: Option<Driver>,
     zookeeper_port: u16,
     master_port: u16,
     server_port: u16,
+    session: Duration,
     dir: PathBuf,
 }
 
@@ -94,25 +103,44 @@ impl HBasePeer {
 
     /// Starts a cluster in `dir` and waits until a client has an answer from it.
     pub fn start(&self, dir: &Path) -> Result<HBase> {
-        let [zookeeper_port, master_port, server_port] = [free_port()?, free_port()?, free_port()?];
-        let site = site(dir, zookeeper_port, master_port, server_port, false);
+        let mut hbase = self.begin(dir, false)?;
+        hbase.wait_for_port(hbase.server_port)?;
+        hbase.driver = Some(self.drive(&hbase.dir)?);
+        Ok(hbase)
+    }
+
+    /// The same with ZooKeeper, master and region server in processes of their own, so that ZooKeeper alone can go and
+    /// come back ([`HBase::zookeeper`]).
+    pub fn start_apart(&self, dir: &Path) -> Result<HBase> {
+        let mut hbase = self.begin(dir, true)?;
+        hbase.wait_for_port(hbase.master_port)?;
+        hbase.start_second()?;
+        hbase.driver = Some(self.drive(&hbase.dir)?);
+        Ok(hbase)
+    }
+
+    fn begin(&self, dir: &Path, apart: bool) -> Result<HBase> {
+        let [master_port, server_port] = [free_port()?, free_port()?];
+        let of_zookeeper = dir.join("zookeeper");
+        fs::create_dir_all(&of_zookeeper)?;
         fs::create_dir_all(dir.join("conf"))?;
+        let zookeeper = apart.then(|| ZooKeeper::start(&of_zookeeper)).transpose()?;
+        let zookeeper_port = zookeeper.as_ref().map_or_else(free_port, |one| Ok(one.port()))?;
+        let session = if apart { LONG_SESSION } else { SHORT_SESSION };
+        let site = site(dir, [zookeeper_port, master_port, server_port], apart, session);
         fs::write(dir.join("conf/hbase-site.xml"), site)?;
-        let child = self.spawn(dir)?;
-        let (peer, dir) = (self.clone(), dir.to_owned());
-        let mut hbase = HBase {
-            peer,
-            child,
+        Ok(HBase {
+            peer: self.clone(),
+            child: self.spawn(dir)?,
+            zookeeper,
             second: None,
             driver: None,
             zookeeper_port,
             master_port,
             server_port,
-            dir,
-        };
-        hbase.wait_for_port()?;
-        hbase.driver = Some(self.drive(&hbase.dir)?);
-        Ok(hbase)
+            session,
+            dir: dir.to_owned(),
+        })
     }
 
     fn spawn(&self, dir: &Path) -> Result<Child> {
@@ -227,14 +255,25 @@ impl HBase {
             thread::sleep(Duration::from_millis(50));
         }
         self.child = self.peer.spawn(&self.dir)?;
-        self.wait_for_port()
+        self.wait_for_port(self.server_port)
+    }
+
+    /// ZooKeeper by itself, where it has a process of its own.
+    pub fn zookeeper(&mut self) -> Result<&mut ZooKeeper> {
+        self.zookeeper.as_mut().context("ZooKeeper has no process of its own")
+    }
+
+    /// How long servers are missed before they count as gone.
+    pub fn session(&self) -> Duration {
+        self.session
     }
 
     /// Starts a second region server, in a process of its own.
     pub fn start_second(&mut self) -> Result<()> {
         ensure!(self.second.is_none(), "a second region server runs already");
         let port = free_port()?;
-        let site = site(&self.dir, self.zookeeper_port, self.master_port, port, true);
+        let ports = [self.zookeeper_port, self.master_port, port];
+        let site = site(&self.dir, ports, true, self.session);
         fs::create_dir_all(self.dir.join("second"))?;
         fs::write(self.dir.join("second/hbase-site.xml"), site)?;
         let class = "org.apache.hadoop.hbase.regionserver.HRegionServer";
@@ -263,9 +302,9 @@ impl HBase {
         Ok(())
     }
 
-    fn wait_for_port(&mut self) -> Result<()> {
+    fn wait_for_port(&mut self, port: u16) -> Result<()> {
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.server_port)).is_err() {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!(
                     "HBase ended with {status}: {}",
@@ -327,7 +366,12 @@ fn cell(line: &str) -> Result<JavaCell> {
     })
 }
 
-fn site(dir: &Path, zookeeper: u16, master: u16, server: u16, distributed: bool) -> String {
+fn site(
+    dir: &Path,
+    [zookeeper, master, server]: [u16; 3],
+    distributed: bool,
+    session: Duration,
+) -> String {
     let below = |name: &str| dir.join(name).display().to_string();
     let properties = [
         ("hbase.rootdir", format!("file://{}", below("data"))),
@@ -336,9 +380,8 @@ fn site(dir: &Path, zookeeper: u16, master: u16, server: u16, distributed: bool)
         ("fs.file.impl", "org.apache.hadoop.fs.RawLocalFileSystem".into()),
         // A server of its own process is one of a distributed cluster, by its own word.
         ("hbase.cluster.distributed", distributed.to_string()),
-        // The shortest that ZooKeeper allows: so long nobody knows that a server was killed.
         ("hbase.zookeeper.property.tickTime", "2000".into()),
-        ("zookeeper.session.timeout", "4000".into()),
+        ("zookeeper.session.timeout", session.as_millis().to_string()),
         ("hbase.zookeeper.quorum", "127.0.0.1".into()),
         ("hbase.zookeeper.property.dataDir", below("zookeeper")),
         ("hbase.zookeeper.property.clientPort", zookeeper.to_string()),

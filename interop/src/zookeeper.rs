@@ -48,6 +48,11 @@ impl ZooKeeper {
         Ok(server)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it is, as a connect string.
     pub fn connect(&self) -> String {
         format!("127.0.0.1:{}", self.port)

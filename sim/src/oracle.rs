@@ -101,6 +101,8 @@ pub struct Oracle {
     /// Takes that are under way or failed. An event may be in several: those that failed in this
     /// life may each be found done at the next start, whatever became of the later ones.
     takes: BTreeMap<u64, Vec<EventId>>,
+    /// Which of these were to put something in the same breath.
+    exchanges: BTreeMap<u64, u64>,
     next_take: u64,
     /// Puts and takes that were answered and that a power failure may undo.
     soft: (BTreeSet<u64>, BTreeSet<EventId>),
@@ -205,6 +207,7 @@ impl Oracle {
             }
         }
         self.taken.retain(|event| !takes.contains(event));
+        self.exchanges.clear();
         let open = std::mem::take(&mut self.takes).into_values().flatten();
         let loose: BTreeSet<_> = open.chain(takes).collect();
         for event in loose {
@@ -255,8 +258,16 @@ impl Oracle {
         self.next_take
     }
 
+    /// A take is under way that happens if and only if this put does.
+    pub fn exchanging(&mut self, ids: Vec<EventId>, put: u64) -> u64 {
+        let take = self.taking(ids);
+        self.exchanges.insert(take, put);
+        take
+    }
+
     /// A take was answered with success, or did not happen.
     pub fn took(&mut self, take: u64, happened: bool) {
+        self.exchanges.remove(&take);
         let ids = self.takes.remove(&take).unwrap_or_default();
         if happened {
             self.soft.1.extend(&ids);
@@ -317,12 +328,24 @@ impl Oracle {
         self.settle_puts(&there)
     }
 
-    /// A take of unknown outcome was done if nothing of it is left. What is missing without one
-    /// that was done is lost, or one was done by half.
+    /// A take of unknown outcome was done if nothing of it is left, and what it put in exchange is
+    /// there. What is missing without one that was done is lost, or one was done by half.
     fn settle_takes(&mut self, there: &BTreeSet<EventId>) -> Result<(), String> {
         let takes = std::mem::take(&mut self.takes);
-        let done = |ids: &Vec<EventId>| !ids.iter().any(|event| there.contains(event));
-        self.taken.extend(takes.values().filter(|ids| done(ids)).flatten());
+        let exchanges = std::mem::take(&mut self.exchanges);
+        let stored = |put: &u64| there.iter().any(|event| event.1 == *put);
+        let left = |ids: &Vec<EventId>| ids.iter().any(|event| there.contains(event));
+        let half = |(take, put): &(&u64, &u64)| stored(put) && left(&takes[take]);
+        if let Some((take, put)) = exchanges.iter().find(half)
+            && !self.losses_allowed
+        {
+            return Err(format!(
+                "put {put} is there, and so is what was to go for it in take {take}"
+            ));
+        }
+        let exchanged = |take| exchanges.get(take).is_none_or(stored);
+        let done = takes.iter().filter(|(take, ids)| !left(ids) && exchanged(take));
+        self.taken.extend(done.flat_map(|(_, ids)| ids));
         let lost = |event: &EventId| !there.contains(event) && !self.taken.contains(event);
         match takes.iter().find(|(_, ids)| ids.iter().any(lost)) {
             Some((take, ids)) if !self.losses_allowed => {

@@ -29,6 +29,8 @@ pub struct Plan {
     pub keys: Vec<&'static str>,
     /// How bodies are compressed.
     pub compression: Compression,
+    /// Whether some takes put something in exchange.
+    pub exchanges: bool,
     /// What the senders are called, which decides where each has its place among the directories.
     pub senders: [u8; 2],
     /// A start that is cut short is so within as many acts.
@@ -53,6 +55,7 @@ impl Plan {
             unsynced: false,
             keys: Vec::new(),
             compression: Compression::None,
+            exchanges: false,
             senders: [1, 2],
             start_acts: 14,
             sabotage: None,

@@ -6,7 +6,7 @@ use crate::everywhere::flip_bits;
 use crate::run::{Plan, Run};
 
 /// The bugs that show without threads; the explorer looks for the others.
-pub const BUGS: [Sabotage; 17] = [
+pub const BUGS: [Sabotage; 18] = [
     Sabotage::AnswerBeforeSync,
     Sabotage::FanOutHalf,
     Sabotage::OriginBeforeData,
@@ -24,6 +24,7 @@ pub const BUGS: [Sabotage; 17] = [
     Sabotage::NoSyncBeforeRoll,
     Sabotage::VoidUntold,
     Sabotage::TailBeforeItsCopy,
+    Sabotage::ExchangeInTwo,
 ];
 
 /// Looks for a bug with crashes, with calls that fail before them, and with flipped bits. Says
@@ -38,7 +39,9 @@ pub fn find(bug: Sabotage) -> Option<(u64, String)> {
     for seed in 0..400 {
         let bounded = seed % 3 == 2;
         let unsynced = matches!(bug, Sabotage::WrittenIsSynced | Sabotage::NoSyncBeforeRoll);
-        let plan = Plan { sabotage: Some(bug), steps: 120, bounded, unsynced, ..Plan::new(seed) };
+        let exchanges = bug == Sabotage::ExchangeInTwo;
+        let plan = Plan { sabotage: Some(bug), bounded, unsynced, exchanges, ..Plan::new(seed) };
+        let plan = Plan { steps: 120, ..plan };
         runs += 10;
         if let Err(why) = flip_bits(&plan, 10) {
             return Some((runs, why));

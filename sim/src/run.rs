@@ -17,6 +17,7 @@ use crate::sender::Sender;
 pub use crate::plan::{Plan, Verdict};
 
 mod puts;
+mod takes;
 
 /// Keys by their names: each alias is its own secret.
 struct KeyRing(Vec<&'static str>);
@@ -40,6 +41,8 @@ type Answers = Arc<Mutex<Vec<Answer>>>;
 enum Answer {
     Put(u64, Result<Stored, CommitError>),
     Take(u64, Result<(), CommitError>),
+    /// The take and the put.
+    Exchange(u64, u64, Result<Stored, CommitError>),
 }
 
 /// What damage at rest came to.
@@ -239,7 +242,11 @@ impl Run {
             12..14 => {
                 if !life.leases.is_empty() {
                     let (ids, lease) = life.leases.swap_remove(self.dice.index(life.leases.len()));
-                    self.commit_lease(ids, lease);
+                    if self.plan.exchanges && self.dice.once_in(2) {
+                        self.exchange_lease(life, ids, lease);
+                    } else {
+                        self.commit_lease(ids, lease);
+                    }
                 }
             }
             14 => {
@@ -264,15 +271,6 @@ impl Run {
         self.check_senders(life)
     }
 
-    fn commit_lease(&mut self, ids: Vec<EventId>, lease: Lease<Batch>) {
-        let take = self.oracle.taking(ids);
-        let answers = self.answers.clone();
-        lease.commit(Box::new(move |answer| {
-            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push(Answer::Take(take, answer));
-        }));
-    }
-
     /// Takes note of the answers.
     fn hear(&mut self) -> Result<(), String> {
         let answers =
@@ -280,15 +278,10 @@ impl Run {
         for answer in answers {
             match answer {
                 Answer::Put(id, answer) => self.hear_put(id, answer)?,
-                Answer::Take(take, Ok(())) => {
-                    self.verdict.taken += 1;
-                    self.oracle.took(take, true);
-                }
-                Answer::Take(take, Err(error)) => {
-                    self.verdict.refused += 1;
-                    if !matches!(error, CommitError::Failed(_)) {
-                        self.oracle.took(take, false);
-                    }
+                Answer::Take(take, answer) => self.hear_take(take, answer),
+                Answer::Exchange(take, put, answer) => {
+                    self.hear_take(take, answer.clone().map(|_| ()));
+                    self.hear_put(put, answer)?;
                 }
             }
         }

@@ -34,7 +34,8 @@ pub fn plan(seed: u64) -> Plan {
     let senders = [[1, 2], [1, 3]][usize::from(turn % 2 == 1)];
     // The second directory's part of a start comes later.
     let start_acts = [14, 50][usize::from(turn % 3 == 1)];
-    let plan = Plan { steps, senders, start_acts, ..Plan::new(seed) };
+    let exchanges = turn % 4 == 2;
+    let plan = Plan { steps, senders, start_acts, exchanges, ..Plan::new(seed) };
     match kind(seed) {
         0 => plan,
         1 => Plan { queues: 1, faults: vec![some(12, 41)], ..plan },

@@ -33,8 +33,12 @@ const LANE_MUTATIONS: usize = 128;
 /// cost a look-up for each of its rows, nor hold up other regions.
 const FAILED_LOOK_UPS: u32 = 16;
 
+/// How often a call is halved in one round to find those that are at fault; the rest of them goes into
+/// the next round. Few in tests, where each call counts.
+const MOST_HALVINGS: usize = if cfg!(test) { 8 } else { 256 };
+
 /// Refusals that a server answers for all puts and deletes of a region in one call when one of them
-/// is at fault: what checks them stops at the first.
+/// is at fault, if they blame that: what checks them stops at the first.
 const BLAMED_TOGETHER: [&str; 3] =
     ["DoNotRetryIOException", "ConstraintException", "IllegalArgumentException"];
 
@@ -118,7 +122,14 @@ type Said = (usize, Result<Row, Failure>);
 struct Answer {
     said: Vec<Said>,
     /// Those that were refused together, perhaps for one of them.
-    blamed: Call,
+    blamed: Vec<Blamed>,
+}
+
+/// Mutations of a region that were refused in the same words.
+struct Blamed {
+    region: Arc<Region>,
+    indexes: Vec<usize>,
+    why: ServerException,
 }
 
 pub(crate) async fn run(
@@ -253,11 +264,19 @@ impl Rounds<'_> {
     async fn send(&self, call: Call, tries: &Tries<'_>) -> Vec<Said> {
         let mut said = Vec::new();
         let mut left = vec![call];
+        let mut halvings = 0;
         while let Some(call) = left.pop() {
             let answer = self.send_once(&call, tries).await;
             said.extend(answer.said);
-            for (region, blamed) in answer.blamed {
-                let (first, second) = blamed.split_at(blamed.len() / 2);
+            for Blamed { region, indexes, why } in answer.blamed {
+                if halvings == MOST_HALVINGS || tries.is_late() {
+                    let server = region.server.clone();
+                    let later = Failure::from(Error::Failed { server, exception: why });
+                    said.extend(indexes.iter().map(|index| (*index, Err(later.clone()))));
+                    continue;
+                }
+                halvings += 1;
+                let (first, second) = indexes.split_at(indexes.len() / 2);
                 left.extend([second, first].map(|half| vec![(region.clone(), half.to_vec())]));
             }
         }
@@ -287,7 +306,7 @@ impl Rounds<'_> {
             }
             let all = call.iter().flat_map(|(_, indexes)| indexes);
             let said = all.map(|index| (*index, Err(failure.clone()))).collect();
-            Answer { said, blamed: Call::new() }
+            Answer { said, blamed: Vec::new() }
         })
     }
 
@@ -326,7 +345,7 @@ impl Rounds<'_> {
             return Err(Malformed("an answer for other regions than were asked"));
         }
         let mut block = Cells(body.cells);
-        let (mut said, mut blamed) = (Vec::new(), Call::new());
+        let (mut said, mut blamed) = (Vec::new(), Vec::new());
         for ((region, indexes), result) in call.iter().zip(answer.region_action_result) {
             let failed = |said_by: proto::NameBytesPair| {
                 let exception = CallError::Exception(ServerException::from(said_by));
@@ -353,10 +372,9 @@ impl Rounds<'_> {
             if open.iter().any(Option::is_some) {
                 return Err(Malformed("no answer to a mutation that was sent"));
             }
-            let together = self.blamed_together(&said[before..]);
-            if !together.is_empty() {
-                said.retain(|(index, _)| together.binary_search(index).is_err());
-                blamed.push((region.clone(), together));
+            if let Some((indexes, why)) = self.blamed_together(&said[before..]) {
+                said.retain(|(index, _)| indexes.binary_search(index).is_err());
+                blamed.push(Blamed { region: region.clone(), indexes, why });
             }
         }
         Ok(Answer { said, blamed })
@@ -364,7 +382,7 @@ impl Rounds<'_> {
 
     /// Of these mutations of one region those that were refused in the same words, if it is several
     /// and they may have been refused for one of them; in the order given.
-    fn blamed_together(&self, said: &[Said]) -> Vec<usize> {
+    fn blamed_together(&self, said: &[Said]) -> Option<(Vec<usize>, ServerException)> {
         let refused = said.iter().filter_map(|(index, result)| match result {
             Err(Failure { error: Error::Refused { exception, .. }, .. }) => {
                 Some((*index, exception))
@@ -374,18 +392,19 @@ impl Rounds<'_> {
         // Each increment is carried out by itself.
         let mut refused =
             refused.filter(|(index, _)| self.mutations[*index].kind != MutationKind::Increment);
-        let Some((first, why)) = refused.next() else { return Vec::new() };
+        let (first, why) = refused.next()?;
         let mut blamed = vec![first];
         for (index, exception) in refused {
             if exception != why {
-                return Vec::new();
+                return None;
             }
             blamed.push(index);
         }
-        if blamed.len() < 2 || !BLAMED_TOGETHER.contains(&why.short_class()) {
-            return Vec::new();
+        let together = BLAMED_TOGETHER.contains(&why.short_class()) && why.blames_content();
+        if blamed.len() < 2 || !together {
+            return None;
         }
         blamed.sort_unstable();
-        blamed
+        Some((blamed, why.clone()))
     }
 }

@@ -119,10 +119,31 @@ pub struct ServerException {
     pub moved_to: Option<Address>,
 }
 
+/// Classes that are about what was to be written, whatever else they say.
+const ABOUT_CONTENT: [&str; 4] = [
+    "ConstraintException",
+    "FailedSanityCheckException",
+    "RowTooBigException",
+    "IllegalArgumentException",
+];
+
+/// The class of all else that is final, such as a region that is read only, and what it says of a
+/// cell: that it is too large, or that it is no counter.
+const FINAL: &str = "DoNotRetryIOException";
+const OF_A_CELL: [&str; 3] = ["exceeds limit of", "Field is not a long", "isn't 64 bits wide"];
+
 impl ServerException {
     /// The class without its package.
     pub fn short_class(&self) -> &str {
         self.class.rsplit(['.', '$']).next().unwrap_or(&self.class)
+    }
+
+    /// Whether it blames what was to be written or the cell that this is for, and neither the table
+    /// nor the cluster: another change may go through, this one never will.
+    pub fn blames_content(&self) -> bool {
+        let class = self.short_class();
+        let of_a_cell = || OF_A_CELL.iter().any(|words| self.message.contains(words));
+        ABOUT_CONTENT.contains(&class) || (class == FINAL && of_a_cell())
     }
 
     fn new(class: &[u8], stack: &[u8], moved_to: Option<Address>, do_not_retry: bool) -> Self {
@@ -215,6 +236,25 @@ mod tests {
         );
         let nowhere = ServerException::from(proto::ExceptionResponse { port: Some(-1), ..said });
         assert_eq!(nowhere.moved_to, None);
+    }
+
+    #[test]
+    fn only_what_is_about_a_cell_or_a_row_blames_content() {
+        let check = |class: &str, message: &str, want: bool| {
+            let said = ServerException {
+                class: format!("org.apache.hadoop.hbase.{class}").into(),
+                message: message.into(),
+                do_not_retry: true,
+                moved_to: None,
+            };
+            assert_eq!(said.blames_content(), want, "{class} {message}");
+        };
+        check("DoNotRetryIOException", "Cell[x] with size 11 exceeds limit of 10 bytes", true);
+        check("DoNotRetryIOException", "Field is not a long, it's 4 bytes wide", true);
+        check("DoNotRetryIOException", "region is read only", false);
+        check("DoNotRetryIOException", "", false);
+        check("constraint.ConstraintException", "no", true);
+        check("AccessDeniedException", "exceeds limit of", false);
     }
 
     #[test]

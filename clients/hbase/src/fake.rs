@@ -314,7 +314,7 @@ impl State {
                             Some(Fault::Action(place, class)) if action.index == Some(*place) => {
                                 Some(*class)
                             }
-                            _ if mutation.mutate_type == Some(1) => None,
+                            _ if mutation.mutate_type == Some(1) => self.no_count(&cells),
                             _ => refused.map(|(_, class)| class),
                         };
                         let fine =
@@ -456,6 +456,13 @@ impl State {
         Ok((answer.encode_to_vec(), block))
     }
 
+    /// What a server answers to an increment of these if one holds no number of 8 bytes.
+    fn no_count(&self, cells: &[Cell]) -> Option<&'static str> {
+        let held = |cell: &Cell| self.rows.get(&(cell.row.clone(), cell.qualifier.clone()));
+        let none = cells.iter().filter_map(held).any(|value| value.len() != 8);
+        none.then_some("DoNotRetryIOException: Field is not a long, it's 4 bytes wide")
+    }
+
     /// Carries a mutation out, an increment once for its nonce, and appends what it answers.
     fn apply(
         &mut self,
@@ -537,9 +544,11 @@ fn counted(cells: usize) -> proto::CellResult {
     proto::CellResult { cell: vec![], associated_cell_count: i32::try_from(cells).ok() }
 }
 
-fn named(class: &str) -> proto::NameBytesPair {
-    let class = Bytes::from(format!("org.apache.hadoop.hbase.{class}"));
-    proto::NameBytesPair { value: Some(class.clone()), name: class }
+/// A class, or `Class: message`.
+fn named(said: &str) -> proto::NameBytesPair {
+    let said = format!("org.apache.hadoop.hbase.{said}");
+    let class = said.split(": ").next().unwrap_or_default().to_owned();
+    proto::NameBytesPair { value: Some(said.into()), name: class.into() }
 }
 
 fn exception(class: &str, text: &str, do_not_retry: bool) -> proto::ExceptionResponse {

@@ -46,6 +46,11 @@ impl<'a> Tries<'a> {
         self.config.rpc_timeout.min(self.left()).max(Duration::from_millis(1))
     }
 
+    /// Whether the operation has had its time.
+    pub(crate) fn is_late(&self) -> bool {
+        self.left().is_zero()
+    }
+
     fn left(&self) -> Duration {
         self.config.operation_timeout.saturating_sub(self.began.elapsed())
     }

@@ -225,7 +225,7 @@ fn flow(
         sinks: sinks.iter().map(|sink| station(&sink.name, sink.part.entry.name)).collect(),
         promise,
         acknowledged: source.and_then(|s| s.part.facts.acknowledged).map(str::to_owned),
-        rejects: sinks.iter().filter_map(|sink| rejects(sink)).collect(),
+        rejects: sinks.iter().filter_map(|sink| rejects(checked, sink)).collect(),
         process_crash,
         machine_crash,
     }
@@ -238,9 +238,12 @@ fn rejecting<'c>(checked: &'c Checked, channel: &str) -> impl Iterator<Item = &'
 }
 
 /// What becomes of what a sink rejects.
-fn rejects(sink: &CheckedSink) -> Option<Clause> {
+fn rejects(checked: &Checked, sink: &CheckedSink) -> Option<Clause> {
     let says = match &sink.dead_letter {
         _ if sink.part.facts.rejects.is_none() => return None,
+        Some(channel) if combinations::share_log(checked, &sink.channel, channel) => format!(
+            "goes to channel {channel} with the reason in its headers, in the commit of its take, as both channels share a log: it is in one of them and never in both"
+        ),
         Some(channel) => format!(
             "goes to channel {channel} with the reason in its headers, before its take is committed: a crash in between puts it there again"
         ),

@@ -10,8 +10,8 @@
 //! more batches go out, and one sync serves the commits of all of them. Should the process be
 //! killed in between, what was delivered and not yet committed is delivered again.
 //!
-//! What a sink gives up for good goes to its channel of dead letters, if it has one, before the
-//! take is committed.
+//! What a sink gives up for good goes to its channel of dead letters, if it has one, with the commit
+//! of the take or before it.
 
 mod dead_letters;
 mod unsettled;
@@ -32,6 +32,7 @@ use tracing::{error, info, trace, warn};
 use crate::channel_slot::ChannelSlot;
 use crate::status::{Phase, Sign};
 use crate::supervisor::contained;
+use dead_letters::{Burial, Enclosed};
 use unsettled::{Settled, Unsettled};
 
 /// The longest that an idle sink goes without a tick.
@@ -277,14 +278,14 @@ impl Worker {
         };
         self.count_batch(txn.batch(), limit);
         match self.deliver(txn.batch()).await {
-            Ok(delivered) => {
-                if self.bury(txn.batch(), &delivered.rejected, signals).await {
-                    self.commit(txn, delivered).await
-                } else {
+            Ok(delivered) => match self.bury(txn.batch(), &delivered.rejected, signals).await {
+                Burial::Done => self.commit(txn, delivered, None).await,
+                Burial::WithTake(letters) => self.commit(txn, delivered, Some(letters)).await,
+                Burial::Waits => {
                     txn.rollback();
                     Round::BackedOff
                 }
-            }
+            },
             Err(error) => {
                 self.metrics.write_failures.add(1);
                 self.note(&error.to_string());
@@ -340,9 +341,14 @@ impl Worker {
     }
 
     /// Begins to commit what was delivered, and sees to what has been committed meanwhile.
-    async fn commit(&mut self, txn: TakeTxn, delivered: Delivered) -> Round {
+    async fn commit(
+        &mut self,
+        txn: TakeTxn,
+        delivered: Delivered,
+        letters: Option<Enclosed>,
+    ) -> Round {
         let pause = delivered.pause;
-        self.unsettled.push(txn, delivered.events);
+        self.unsettled.push(txn, delivered.events, letters);
         while let Some(settled) = self.unsettled.ready() {
             if let Err(round) = self.settle(settled).await {
                 return round;
@@ -387,6 +393,7 @@ impl Worker {
         self.metrics.drain_successes.add(settled.delivered);
         self.member.tally.out.add(settled.delivered);
         self.member.tally.refused.add(settled.taken.saturating_sub(settled.delivered));
+        self.count_letters(settled.letters);
     }
 
     /// Delivers, again at once if the sink asks for it, a few times. A panic drops the sink.

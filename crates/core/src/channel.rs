@@ -1,5 +1,7 @@
-//! A channel holds batches between sources and sinks; a transaction puts or takes, never both.
+//! A channel holds batches between sources and sinks; a transaction puts or takes, and does both only
+//! where what a sink rejects moves to another channel.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,18 +119,34 @@ pub struct Lifetime {
     pub place: std::path::PathBuf,
 }
 
-/// Room held in a channel. Dropping it gives the room back.
-pub trait Put: Send {
+/// Room held in a channel. Dropping it gives the room back. A channel knows its own rooms again when
+/// one is handed to a take of its own ([`Take::commit_with`]).
+pub trait Put: Any + Send {
     /// Commits `batch`, which is no larger than what was asked for. An error gives the batch back.
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>>;
 }
 
 /// A lease. Dropping it puts the events back at the head of the queue, in order.
-pub trait Take: Send {
+pub trait Take: Send + 'static {
     /// What was leased.
     fn batch(&self) -> &Batch;
     /// Removes the events for good.
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>>;
+
+    /// Commits `batch` where room is held in another channel, and removes the events for good. Where
+    /// both channels answer the same to [`Channel::joint`] that is one commit, both or neither;
+    /// otherwise the put comes first, so that a crash in between leaves both and never neither. After
+    /// an error the events are back.
+    fn commit_with(
+        self: Box<Self>,
+        put: Box<dyn Put>,
+        batch: Batch,
+    ) -> BoxFuture<'static, Result<(), ChannelError>> {
+        Box::pin(async move {
+            put.commit(batch).await.map_err(|refused| refused.error)?;
+            self.commit().await
+        })
+    }
 }
 
 /// A batch that a channel did not commit. `error` says whether it may be there all the same.
@@ -197,18 +215,27 @@ impl PutTxn {
     /// Commits `batch`.
     pub async fn commit(self, batch: Batch) -> Result<(), Refused> {
         let events = batch.len();
-        let done = self.put.commit(batch).await;
-        for metrics in std::iter::once(&self.metrics).chain(&self.others) {
-            match &done {
-                Ok(()) => metrics.put_successes.add(events),
-                Err(_) => metrics.put_errors.add(1),
-            }
-        }
+        let PutTxn { put, metrics, others } = self;
+        let done = put.commit(batch).await;
+        count_put([metrics].iter().chain(&others), events, done.is_ok());
         done
     }
 
     /// Gives the room back.
     pub fn rollback(self) {}
+}
+
+fn count_put<'m>(
+    channels: impl Iterator<Item = &'m Arc<ChannelMetrics>>,
+    events: usize,
+    done: bool,
+) {
+    for metrics in channels {
+        match done {
+            true => metrics.put_successes.add(events),
+            false => metrics.put_errors.add(1),
+        }
+    }
 }
 
 /// An open take, counted. Dropping it rolls it back.
@@ -246,13 +273,27 @@ impl TakeTxn {
     pub async fn commit(self) -> Result<(), ChannelError> {
         let events = self.take.batch().len();
         let done = self.take.commit().await;
-        match &done {
-            Ok(()) => self.metrics.take_successes.add(events),
-            Err(_) => self.metrics.take_errors.add(1),
-        }
+        count_take(&self.metrics, events, done.is_ok());
+        done
+    }
+
+    /// Commits `batch` as `put` and removes the events; see [`Take::commit_with`].
+    pub async fn commit_with(self, put: PutTxn, batch: Batch) -> Result<(), ChannelError> {
+        let (events, more) = (self.take.batch().len(), batch.len());
+        let PutTxn { put, metrics, others } = put;
+        let done = self.take.commit_with(put, batch).await;
+        count_take(&self.metrics, events, done.is_ok());
+        count_put([metrics].iter().chain(&others), more, done.is_ok());
         done
     }
 
     /// Puts the events back at the head of the queue.
     pub fn rollback(self) {}
+}
+
+fn count_take(metrics: &ChannelMetrics, events: usize, done: bool) {
+    match done {
+        true => metrics.take_successes.add(events),
+        false => metrics.take_errors.add(1),
+    }
 }

@@ -12,14 +12,14 @@ use crate::error::CommitError;
 use crate::frame::{Header, Kind, most_frame_bytes};
 use crate::log::{Shared, Stored, locked};
 use crate::options::{Syncs, sabotaged};
-use crate::queue::{Chunk, Count, Piece, Place};
-use crate::record::{CursorMeta, LastOf, Origin, PutMeta, Record, TakeMeta};
+use crate::queue::{Chunk, Piece, Place};
+use crate::record::{CursorMeta, LastOf, Origin, PutMeta, Record};
 
 mod failure;
 mod request;
 
 use request::{Buried, Job};
-pub(crate) use request::{PutRequest, Request, TakeRequest};
+pub(crate) use request::{PutRequest, Request, TakeRequest, Taking};
 
 /// Longest wait for company; a quarter of the last group's time if that is less.
 const MOST_PATIENCE: Duration = Duration::from_micros(500);
@@ -183,14 +183,19 @@ impl<R: Record> Committer<R> {
                     continue;
                 }
                 let position = origin.map_or(0, Origin::cursor_bytes);
-                if !self.directory.admits_put(bytes, more, positions + position) {
+                let exchange = put.taking.is_some();
+                if !self.directory.admits_put(bytes, more, positions + position, exchange) {
                     self.refuse_first(CommitError::Full);
                     continue;
                 }
             }
-            if !self.directory.fits(bytes + more) {
+            let exchange = matches!(request, Request::Put(PutRequest { taking: Some(_), .. }));
+            if !self.directory.fits(bytes + more) || (exchange && !self.directory.exchanges()) {
                 if !jobs.is_empty() {
                     break;
+                }
+                if exchange {
+                    self.directory.allow_exchanges();
                 }
                 let cursor = self.opening_cursor();
                 if let Err(error) = self.directory.roll(cursor, more) {
@@ -295,13 +300,11 @@ impl<R: Record> Committer<R> {
                     // A body has less than 1 GiB.
                     inflated: (put.body.flags() > 0)
                         .then(|| u32::try_from(put.body.bytes).unwrap_or(u32::MAX)),
+                    take: put.taking.as_ref().map(|taking| taking.meta()),
                 };
                 Job { meta: put.encode(), put: Some(put), request }
             }
-            Request::Take(take) => {
-                let meta = TakeMeta { queue: take.queue, ranges: take.ranges.clone() };
-                Job { meta: meta.encode(), put: None, request }
-            }
+            Request::Take(take) => Job { meta: take.taking.meta().encode(), put: None, request },
             Request::Bury(_) => Job { meta: Vec::new(), put: None, request },
         }
     }
@@ -329,19 +332,15 @@ impl<R: Record> Committer<R> {
                 if let Some(origin) = request.origin {
                     self.shared.remember(LastOf { origin, seen: header.time });
                 }
+                if let Some(taking) = request.taking {
+                    taking.finish(&self.shared);
+                }
                 drop(request.home);
                 (request.done)(Ok(Stored::Now));
             }
-            Request::Take(request) => {
-                let slot = self.shared.slots.at(request.queue);
-                let mut count = Count::default();
-                for one in request.pieces.iter().map(Piece::count) {
-                    count =
-                        Count { events: count.events + one.events, bytes: count.bytes + one.bytes };
-                }
-                slot.lock().take(&request.ranges, count);
-                slot.changed();
-                (request.done)(Ok(()));
+            Request::Take(TakeRequest { taking, done }) => {
+                taking.finish(&self.shared);
+                done(Ok(()));
             }
             Request::Bury(_) => {}
         }

@@ -79,6 +79,8 @@ struct Current {
     /// Where the next frame goes.
     offset: u64,
     length: u64,
+    /// Whether its header says that puts in it may take, too.
+    exchanges: bool,
     /// Header and opening cursor, until they are written together with the first frames.
     opening: Option<(SegmentHeader, Vec<u8>)>,
 }
@@ -118,6 +120,8 @@ pub struct Directory {
     table_bytes: u64,
     next_number: u64,
     next_lsn: u64,
+    /// Whether puts may take, too, in the segments that are begun from now on.
+    exchanges: bool,
     /// The highest frame that was synced.
     watermark: u64,
     /// The highest frame that counts: synced, or, with syncs now and then, written.
@@ -160,6 +164,7 @@ impl Directory {
             table_bytes: 0,
             next_number: recovered.next_number,
             next_lsn: recovered.watermark + 1,
+            exchanges: false,
             watermark: recovered.watermark,
             written: recovered.watermark,
             unsynced: 0,
@@ -175,6 +180,11 @@ impl Directory {
         let tail = &recovered.tail;
         let tail_bytes: u64 =
             tail.iter().map(|frame| most_frame_bytes(frame.meta.len(), frame.body.len())).sum();
+        let puts: Vec<_> = tail
+            .iter()
+            .map(|frame| (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten())
+            .collect();
+        self.exchanges = puts.iter().flatten().any(|put| put.take.is_some());
         self.find_reserve();
         // A spare of the last run saves making one.
         self.retired = recovered
@@ -188,10 +198,6 @@ impl Directory {
             }
             other => other?,
         };
-        let puts: Vec<_> = tail
-            .iter()
-            .map(|frame| (frame.kind == Kind::Put).then(|| PutMeta::decode(&frame.meta)).flatten())
-            .collect();
         let frames: Vec<_> = tail
             .iter()
             .zip(&puts)
@@ -292,6 +298,16 @@ impl Directory {
         self.current.as_ref().is_some_and(|current| current.offset + bytes <= current.length)
     }
 
+    /// Whether puts in the present segment may take, too.
+    pub fn exchanges(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.exchanges)
+    }
+
+    /// Has every segment from the next one on say that puts in it may take, too.
+    pub fn allow_exchanges(&mut self) {
+        self.exchanges = true;
+    }
+
     /// Ends the current segment and makes ready the next one, with room for `least` bytes of
     /// frames. Its header and the cursor it opens with are written with the first frames.
     pub fn roll(&mut self, mut cursor: CursorMeta, least: u64) -> Result<SegmentHeader, DiskError> {
@@ -346,6 +362,7 @@ impl Directory {
             begun: self.options.surroundings.now_millis(),
             watermark: self.watermark,
             length: spare.length,
+            exchanges: self.exchanges,
             sealed: None,
         };
         let (header, cipher) = self.lock_up(header)?;
@@ -368,6 +385,7 @@ impl Directory {
             file,
             offset: FIRST_FRAME + opening_bytes,
             length: spare.length,
+            exchanges: header.exchanges,
             opening: Some((header.clone(), meta)),
         });
         Ok(header)

@@ -8,25 +8,25 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use crate::committer::{PutRequest, Request, TakeRequest};
+use crate::committer::Request;
 use crate::directory::Registry;
 use crate::error::{CommitError, OpenError};
 use crate::held_up::HeldUp;
-use crate::homes::{Home, Homes};
+use crate::homes::Homes;
 use crate::member::Member;
 use crate::options::{Options, sabotaged};
-use crate::queue::{Count, Level, Piece, Place, Queue};
+use crate::queue::{Count, Level, Place, Queue};
 use crate::ranges::Ranges;
-use crate::record::{
-    Body, CursorMeta, LastOf, MOST_POSITION, Origin, QueueCursor, Record, VOID_BYTES, Void,
-};
+use crate::record::{CursorMeta, LastOf, Origin, QueueCursor, Record, VOID_BYTES, Void};
 use crate::senders::Senders;
 use crate::storage::Storage;
 use crate::threads::{AtomicBool, AtomicU64, Condvar, JoinHandle, Mutex, MutexGuard};
 
 mod slots;
+mod transactions;
 
 pub(crate) use slots::{Slot, Slots};
+pub use transactions::{Lease, Room};
 
 /// Most queues of a log.
 pub(crate) const MOST_QUEUES: usize = 1024;
@@ -471,109 +471,5 @@ impl<R: Record> Log<R> {
         }
         self.0.stop("it was closed");
         locked(&self.0.locks).clear();
-    }
-}
-
-/// Room held in some queues. Dropping it gives the room back.
-#[must_use]
-pub struct Room<R: Record> {
-    log: Arc<Shared<R>>,
-    queues: Vec<u16>,
-    count: Count,
-}
-
-impl<R: Record> Room<R> {
-    /// Holds more, whatever the capacity in bytes: for a batch that was let in by an estimate.
-    pub fn widen(&mut self, bytes: u64) {
-        let more = Count { events: 0, bytes: bytes.saturating_sub(self.count.bytes) };
-        for queue in &self.queues {
-            self.log.slots.at(*queue).lock().widen(more);
-        }
-        self.count.bytes += more.bytes;
-    }
-
-    /// Puts a record into all queues that room is held in, and tells `done` when it is durable.
-    /// It is encoded and checksummed here, on the caller's thread.
-    pub fn put(mut self, record: Arc<R>, origin: Option<Origin>, done: PutDone) {
-        let body = Body::of(&*record, self.log.options.compression).filter(|body| {
-            let bytes = body.bytes - 4 * body.events;
-            body.events as u64 <= self.count.events
-                && bytes as u64 <= self.count.bytes
-                && origin.as_ref().is_none_or(|origin| origin.position.len() <= MOST_POSITION)
-        });
-        let Some(body) = body else {
-            if let Some(origin) = &origin {
-                self.log.hold_up(origin);
-            }
-            drop(self);
-            return done(Err(CommitError::Unfit));
-        };
-        let queues = std::mem::take(&mut self.queues);
-        let home = origin.as_ref().map(|origin| Home::of(&self.log, origin.sender));
-        let chosen = home.as_ref().map_or_else(|| self.log.able(None), Home::line);
-        let request = PutRequest { record, body, queues, room: self.count, origin, home, done };
-        self.log.post(chosen, Request::Put(request));
-    }
-}
-
-impl<R: Record> Drop for Room<R> {
-    fn drop(&mut self) {
-        for queue in &self.queues {
-            let slot = self.log.slots.at(*queue);
-            slot.lock().release(self.count);
-            slot.changed();
-        }
-    }
-}
-
-/// Events leased from a queue. Dropping it puts them back in their place.
-#[must_use]
-pub struct Lease<R: Record> {
-    log: Arc<Shared<R>>,
-    queue: u16,
-    pieces: Vec<Piece<R>>,
-}
-
-impl<R: Record> Lease<R> {
-    /// The events, in order.
-    pub fn pieces(&self) -> &[Piece<R>] {
-        &self.pieces
-    }
-
-    /// How many events, and their bytes.
-    pub fn count(&self) -> Count {
-        self.pieces.iter().map(Piece::count).fold(Count::default(), |sum, count| Count {
-            events: sum.events + count.events,
-            bytes: sum.bytes + count.bytes,
-        })
-    }
-
-    /// Takes the events out for good, and tells `done` when that is durable. On an error they are
-    /// back in their place.
-    pub fn commit(mut self, done: TakeDone) {
-        let pieces = std::mem::take(&mut self.pieces);
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for numbers in pieces.iter().map(Piece::numbers) {
-            match ranges.last_mut() {
-                Some(last) if last.end == numbers.start => last.end = numbers.end,
-                _ => ranges.push(numbers),
-            }
-        }
-        let chosen = self.log.able(pieces.first().map(|piece| piece.directory));
-        let request = TakeRequest { queue: self.queue, pieces, ranges, done };
-        self.log.post(chosen, Request::Take(request));
-    }
-}
-
-impl<R: Record> Drop for Lease<R> {
-    fn drop(&mut self) {
-        if sabotaged!(self.log.options, RollbackForgets) {
-            self.pieces.pop();
-        }
-        if !self.pieces.is_empty() {
-            let slot = self.log.slots.at(self.queue);
-            slot.lock().restore(std::mem::take(&mut self.pieces));
-            slot.changed();
-        }
     }
 }

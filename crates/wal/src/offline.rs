@@ -378,6 +378,7 @@ fn look(
                     continue;
                 };
                 report.puts += 1;
+                report.takes += u64::from(put.take.is_some());
                 report.events += u64::from(put.events) * put.queues.len() as u64;
                 let first = report.times.map_or(header.time, |times| times.0);
                 report.times = Some((first, header.time));

@@ -156,6 +156,8 @@ pub enum Sabotage {
     VoidUntold,
     /// The first cursor of a directory speaks of what only the tail of another holds.
     TailBeforeItsCopy,
+    /// What is put in exchange for a lease has a frame of its own, behind the take.
+    ExchangeInTwo,
 }
 
 /// How a log behaves.

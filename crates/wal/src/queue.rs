@@ -30,6 +30,13 @@ pub struct Count {
 }
 
 impl Count {
+    /// Of all these pieces together.
+    pub fn of<R: Record>(pieces: &[Piece<R>]) -> Count {
+        let mut sum = Count::default();
+        pieces.iter().for_each(|piece| sum.add(piece.count()));
+        sum
+    }
+
     fn add(&mut self, other: Count) {
         self.events += other.events;
         self.bytes += other.bytes;

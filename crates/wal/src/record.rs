@@ -184,7 +184,14 @@ pub struct PutMeta {
     pub origin: Option<Origin>,
     /// Bytes of the body once inflated, if it is compressed.
     pub inflated: Option<u32>,
+    /// What leaves a queue in the same frame, in exchange for it.
+    pub take: Option<TakeMeta>,
 }
+
+/// Flags of the meta part of a put: what follows them, in this order.
+const HAS_ORIGIN: u8 = 1;
+const HAS_INFLATED: u8 = 2;
+const HAS_TAKE: u8 = 4;
 
 /// The meta part of a take frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,12 +286,20 @@ impl PutMeta {
             out.extend_from_slice(&queue.to_le_bytes());
             out.extend_from_slice(&first.to_le_bytes());
         }
-        out.push(u8::from(self.origin.is_some()) | u8::from(self.inflated.is_some()) << 1);
+        let flags = [
+            (self.origin.is_some(), HAS_ORIGIN),
+            (self.inflated.is_some(), HAS_INFLATED),
+            (self.take.is_some(), HAS_TAKE),
+        ];
+        out.push(flags.iter().filter(|(has, _)| *has).fold(0, |sum, (_, flag)| sum | flag));
         if let Some(origin) = &self.origin {
             origin.encode(&mut out);
         }
         if let Some(inflated) = self.inflated {
             out.extend_from_slice(&inflated.to_le_bytes());
+        }
+        if let Some(take) = &self.take {
+            out.extend_from_slice(&take.encode());
         }
         out
     }
@@ -295,14 +310,18 @@ impl PutMeta {
         let events = input.u32()?;
         let queues = input.list16(|input| Some((input.u16()?, input.u64()?)))?;
         let flags = input.u8()?;
-        let origin = if flags & 1 > 0 { Some(Origin::decode(&mut input)?) } else { None };
-        let inflated = if flags & 2 > 0 { Some(input.u32()?) } else { None };
+        let has = |flag| flags & flag > 0;
+        let origin = if has(HAS_ORIGIN) { Some(Origin::decode(&mut input)?) } else { None };
+        let inflated = if has(HAS_INFLATED) { Some(input.u32()?) } else { None };
+        let take = if has(HAS_TAKE) { Some(TakeMeta::read(&mut input)?) } else { None };
         let fits = queues.iter().all(|(_, first)| first.checked_add(u64::from(events)).is_some());
-        (events > 0 && flags < 4 && fits && input.0.is_empty()).then_some(PutMeta {
+        let known = flags & !(HAS_ORIGIN | HAS_INFLATED | HAS_TAKE) == 0;
+        (events > 0 && known && fits && input.0.is_empty()).then_some(PutMeta {
             events,
             queues,
             origin,
             inflated,
+            take,
         })
     }
 }
@@ -359,8 +378,12 @@ impl TakeMeta {
     /// From bytes.
     pub fn decode(bytes: &[u8]) -> Option<TakeMeta> {
         let mut input = Input(bytes);
-        let meta = TakeMeta { queue: input.u16()?, ranges: input.ranges()? };
+        let meta = TakeMeta::read(&mut input)?;
         input.0.is_empty().then_some(meta)
+    }
+
+    fn read(input: &mut Input<'_>) -> Option<TakeMeta> {
+        Some(TakeMeta { queue: input.u16()?, ranges: input.ranges()? })
     }
 }
 

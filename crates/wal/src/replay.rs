@@ -19,7 +19,7 @@ pub struct State {
 }
 
 impl State {
-    /// A put of a frame written at `time`.
+    /// A put of a frame written at `time`, with what it was exchanged for.
     pub fn put(&mut self, put: &PutMeta, time: u64) {
         for (queue, first) in &put.queues {
             let queue = self.queues.entry(*queue).or_default();
@@ -27,6 +27,9 @@ impl State {
         }
         if let Some(origin) = &put.origin {
             self.sender(LastOf { origin: origin.clone(), seen: time });
+        }
+        if let Some(take) = &put.take {
+            self.take(take);
         }
     }
 
@@ -124,7 +127,10 @@ mod tests {
             queues: vec![(0, first), (1, first)],
             origin: origin(sequence),
             inflated: None,
+            take: None,
         };
+        let take = Some(TakeMeta { queue: 1, ranges: vec![0..1] });
+        let exchanged = PutMeta { queues: vec![(0, 8)], take, ..put(8, 1, 0) };
         let queue = QueueCursor { next: 4, taken: Taken::new(2, [3..4]) };
         let cursor = CursorMeta {
             queues: vec![(0, queue)],
@@ -143,6 +149,7 @@ mod tests {
             Step::Take(TakeMeta { queue: 0, ranges: vec![3..4, 6..7] }),
             Step::Cursor(cursor),
             Step::Cursor(older),
+            Step::Put(exchanged, 12),
         ];
         let fold = |order: &[usize]| {
             let mut state = State::default();
@@ -155,16 +162,19 @@ mod tests {
             }
             state
         };
-        let want = fold(&[0, 1, 2, 3, 4, 5]);
-        assert_eq!(want.queues[&0].next, 8);
+        let want = fold(&[0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(want.queues[&0].next, 9);
+        assert_eq!(want.queues[&1].taken, Taken::new(1, []));
         assert_eq!(want.queues[&0].taken, Taken::new(2, [3..4, 6..7]));
         assert_eq!(want.senders[&[1; 16]].origin.sequence, 2);
         assert_eq!(want.voids[&1].segment, 4);
-        for order in [&[5, 4, 3, 2, 1, 0][..], &[3, 3, 0, 4, 1, 2, 5, 0, 1], &[1, 4, 5, 0, 2, 3]] {
+        let orders: [&[usize]; 3] =
+            [&[6, 5, 4, 3, 2, 1, 0], &[3, 3, 6, 0, 4, 1, 2, 6, 5, 0, 1], &[1, 4, 5, 6, 0, 2, 3]];
+        for order in orders {
             assert_eq!(fold(order), want, "{order:?}");
         }
         let mut joined = fold(&[0, 3]);
-        joined.join(&fold(&[1, 2, 4, 5]));
+        joined.join(&fold(&[1, 2, 4, 5, 6]));
         assert_eq!(joined, want);
     }
 }

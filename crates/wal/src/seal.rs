@@ -145,6 +145,7 @@ mod tests {
             begun: 6,
             watermark: 3,
             length: 64 << 20,
+            exchanges: false,
             sealed: None,
         }
     }

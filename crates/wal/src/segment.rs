@@ -34,6 +34,8 @@ pub fn number(name: &str) -> Option<u64> {
 
 /// Flag of a segment: its frames are encrypted.
 const ENCRYPTED: u32 = 1;
+/// Flag of a segment: puts in it may take, too. Who does not know that must not open it.
+const EXCHANGES: u32 = 2;
 
 /// What stands at the head of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct SegmentHeader {
     pub watermark: u64,
     /// The length that the file was given before the header was written.
     pub length: u64,
+    /// Whether puts in it may take, too.
+    pub exchanges: bool,
     /// The key of an encrypted segment.
     pub sealed: Option<Sealed>,
 }
@@ -81,7 +85,8 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(COPY_BYTES);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        let flags = if self.sealed.is_some() { ENCRYPTED } else { 0 };
+        let encrypted = if self.sealed.is_some() { ENCRYPTED } else { 0 };
+        let flags = encrypted | if self.exchanges { EXCHANGES } else { 0 };
         out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&self.log);
         out.extend_from_slice(&self.directory);
@@ -124,9 +129,10 @@ impl SegmentHeader {
                 begun: input.u64()?,
                 watermark: input.u64()?,
                 length: input.u64()?,
+                exchanges: flags & EXCHANGES > 0,
                 sealed: None,
             };
-            if version == VERSION && flags == ENCRYPTED {
+            if version == VERSION && flags & ENCRYPTED > 0 {
                 let length = usize::from(input.u16()?);
                 let alias = input.take(MOST_ALIAS)?.get(..length)?;
                 let alias = String::from_utf8(alias.to_vec()).ok()?;
@@ -136,7 +142,7 @@ impl SegmentHeader {
         };
         match read() {
             None => Err(NotAHeader::Damaged),
-            Some((VERSION, 0 | ENCRYPTED, header)) => Ok(header),
+            Some((VERSION, flags, header)) if flags & !(ENCRYPTED | EXCHANGES) == 0 => Ok(header),
             Some((version, flags, _)) => Err(NotAHeader::Version { version, flags }),
         }
     }
@@ -399,6 +405,7 @@ mod tests {
         begun: 6,
         watermark: 3,
         length: 64 << 20,
+        exchanges: false,
         sealed: None,
     };
 
@@ -418,7 +425,9 @@ mod tests {
     fn a_header_comes_back_and_an_altered_one_does_not() {
         let sealed = Sealed { alias: "key-1".into(), check: [9; 16] };
         for sealed in [None, Some(sealed)] {
-            altered(&SegmentHeader { sealed, ..HEADER });
+            for exchanges in [false, true] {
+                altered(&SegmentHeader { exchanges, sealed: sealed.clone(), ..HEADER });
+            }
         }
     }
 
@@ -432,13 +441,16 @@ mod tests {
             assert_eq!(SegmentHeader::decode(&bad), Err(NotAHeader::Damaged), "byte {at}");
         }
         assert_eq!(SegmentHeader::decode(&good[..100]), Err(NotAHeader::Damaged));
-        let mut later = good;
-        later[8] = 9;
-        let crc = checksum(&later[..COPY_BYTES - 4]);
-        later[COPY_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(
-            SegmentHeader::decode(&later),
-            Err(NotAHeader::Version { version: 9, flags: u32::from(header.sealed.is_some()) })
-        );
+        let known = u32::from(header.sealed.is_some()) | u32::from(header.exchanges) << 1;
+        for (at, value, version, flags) in
+            [(8, 9, 9, known), (12, good[12] | 4, VERSION, known | 4)]
+        {
+            let mut later = good.clone();
+            later[at] = value;
+            let crc = checksum(&later[..COPY_BYTES - 4]);
+            later[COPY_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+            let refused = Err(NotAHeader::Version { version, flags });
+            assert_eq!(SegmentHeader::decode(&later), refused);
+        }
     }
 }

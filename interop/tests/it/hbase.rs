@@ -4,6 +4,7 @@ mod beside_flume;
 mod example;
 mod faults;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,12 @@ use crate::side_by_side::{Turn, is_set};
 
 /// A cluster, its directory and the turn to run it; `None` after saying what is missing.
 fn cluster() -> Option<(HBase, tempfile::TempDir, Turn)> {
+    cluster_by(HBasePeer::start)
+}
+
+fn cluster_by(
+    start: fn(&HBasePeer, &Path) -> Result<HBase>,
+) -> Option<(HBase, tempfile::TempDir, Turn)> {
     let turn = Turn::take();
     let peer = match HBasePeer::available() {
         Ok(peer) => peer,
@@ -25,7 +32,7 @@ fn cluster() -> Option<(HBase, tempfile::TempDir, Turn)> {
         }
     };
     let dir = tempfile::tempdir().expect("room for a cluster");
-    let hbase = peer.start(dir.path()).expect("an HBase that starts");
+    let hbase = start(&peer, dir.path()).expect("an HBase that starts");
     Some((hbase, dir, turn))
 }
 
@@ -115,6 +122,15 @@ async fn what_we_write_java_reads_and_the_other_way_round() -> Result<()> {
         "{bad:?}"
     );
     assert!(bad.results[1].is_ok());
+    // An increment of what is no number, which is refused by itself.
+    let adds = ["a", "n2"].map(|row| Mutation::increment(row).add("f", "q", 1));
+    let done = client.batch(&table, &adds).await;
+    assert!(
+        matches!(&done.results[0], Err(Error::Refused { exception, .. }) if exception.short_class() == "DoNotRetryIOException"),
+        "{done:?}"
+    );
+    let counted = done.results[1].as_ref().map_err(Clone::clone)?;
+    assert_eq!(counted.number("f", "q"), Some(1));
     // A cell over the server's limit, which refuses all puts of the region that come with it.
     let bold = Client::new(Config { cell_limit_bytes: 32 << 20, ..client.config().clone() })?;
     let sizes = [1, 11 << 20, 2, 3];
@@ -268,6 +284,22 @@ async fn the_sinks_write_what_java_reads() -> Result<()> {
         check("", which, simple).await?;
         check("enableWal = false\ncoalesceIncrements = true", which, simple).await?;
     }
+    // A table whose counter holds a text: all is written, and goes to the dead letters.
+    hbase.drive("create s f")?;
+    let text =
+        format!("put s {} {} {} {} 9", hex(b"incRow"), hex(b"f"), hex(b"iCol"), hex(b"text"));
+    hbase.drive(&text)?;
+    let refused = sink::<Hbase2>(&hbase, "").await?.deliver(&batch).await;
+    ensure!(refused.is_err_and(|error| error.to_string().contains("DoNotRetryIOException")));
+    let keys = format!("table = s\ncolumnFamily = f\nzookeeperQuorum = {}", hbase.quorum());
+    let letters = Cx { dead_letters: true, ..context() };
+    let mut sink_with_letters =
+        splashdam_testkit::contract::open_sink::<Hbase2>(&keys, letters).await;
+    let delivered = sink_with_letters.deliver(&batch).await.map_err(anyhow::Error::from)?;
+    let whys: Vec<&str> = delivered.rejected.iter().map(|one| &*one.why).collect();
+    ensure!(whys.len() == 3 && whys[0].contains("not counted in row `incRow`"), "{whys:?}");
+    drop(sink_with_letters);
+    hbase.drive("drop s")?;
     let regex = "serializer = regex\nserializer.regex = (\\\\S+) (\\\\d+) (.*)\n\
                  serializer.colNames = ROW_KEY,status,message\nserializer.rowKeyIndex = 0";
     check(regex, 1, &["message=", "message=timed out", "status=200", "status=503"]).await

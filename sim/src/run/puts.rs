@@ -36,7 +36,7 @@ impl Run {
         Ok(())
     }
 
-    fn some_queues(&mut self) -> Vec<u16> {
+    pub(super) fn some_queues(&mut self) -> Vec<u16> {
         match self.dice.below(3) {
             0 => (0..self.plan.queues as u16).collect(),
             _ => vec![self.dice.index(self.plan.queues) as u16],

@@ -55,6 +55,15 @@ fn nothing_is_lost_when_the_capacity_changes_at_each_start() {
 }
 
 #[test]
+fn what_is_exchanged_is_taken_and_put_or_neither() {
+    let exchanging = |seed| Plan { exchanges: true, ..Plan::new(seed) };
+    check((400..412).map(exchanging), 3_000);
+    check((420..426).map(|seed| Plan { bounded: true, ..exchanging(seed) }), 1_000);
+    check((430..436).map(|seed| Plan { disks: 2, ..exchanging(seed) }), 1_500);
+    check((440..444).map(|seed| Plan { unsynced: true, ..exchanging(seed) }), 300);
+}
+
+#[test]
 fn every_kind_of_run_keeps_every_promise() {
     for seed in 0..KINDS.len() as u64 {
         let tally = campaign::seed(seed).unwrap_or_else(|why| panic!("{why}"));

@@ -36,6 +36,30 @@ fn any_call_may_fail_once_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
+fn what_is_exchanged_is_whole_whatever_fails() {
+    let mut points = 0;
+    for seed in 0..16 {
+        let disks = 1 + seed as usize % 2;
+        let plan = Plan { exchanges: true, disks, ..Plan::new(6_000 + seed) };
+        let whole = run(plan.clone());
+        for at in 1..=whole.acts {
+            let several = vec![at, at + 1, at + 2, at + 5, at + 9, at + 10];
+            run(Plan { faults: vec![at], ..plan.clone() });
+            run(Plan { faults: vec![at], crash_at: Some(at + 1 + seed % 7), ..plan.clone() });
+            run(Plan { faults: several, crash_at: Some(at + 12), ..plan.clone() });
+            run(Plan { no_space: vec![at, at + 1], ..plan.clone() });
+            points += 4;
+        }
+        let full = Plan { steps: 300, capacity: 150_000, ..plan };
+        let whole = run(full.clone());
+        for at in (1..whole.acts).step_by(9) {
+            run(Plan { crash_at: Some(at), ..full.clone() });
+        }
+    }
+    println!("{points} fault points, nothing lost and nothing done by half");
+}
+
+#[test]
 fn several_calls_may_fail_one_after_another() {
     for seed in 0..40 {
         for at in (1..120).step_by(7) {

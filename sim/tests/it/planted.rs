@@ -33,4 +33,5 @@ each_is_found! {
     a_segment_that_ends_without_a_sync_is_found: NoSyncBeforeRoll,
     what_a_failed_directory_left_and_nobody_was_told_is_found: VoidUntold,
     a_cursor_that_speaks_of_a_tail_before_its_copy_is_found: TailBeforeItsCopy,
+    an_exchange_in_two_frames_is_found: ExchangeInTwo,
 }

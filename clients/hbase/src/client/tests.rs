@@ -284,7 +284,10 @@ async fn refusals_are_of_those_that_are_at_fault() {
         let multis = state.calls.iter().filter(|(_, method)| method == "Multi").count();
         assert!(multis <= 2 * (mutations.len() + 1), "{rows:?}: {multis}");
     }
-    const BLAMED: [&str; 2] = ["DoNotRetryIOException", "constraint.ConstraintException"];
+    const BLAMED: [&str; 2] = [
+        "DoNotRetryIOException: Cell[x] with size 9 exceeds limit of 8 bytes",
+        "constraint.ConstraintException",
+    ];
     for class in BLAMED {
         check(&["bad"], class, &[0]).await;
         check(&["a", "bad"], class, &[1]).await;
@@ -294,6 +297,25 @@ async fn refusals_are_of_those_that_are_at_fault() {
     }
     // These are said of each by itself.
     check(&["a", "bad", "z"], "NoSuchColumnFamilyException", &[0, 1]).await;
+}
+
+/// How many calls it takes to hear that nothing of a batch is taken.
+#[tokio::test]
+async fn who_is_at_fault_is_looked_for_only_where_one_may_be_and_not_for_ever() {
+    async fn check(class: &'static str, calls: std::ops::RangeInclusive<usize>) {
+        let (cluster, client) = start(WHOLE, &[]).await;
+        cluster.refuse_row("bad", class);
+        let config = Config { calls_per_server: 1, ..client.config().clone() };
+        let client = Client::new(config).unwrap();
+        let done = client.batch(&table(), &vec![put("bad"); 20]).await;
+        assert!(done.results.iter().all(Result::is_err), "{class}");
+        let state = cluster.state();
+        let multis = state.calls.iter().filter(|(_, method)| method == "Multi").count();
+        assert!(calls.contains(&multis), "{class}: {multis}");
+    }
+    check("DoNotRetryIOException: region is read only", 1..=1).await;
+    // Each of them by itself, in several rounds.
+    check("constraint.ConstraintException", 39..=70).await;
 }
 
 #[tokio::test]

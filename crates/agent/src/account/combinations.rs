@@ -69,14 +69,26 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     findings
 }
 
+fn is_file(channel: &CheckedChannel) -> bool {
+    channel.part.entry.name.eq_ignore_ascii_case("file")
+}
+
+/// The directories of a file channel's log.
+fn places(channel: &CheckedChannel) -> BTreeSet<String> {
+    let written = channel.part.section.get("dataDirs").unwrap_or_default();
+    written.split(',').map(|part| part.trim().to_owned()).collect()
+}
+
+/// Whether these are file channels of one log.
+pub(super) fn share_log(checked: &Checked, one: &str, other: &str) -> bool {
+    let file = |name| checked.channel(name).filter(|channel| is_file(channel));
+    file(one).zip(file(other)).is_some_and(|(one, other)| places(one) == places(other))
+}
+
 /// File channels that share a log and say different things of it: the one that opens first counts.
 fn one_log_two_minds(checked: &Checked, findings: &mut Vec<Diagnostic>) {
-    let is_file = |channel: &&CheckedChannel| channel.part.entry.name.eq_ignore_ascii_case("file");
-    let files: Vec<&CheckedChannel> = checked.channels.iter().filter(is_file).collect();
-    let places = |channel: &CheckedChannel| {
-        let written = channel.part.section.get("dataDirs").unwrap_or_default();
-        written.split(',').map(|part| part.trim().to_owned()).collect::<BTreeSet<_>>()
-    };
+    let files: Vec<&CheckedChannel> =
+        checked.channels.iter().filter(|channel| is_file(channel)).collect();
     for (index, channel) in files.iter().enumerate() {
         let shares = |other: &&&CheckedChannel| places(other) == places(channel);
         let Some(other) = files[..index].iter().find(shares) else { continue };

@@ -187,7 +187,11 @@ fn what_a_sink_rejects_is_accounted_for() {
     assert_eq!(says(&with("")), ["what it cannot write holds it"]);
     let account =
         with("a1.channels = c1 c9\na1.channels.c9.type = file\na1.sinks.k1.deadLetter = c9");
-    assert!(says(&account)[0].starts_with("goes to channel c9"), "{account:?}");
+    assert!(says(&account)[0].ends_with("it is in one of them and never in both"), "{account:?}");
+    let elsewhere = with(
+        "a1.channels = c1 c9\na1.channels.c9.type = file\na1.channels.c9.dataDirs = /d\na1.sinks.k1.deadLetter = c9",
+    );
+    assert!(says(&elsewhere)[0].ends_with("puts it there again"), "{elsewhere:?}");
     assert_eq!(account.flows[1].source, None);
     assert_eq!(account.flows[1].rejected_by[0].name, "k1");
 }

@@ -1,8 +1,8 @@
 //! Where events go that a sink rejects for good: into another channel, with the reason.
 //!
-//! They are put there before their take is committed. A process that is killed in between finds
-//! them in both channels, rejects them again, and they are dead letters twice; never are they in
-//! neither.
+//! Where both channels are of one log, they are put there in the commit of their take: both or
+//! neither. Otherwise they are put there before it. A process that is killed in between finds them
+//! in both channels, rejects them again, and they are dead letters twice; never are they in neither.
 
 use splashdam_core::{Batch, Event, OutletChannel, PutTxn, Refused, Rejected};
 use tokio::time::sleep;
@@ -19,6 +19,22 @@ const TIME: &str = "deadLetter.time";
 /// Reasons are cut to so many characters.
 const REASON_CHARS: usize = 1000;
 
+/// What became of rejected events.
+pub(super) enum Burial {
+    /// Their take may be committed: they are where they belong, or nobody wants them.
+    Done,
+    /// They are to be committed with it.
+    WithTake(Enclosed),
+    /// It must not be: they cannot go there now.
+    Waits,
+}
+
+/// Dead letters and the room that is held for them.
+pub(super) struct Enclosed {
+    pub(super) put: PutTxn,
+    pub(super) letters: Batch,
+}
+
 /// Who rejects, and when.
 struct Sender<'a> {
     agent: &'a str,
@@ -27,7 +43,7 @@ struct Sender<'a> {
 }
 
 impl Worker {
-    /// Sends rejected events to where dead letters go, and says whether the take may be committed.
+    /// Sends rejected events to where dead letters go, or holds room for them there.
     ///
     /// A channel that refuses them is waited for until a halt: the rest of the batch has been
     /// delivered, and would be delivered twice. Where dead letters go round that wait could be for
@@ -37,39 +53,58 @@ impl Worker {
         batch: &Batch,
         rejected: &[Rejected],
         signals: &Signals,
-    ) -> bool {
+    ) -> Burial {
         let Some(first) = rejected.first() else {
             self.rejecting.ended(now());
-            return true;
+            return Burial::Done;
         };
         self.metrics.rejected.add(rejected.len());
         let to = self.member.dead_letters.clone();
         self.say_rejected(rejected.len(), &first.why, to.as_ref());
-        let Some(to) = to else { return true };
+        let Some(to) = to else { return Burial::Done };
         let context = &self.member.context;
         let (agent, sink) = (context.agent.clone(), context.name.clone());
         let sender = Sender { agent: &agent, sink: &sink, millis: context.world.now_millis() };
         let mut letters = sender.letters(batch, rejected);
-        let count = letters.len();
         loop {
-            let Some(open) = to.open(&signals.halt).await else { return false };
-            match post(&open, letters).await {
-                Ok(()) => break,
+            let Some(open) = to.open(&signals.halt).await else { return Burial::Waits };
+            match self.post(&open, letters).await {
+                Ok(burial) => return burial,
                 Err(refused) => {
                     self.note(&format!("dead letters wait: {}", refused.error));
-                    if self.member.goes_round {
-                        return false;
-                    }
                     letters = refused.batch;
                 }
             }
-            if signals.halt.or(sleep(STEP)).await.is_none() {
-                return false;
+            if self.member.goes_round || signals.halt.or(sleep(STEP)).await.is_none() {
+                return Burial::Waits;
             }
         }
-        self.metrics.dead_letters.add(count);
-        self.member.tally.dead.add(count);
-        true
+    }
+
+    /// Puts letters into their channel, or holds room for them there if their take can go along.
+    async fn post(&mut self, to: &OutletChannel, letters: Batch) -> Result<Burial, Refused> {
+        let put = match PutTxn::begin(&*to.channel, &to.metrics, letters.size()).await {
+            Ok(put) => put,
+            Err(error) => return Err(Refused { batch: letters, error }),
+        };
+        if self.shares_log_with(to) {
+            return Ok(Burial::WithTake(Enclosed { put, letters }));
+        }
+        let count = letters.len();
+        put.commit(letters).await?;
+        self.count_letters(count);
+        Ok(Burial::Done)
+    }
+
+    /// Whether what it rejects goes into the log that it takes from.
+    fn shares_log_with(&self, to: &OutletChannel) -> bool {
+        let joint = self.member.channel.now().and_then(|from| from.joint());
+        joint.is_some() && joint == to.channel.joint()
+    }
+
+    pub(super) fn count_letters(&self, letters: usize) {
+        self.metrics.dead_letters.add(letters);
+        self.member.tally.dead.add(letters);
     }
 
     fn say_rejected(&mut self, events: usize, why: &str, to: Option<&ChannelSlot>) {
@@ -110,13 +145,5 @@ impl Sender<'_> {
             event.headers.insert(name, value);
         }
         event
-    }
-}
-
-/// Puts letters into their channel, whole or not at all.
-async fn post(to: &OutletChannel, letters: Batch) -> Result<(), Refused> {
-    match PutTxn::begin(&*to.channel, &to.metrics, letters.size()).await {
-        Ok(put) => put.commit(letters).await,
-        Err(error) => Err(Refused { batch: letters, error }),
     }
 }

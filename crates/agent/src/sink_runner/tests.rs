@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::status::Board;
 
+mod one_log;
+
 /// What the scripted sinks of the running test do, and what they got, by the sink's name.
 static SCRIPTS: Mutex<Vec<Script>> = Mutex::new(Vec::new());
 
@@ -124,6 +126,19 @@ fn start_with(
     scripts: Vec<(&'static str, &[Act], Queue)>,
     dead: Option<Arc<dyn splashdam_core::Channel>>,
 ) -> Group {
+    let itself = |queue: &Queue| Arc::new(queue.clone()) as Arc<dyn splashdam_core::Channel>;
+    let scripts = scripts.into_iter().map(|(name, acts, queue)| {
+        let from = itself(&queue);
+        (name, acts, queue, from)
+    });
+    start_from(scripts.collect(), dead)
+}
+
+/// Queues, and the channels that they are drained through.
+fn start_from(
+    scripts: Vec<(&'static str, &[Act], Queue, Arc<dyn splashdam_core::Channel>)>,
+    dead: Option<Arc<dyn splashdam_core::Channel>>,
+) -> Group {
     let queue = scripts[0].2.clone();
     let board = Board::default();
     let (mut metrics, mut fillers) = (Vec::new(), Vec::new());
@@ -133,11 +148,11 @@ fn start_with(
         fillers.push(filler);
         slot
     });
-    let members = scripts.into_iter().map(|(name, acts, queue)| {
+    let members = scripts.into_iter().map(|(name, acts, queue, from)| {
         // Members of one group that drain one channel know it by one name.
         let channel = format!("{:p}", queue.place());
         let (filler, slot) = ChannelSlot::new(channel.into(), Arc::new(ChannelMetrics::default()));
-        filler.fill(Arc::new(queue));
+        filler.fill(from);
         fillers.push(filler);
         let script =
             Script { name, acts: acts.iter().copied().collect(), got: Vec::new(), closed: 0 };

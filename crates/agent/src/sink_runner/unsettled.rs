@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use splashdam_core::{BoxFuture, ChannelError, TakeTxn};
 
+use super::dead_letters::Enclosed;
+
 /// The most commits that are under way: what is delivered again when the process is killed. At
 /// 1000 events a batch and 10 ms a sync they allow more than a million events in a second.
 const MOST: usize = 16;
@@ -27,6 +29,7 @@ struct Commit {
     bytes: usize,
     taken: usize,
     delivered: usize,
+    letters: usize,
 }
 
 /// A commit that is through.
@@ -36,13 +39,20 @@ pub(super) struct Settled {
     pub(super) taken: usize,
     /// Events that count as delivered.
     pub(super) delivered: usize,
+    /// Events that went to the channel of dead letters in the same commit.
+    pub(super) letters: usize,
 }
 
 impl Unsettled {
-    /// Begins a commit. `delivered` of its events count as delivered.
-    pub(super) fn push(&mut self, txn: TakeTxn, delivered: usize) {
+    /// Begins a commit, in which dead letters may go along. `delivered` of its events count as
+    /// delivered.
+    pub(super) fn push(&mut self, txn: TakeTxn, delivered: usize, enclosed: Option<Enclosed>) {
         let (bytes, taken) = (txn.batch().size().bytes, txn.batch().len());
-        let mut done: BoxFuture<'static, _> = Box::pin(txn.commit());
+        let letters = enclosed.as_ref().map_or(0, |enclosed| enclosed.letters.len());
+        let mut done: BoxFuture<'static, _> = match enclosed {
+            None => Box::pin(txn.commit()),
+            Some(Enclosed { put, letters }) => Box::pin(txn.commit_with(put, letters)),
+        };
         // Polled so that it begins now; it is polled again by who waits for it.
         let polled = Pin::new(&mut done).poll(&mut Context::from_waker(Waker::noop()));
         let went = match polled {
@@ -50,7 +60,7 @@ impl Unsettled {
             Poll::Pending => None,
         };
         self.bytes += bytes;
-        self.commits.push_back(Commit { done, went, bytes, taken, delivered });
+        self.commits.push_back(Commit { done, went, bytes, taken, delivered, letters });
     }
 
     /// Whether the next commit has to wait for an earlier one.
@@ -83,6 +93,7 @@ impl Unsettled {
         };
         let Some(oldest) = self.commits.pop_front() else { return Poll::Ready(None) };
         self.bytes -= oldest.bytes;
-        Poll::Ready(Some(Settled { done, taken: oldest.taken, delivered: oldest.delivered }))
+        let Commit { taken, delivered, letters, .. } = oldest;
+        Poll::Ready(Some(Settled { done, taken, delivered, letters }))
     }
 }

@@ -15,22 +15,24 @@ mod keys;
 mod logs;
 pub mod offline;
 mod record;
+mod transactions;
 mod under_way;
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, LEAST_TAKE_WAIT,
-    Level, Lifetime, OpenError, Origin, Place, Put, Refused, Size, Take,
+    Level, Lifetime, OpenError, Origin, Place, Put, Size, Take,
 };
-use splashdam_wal::{self as wal, CommitError, Count, Lease, Refusal, Room};
-use tokio::sync::{Notify, oneshot};
+use splashdam_wal::{self as wal, CommitError, Count, Refusal};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 pub use config::{Compression, Config, OnDamage};
@@ -40,7 +42,7 @@ pub use keys::KeyError;
 pub use logs::Hands;
 use logs::{Logs, Member, OpenLog};
 use record::{Datums, Leased};
-use under_way::UnderWay;
+pub(super) use transactions::{Held, RoomHeld};
 
 /// About what an event has at rest besides its bytes; what is more is held at the commit.
 const EVENT_BYTES: usize = 8;
@@ -74,10 +76,6 @@ impl OpenedLog {
         self.0.close();
     }
 }
-
-/// Is called once with whether a commit took effect, on a thread of the log, before the commit
-/// answers and whether or not anybody waits for that; must not block.
-pub(super) type Told = Box<dyn FnOnce(bool) + Send>;
 
 impl Component for FileChannel {
     const TYPE: &'static str = "file";
@@ -268,7 +266,7 @@ async fn hold(
         events: size.events as u64,
         bytes: bytes.saturating_add(more).min(MOST_BYTES) as u64,
     };
-    let mut keep_alive = std::time::Duration::ZERO;
+    let mut keep_alive = Duration::ZERO;
     for member in &members {
         let limits = member.limits();
         if size.events > limits.transaction_events {
@@ -325,137 +323,6 @@ fn failed(member: &Member, error: &CommitError) -> ChannelError {
             ChannelError::Closed { channel }
         }
         other => ChannelError::Failed { channel, reason: other.to_string().into() },
-    }
-}
-
-/// Room held for a put.
-pub(super) struct RoomHeld {
-    room: Room<Datums>,
-    members: Vec<Arc<Member>>,
-    under_way: Arc<UnderWay>,
-    told: Option<Told>,
-}
-
-impl RoomHeld {
-    /// Tells `told` how the commit ends; dropped untold where it never begins.
-    pub(super) fn telling(mut self: Box<Self>, told: Told) -> Box<Self> {
-        self.told = Some(told);
-        self
-    }
-}
-
-impl Put for RoomHeld {
-    fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
-        let RoomHeld { mut room, members, under_way, told } = *self;
-        if batch.is_empty() {
-            return Box::pin(std::future::ready(Ok(())));
-        }
-        let closed = members.iter().find_map(|member| member.check_open().err());
-        if let Some(error) = closed {
-            return Box::pin(std::future::ready(Err(Refused { batch, error })));
-        }
-        let origin = batch.origin().map(|origin| wal::Origin {
-            sender: origin.sender,
-            epoch: origin.epoch,
-            sequence: origin.sequence,
-            position: origin.position.to_vec(),
-        });
-        let record = Arc::new(Datums::new(batch));
-        room.widen(record.bytes());
-        let (done, answer) = oneshot::channel();
-        let on_its_way = origin.as_ref().map(|origin| under_way.begin(origin.sender));
-        let done = move |answer: Result<_, _>| {
-            drop(on_its_way);
-            if let Some(told) = told {
-                told(answer.is_ok());
-            }
-            // Nobody listens any more when the put was cancelled.
-            drop(done.send(answer));
-        };
-        room.put(record.clone(), origin, Box::new(done));
-        Box::pin(async move {
-            let answer = answer
-                .await
-                .unwrap_or_else(|_| Err(CommitError::Failed("the log gave no answer".into())));
-            let Err(error) = answer else { return Ok(()) };
-            let batch = Arc::try_unwrap(record)
-                .map_or_else(|record| record.batch.clone(), |record| record.batch);
-            let events = batch.len();
-            let error = match (&error, members.first()) {
-                (CommitError::Full, Some(member)) => ChannelError::Full {
-                    channel: member.name.clone(),
-                    events,
-                    waited: std::time::Duration::ZERO,
-                },
-                (CommitError::Unfit, Some(member)) => ChannelError::TooLarge {
-                    channel: member.name.clone(),
-                    events,
-                    capacity: member.limits().transaction_events,
-                },
-                (other, Some(member)) => failed(member, other),
-                (other, None) => {
-                    ChannelError::Failed { channel: "".into(), reason: other.to_string().into() }
-                }
-            };
-            Err(Refused { batch, error })
-        })
-    }
-}
-
-/// A lease, or none when nothing came.
-pub(super) struct Held {
-    member: Arc<Member>,
-    lease: Option<Lease<Datums>>,
-    batch: Batch,
-    told: Option<Told>,
-    /// How many of its events are none, counted once they are gone.
-    unread: Option<(Arc<OpenLog>, usize)>,
-}
-
-impl Held {
-    /// Events that are out of the queue; those that could not be read are not in the batch.
-    pub(super) fn events(&self) -> u64 {
-        self.lease.as_ref().map_or(0, |lease| lease.count().events)
-    }
-
-    /// Tells `told` how the commit ends; dropped untold where it never begins.
-    pub(super) fn telling(mut self: Box<Self>, told: Told) -> Box<Self> {
-        self.told = Some(told);
-        self
-    }
-}
-
-impl Take for Held {
-    fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), ChannelError>> {
-        let Held { member, lease, batch, told, unread } = *self;
-        // Let go of the events first: the log may then free them.
-        drop(batch);
-        let Some(lease) = lease else { return Box::pin(std::future::ready(Ok(()))) };
-        let (done, answer) = oneshot::channel();
-        lease.commit(Box::new(move |answer| {
-            if let Some(told) = told {
-                told(answer.is_ok());
-            }
-            drop(done.send(answer));
-        }));
-        Box::pin(async move {
-            match answer.await {
-                Ok(Ok(())) => {
-                    if let Some((log, bad)) = unread {
-                        log.undecodable(&member, bad);
-                    }
-                    Ok(())
-                }
-                Ok(Err(error)) => Err(failed(&member, &error)),
-                Err(_) => {
-                    Err(failed(&member, &CommitError::Failed("the log gave no answer".into())))
-                }
-            }
-        })
     }
 }
 

@@ -19,7 +19,7 @@ mod sink;
 mod template;
 mod value;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,15 +37,6 @@ const AT_LEAST_ONCE: &str = "the batch that is being written is written again af
 const EFFECTIVELY_ONCE: &str = "the batch that is being written is written again after the restart, as the same cells: each event is there once";
 /// What becomes of a bad event.
 const REJECTS: &str = "an event that no row can be made of (by its serializer, or as a row key, cell or value is not what HBase takes) holds the batch, but that the serializer `regex` drops what its pattern does not match, as in Flume";
-
-/// Exceptions that are about what was to be written, not about the table or the cluster.
-const ABOUT_THE_EVENT: [&str; 5] = [
-    "DoNotRetryIOException",
-    "ConstraintException",
-    "FailedSanityCheckException",
-    "RowTooBigException",
-    "IllegalArgumentException",
-];
 
 /// An open table and how events get into it.
 struct Writer {
@@ -69,9 +60,16 @@ struct Writer {
 struct Changes {
     puts: Vec<Mutation>,
     put_by: Vec<usize>,
-    increments: Vec<(Bytes, Columns<i64>)>,
-    increment_by: Vec<usize>,
+    increments: Vec<Increment>,
     rejected: Vec<Rejected>,
+}
+
+/// What is added to a row, and the events that it is for, by their places in the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Increment {
+    row: Bytes,
+    columns: Columns<i64>,
+    by: Vec<usize>,
 }
 
 impl Writer {
@@ -103,8 +101,8 @@ impl Writer {
                 Ok((puts, increments)) => {
                     changes.put_by.extend(puts.iter().map(|_| at));
                     changes.puts.extend(puts);
-                    changes.increment_by.extend(increments.iter().map(|_| at));
-                    changes.increments.extend(increments);
+                    let of_event = |(row, columns)| Increment { row, columns, by: vec![at] };
+                    changes.increments.extend(increments.into_iter().map(of_event));
                 }
                 Err(Refusal::Holds(why)) if !self.dead_letters => {
                     return Err(DeliverError::fail_over(why));
@@ -151,35 +149,57 @@ impl Writer {
 
     /// Writes the changes and answers which events were rejected.
     async fn write(&mut self, changes: Changes) -> Result<Vec<Rejected>, DeliverError> {
-        let Changes { puts, put_by, increments, increment_by, mut rejected } = changes;
+        let Changes { puts, put_by, increments, mut rejected } = changes;
         let done = self.client.batch(&self.table, &puts).await;
+        let refused = refused(&done);
         if self.dead_letters {
-            rejected.extend(refused_events(&done, &put_by));
-            rejected.sort_by_key(|rejected| rejected.at);
-            rejected.dedup_by_key(|rejected| rejected.at);
+            let why =
+                |put: &usize, error: &Error| Rejected { at: put_by[*put], why: error.to_string() };
+            rejected.extend(refused.iter().map(|(put, error)| why(put, error)));
         }
         let gone: HashSet<usize> = rejected.iter().map(|rejected| rejected.at).collect();
         acknowledged(&done, |put| !gone.contains(&put_by[put]))?;
-        let increments = increments.into_iter().zip(increment_by);
-        let kept = increments.filter(|(_, by)| !gone.contains(by)).map(|(increment, _)| increment);
+        let kept = increments.into_iter().filter(|one| !one.by.iter().any(|by| gone.contains(by)));
         let increments = if self.coalesce { coalesced(kept) } else { kept.collect() };
-        let increments = increments.into_iter().map(|(row, columns)| {
-            let add = |sum: Mutation, (column, by)| sum.add(self.family.clone(), column, by);
-            columns.into_iter().fold(Mutation::increment(row), add).durability(self.increments)
-        });
-        let increments: Vec<Mutation> = increments.collect();
-        acknowledged(&self.client.batch(&self.table, &increments).await, |_| true)?;
+        rejected.extend(self.count(increments).await?);
+        rejected.sort_by_key(|rejected| rejected.at);
+        rejected.dedup_by_key(|rejected| rejected.at);
         Ok(rejected)
+    }
+
+    /// Makes the increments and answers which events were rejected for what their cells hold, such as
+    /// a text where a count should be: servers refuse an increment by itself.
+    async fn count(&mut self, increments: Vec<Increment>) -> Result<Vec<Rejected>, DeliverError> {
+        let mutation = |one: &Increment| {
+            let add = |sum: Mutation, (column, by): &(Bytes, i64)| {
+                sum.add(self.family.clone(), column.clone(), *by)
+            };
+            let sum = Mutation::increment(one.row.clone());
+            one.columns.iter().fold(sum, add).durability(self.increments)
+        };
+        let mutations: Vec<Mutation> = increments.iter().map(mutation).collect();
+        let done = self.client.batch(&self.table, &mutations).await;
+        let refused = refused(&done);
+        if refused.is_empty() || !self.dead_letters {
+            return acknowledged(&done, |_| true).map(|()| Vec::new());
+        }
+        acknowledged(&done, |at| !refused.contains_key(&at))?;
+        let rejected = refused.iter().flat_map(|(at, error)| {
+            let Increment { row, by, .. } = &increments[*at];
+            let row = row.escape_ascii();
+            let why = format!("it is written, but not counted in row `{row}`: {error}");
+            by.iter().map(move |at| Rejected { at: *at, why: why.clone() })
+        });
+        Ok(rejected.collect())
     }
 }
 
-/// The events whose puts a server refused for what is in them.
-fn refused_events(done: &BatchResult, put_by: &[usize]) -> Vec<Rejected> {
-    let refused = done.results.iter().zip(put_by).filter_map(|(result, at)| match result {
-        Err(error @ Error::Refused { exception, .. })
-            if ABOUT_THE_EVENT.contains(&exception.short_class()) =>
-        {
-            Some(Rejected { at: *at, why: error.to_string() })
+/// The changes that a server refused for what is in them or in the cells they are for.
+fn refused(done: &BatchResult) -> BTreeMap<usize, &Error> {
+    let failed = done.results.iter().enumerate();
+    let refused = failed.filter_map(|(at, result)| match result {
+        Err(error @ Error::Refused { exception, .. }) if exception.blames_content() => {
+            Some((at, error))
         }
         _ => None,
     });
@@ -196,19 +216,19 @@ fn acknowledged(done: &BatchResult, counts: impl Fn(usize) -> bool) -> Result<()
 
 /// One increment for each row and one amount for each column of it, in the order in which they first
 /// came.
-fn coalesced(
-    increments: impl IntoIterator<Item = (Bytes, Columns<i64>)>,
-) -> Vec<(Bytes, Columns<i64>)> {
-    let mut sums: Vec<(Bytes, Columns<i64>)> = Vec::new();
+fn coalesced(increments: impl IntoIterator<Item = Increment>) -> Vec<Increment> {
+    let mut sums: Vec<Increment> = Vec::new();
     let mut places: HashMap<(Bytes, Bytes), (usize, usize)> = HashMap::new();
     let mut rows: HashMap<Bytes, usize> = HashMap::new();
-    for (row, columns) in increments {
+    for Increment { row, columns, by } in increments {
         let at = *rows.entry(row.clone()).or_insert_with(|| {
-            sums.push((row.clone(), Columns::new()));
+            let (row, columns) = (row.clone(), Columns::new());
+            sums.push(Increment { row, columns, by: Vec::new() });
             sums.len() - 1
         });
+        sums[at].by.extend(by);
         for (column, by) in columns {
-            let sum = &mut sums[at].1;
+            let sum = &mut sums[at].columns;
             let next = (at, sum.len());
             let (_, place) = *places.entry((row.clone(), column.clone())).or_insert(next);
             match sum.get_mut(place) {

@@ -9,7 +9,7 @@ use crate::frame::{Kind, most_frame_bytes};
 use crate::homes::Home;
 use crate::log::{PutDone, Shared, TakeDone};
 use crate::queue::{Count, Piece};
-use crate::record::{Body, Origin, PutMeta, Record, Void};
+use crate::record::{Body, Origin, PutMeta, Record, TakeMeta, Void};
 
 pub(crate) enum Request<R: Record> {
     Put(PutRequest<R>),
@@ -34,14 +34,47 @@ pub(crate) struct PutRequest<R: Record> {
     pub(crate) room: Count,
     pub(crate) origin: Option<Origin>,
     pub(crate) home: Option<Home<R>>,
+    /// What it is exchanged for, which is rare; then it has no origin.
+    pub(crate) taking: Option<Box<Taking<R>>>,
     pub(crate) done: PutDone,
 }
 
 pub(crate) struct TakeRequest<R> {
+    pub(crate) taking: Taking<R>,
+    pub(crate) done: TakeDone,
+}
+
+/// Leased events on their way out of their queue.
+pub(crate) struct Taking<R> {
     pub(crate) queue: u16,
     pub(crate) pieces: Vec<Piece<R>>,
     pub(crate) ranges: Vec<Range<u64>>,
-    pub(crate) done: TakeDone,
+}
+
+impl<R: Record> Taking<R> {
+    /// What is written down of it.
+    pub(super) fn meta(&self) -> TakeMeta {
+        TakeMeta { queue: self.queue, ranges: self.ranges.clone() }
+    }
+
+    /// Bytes of that.
+    fn meta_bytes(&self) -> usize {
+        6 + 16 * self.ranges.len()
+    }
+
+    /// They are gone for good.
+    pub(super) fn finish(self, shared: &Shared<R>) {
+        let slot = shared.slots.at(self.queue);
+        slot.lock().take(&self.ranges, Count::of(&self.pieces));
+        slot.changed();
+    }
+
+    /// They return to their place.
+    fn restore(self, shared: &Shared<R>) {
+        let slot = shared.slots.at(self.queue);
+        slot.lock().restore(self.pieces);
+        slot.changed();
+    }
 }
 
 impl<R: Record> Request<R> {
@@ -50,9 +83,11 @@ impl<R: Record> Request<R> {
         match self {
             Request::Put(put) => {
                 let origin = put.origin.as_ref().map_or(0, |origin| 34 + origin.position.len());
-                most_frame_bytes(11 + 10 * put.queues.len() + origin, put.body.stored_bytes())
+                let taking = put.taking.as_ref().map_or(0, |taking| taking.meta_bytes());
+                let meta = 11 + 10 * put.queues.len() + origin + taking;
+                most_frame_bytes(meta, put.body.stored_bytes())
             }
-            Request::Take(take) => most_frame_bytes(6 + 16 * take.ranges.len(), 0),
+            Request::Take(take) => most_frame_bytes(take.taking.meta_bytes(), 0),
             Request::Bury(_) => 0,
         }
     }
@@ -71,13 +106,14 @@ impl<R: Record> Request<R> {
             Request::Put(mut put) => {
                 put.release(shared);
                 put.home = None;
+                if let Some(taking) = put.taking {
+                    taking.restore(shared);
+                }
                 (put.done)(Err(why));
             }
-            Request::Take(take) => {
-                let slot = shared.slots.at(take.queue);
-                slot.lock().restore(take.pieces);
-                slot.changed();
-                (take.done)(Err(why));
+            Request::Take(TakeRequest { taking, done }) => {
+                taking.restore(shared);
+                done(Err(why));
             }
             // Nobody stores them elsewhere any more: the log is closing, or has stopped.
             Request::Bury(Buried { failed, why, .. }) => {

@@ -69,9 +69,9 @@ impl Directory {
 
     /// Whether `pending` bytes of frames and then a put of `bytes` may be written: there is room in
     /// this segment or a prepared one, and the reserve for takes is there. `positions` is what these
-    /// puts add to a cursor.
-    pub fn admits_put(&mut self, pending: u64, bytes: u64, positions: u64) -> bool {
-        let fits = self.fits(pending + bytes);
+    /// puts add to a cursor; an `exchange` is a put that takes, too, which not every segment holds.
+    pub fn admits_put(&mut self, pending: u64, bytes: u64, positions: u64, exchange: bool) -> bool {
+        let fits = self.fits(pending + bytes) && (!exchange || self.exchanges());
         let covered = self.reserve_covers(bytes, positions);
         if !covered || (self.spare.is_none() && !fits) {
             self.prepare_ahead(bytes, positions);

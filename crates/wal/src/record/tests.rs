@@ -55,14 +55,30 @@ fn puts_come_back() {
         (1000, vec![(0, 1), (7, 1 << 40)], Some(origin(0))),
         (7, vec![], Some(origin(MOST_POSITION))),
     ] {
-        let meta =
-            PutMeta { events, queues, origin, inflated: (events % 2 == 0).then_some(events * 100) };
+        let inflated = (events % 2 == 0).then_some(events * 100);
+        let meta = PutMeta { events, queues, origin, inflated, take: None };
         check(&meta, &meta.encode(), PutMeta::decode);
+        for ranges in [vec![], vec![5..9, 20..1 << 50]] {
+            let take = Some(TakeMeta { queue: 3, ranges });
+            let meta = PutMeta { take, ..meta.clone() };
+            check(&meta, &meta.encode(), PutMeta::decode);
+        }
     }
-    let beyond = PutMeta { events: 2, queues: vec![(0, u64::MAX)], origin: None, inflated: None };
-    assert_eq!(PutMeta::decode(&beyond.encode()), None, "numbers that overflow");
-    let none = PutMeta { events: 0, queues: vec![], origin: None, inflated: None };
-    assert_eq!(PutMeta::decode(&none.encode()), None, "no events");
+    let plain = |events, first| PutMeta {
+        events,
+        queues: vec![(0, first)],
+        origin: None,
+        inflated: None,
+        take: None,
+    };
+    let refused = [
+        (plain(2, u64::MAX).encode(), "numbers that overflow"),
+        (plain(0, 1).encode(), "no events"),
+        ([&plain(1, 1).encode()[..16], &[8]].concat(), "a flag of another time"),
+    ];
+    for (bytes, what) in refused {
+        assert_eq!(PutMeta::decode(&bytes), None, "{what}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The log with its threads, on a real directory.
 
 mod again;
+mod exchanges;
+mod fuzz_seeds;
 mod senders;
 mod slow;
 

@@ -6,20 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use splashdam_core::Random;
-use splashdam_interop::hbase::{HBase, hex};
-use splashdam_interop::{Agent, Make};
+use splashdam_interop::hbase::{HBase, HBasePeer, hex};
+use splashdam_interop::{Agent, Launch, Make};
 
-use super::cluster;
+use super::{cluster, cluster_by};
 use crate::side_by_side::is_set;
 
 /// A killed server is missed after its session, and its log is then split; a restart takes as long as two starts.
@@ -48,6 +48,8 @@ const TROUBLES: [Trouble; 7] = [
 ];
 /// Longer than the session of a region server: its regions are given to another meanwhile.
 const FROZEN: Duration = Duration::from_secs(8);
+/// So long there is no ZooKeeper.
+const ZOOKEEPER_GONE: Duration = Duration::from_secs(15);
 /// Between two events: so many that each trouble meets some, so few that the tables of many rounds can be read.
 const EVENT_EVERY: Duration = Duration::from_millis(4);
 
@@ -143,22 +145,9 @@ fn trouble_under_load_loses_nothing_and_once_is_once() -> Result<()> {
     let (rounds, first_seed) =
         (number("SPLASHDAM_HBASE_ROUNDS", 3), number("SPLASHDAM_HBASE_SEED", 1));
     let Some((mut hbase, dir, _turn)) = cluster() else { return Ok(()) };
-    let ours = match Make::splashdam() {
-        Ok(ours) => ours,
-        Err(missing) => {
-            assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
-            eprintln!("skipped: {missing}");
-            return Ok(());
-        }
-    };
+    let Some(ours) = ours() else { return Ok(()) };
     hbase.start_second()?;
-    for table in TABLES {
-        let borders = b"2468ace".map(|digit| hex(&[b"default", &[digit][..]].concat()));
-        hbase.drive(&format!("create {table} f {}", borders.join(",")))?;
-    }
-    let run = dir.path().join("run");
-    fs::create_dir_all(&run)?;
-    let mut log = OpenOptions::new().create(true).append(true).open(run.join("in.log"))?;
+    let (run, mut log) = prepare(&mut hbase, dir.path())?;
     let config = configuration(&run, &hbase);
     let mut agent = Agent::start(&ours, &run, &config)?;
     let mut written = 0;
@@ -168,39 +157,123 @@ fn trouble_under_load_loses_nothing_and_once_is_once() -> Result<()> {
         let trouble = TROUBLES[usize::try_from(seed - 1)? % TROUBLES.len()];
         let kills_agent = random.below(3) == 0;
         println!("round {seed}: {trouble:?}, agent killed: {kills_agent}");
-        let over = Arc::new(AtomicBool::new(false));
-        let writer = thread::spawn({
-            let over = over.clone();
-            move || -> Result<_> {
-                let mut next = written;
-                while !over.load(Relaxed) || next < written + 200 {
-                    writeln!(log, "{next}")?;
-                    next += 1;
-                    thread::sleep(EVENT_EVERY);
-                }
-                Ok((log, next))
-            }
-        });
+        let load = Load::begin(log, written);
         thread::sleep(Duration::from_millis(200 + random.below(300) as u64));
         let troubled = make_trouble(&mut hbase, trouble, &random);
         if kills_agent {
             agent.kill()?;
             agent = Agent::start(&ours, &run, &config)?;
         }
-        over.store(true, Relaxed);
-        let done = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
-        (log, written) = done;
+        (log, written) = load.end()?;
         troubled.with_context(|| format!("round {seed}"))?;
         let took = settle(&mut hbase, written)
             .with_context(|| format!("round {seed}: {}", agent.log_tail()))?;
         println!("round {seed}: {written} events, all of them in both tables {took:.1?} later");
     }
-    let once = rows(&mut hbase, "once")?;
-    let twice: Vec<_> = once.iter().filter(|(_, rows)| **rows != 1).take(10).collect();
-    assert!(twice.is_empty(), "events with several cells: {twice:?}");
-    println!("{rounds} rounds from seed {first_seed}: {} events, each once in `once`", once.len());
+    let once = each_is_there_once(&mut hbase)?;
+    println!("{rounds} rounds from seed {first_seed}: {once} events, each once in `once`");
     agent.stop()?;
     Ok(())
+}
+
+/// ZooKeeper alone goes, for longer than the sessions of all who had one. Who knows the servers goes on writing; an agent
+/// that is started meanwhile knows none, and waits.
+#[test]
+fn zookeeper_alone_may_be_gone_for_longer_than_a_session() -> Result<()> {
+    let Some((mut hbase, dir, _turn)) = cluster_by(HBasePeer::start_apart) else { return Ok(()) };
+    let Some(ours) = ours() else { return Ok(()) };
+    let (run, log) = prepare(&mut hbase, dir.path())?;
+    let agent = Agent::start(&ours, &run, &configuration(&run, &hbase))?;
+    let load = Load::begin(log, 0);
+    let arrive = |hbase: &mut HBase, events: usize| -> Result<usize> {
+        let began = Instant::now();
+        loop {
+            let seen = rows(hbase, "once").map_or(0, |rows| rows.len());
+            if seen >= events {
+                return Ok(seen);
+            }
+            ensure!(began.elapsed() < ROUND_LIMIT, "{seen} events are in the table, not {events}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    arrive(&mut hbase, 1)?;
+    assert!(ZOOKEEPER_GONE > hbase.session());
+    hbase.zookeeper()?.kill()?;
+    let gone = Instant::now();
+    let seen = arrive(&mut hbase, 0)?;
+    arrive(&mut hbase, seen + 500)?;
+    println!("events go on arriving without ZooKeeper, {:.1?} after it went", gone.elapsed());
+    agent.kill()?;
+    let agent = Agent::spawn(&ours, &run, Launch::default())?;
+    thread::sleep(ZOOKEEPER_GONE.saturating_sub(gone.elapsed()));
+    hbase.zookeeper()?.restart()?;
+    println!("ZooKeeper is there again {:.1?} after it went", gone.elapsed());
+    let (_, written) = load.end()?;
+    let took = settle(&mut hbase, written).with_context(|| agent.log_tail())?;
+    let once = each_is_there_once(&mut hbase)?;
+    println!("all of {once} events in both tables {took:.1?} later, each once in `once`");
+    agent.stop()?;
+    Ok(())
+}
+
+/// Our agent, or `None` after saying what is missing.
+fn ours() -> Option<Make> {
+    let ours = Make::splashdam();
+    ours.inspect_err(|missing| {
+        assert!(!is_set("SPLASHDAM_REQUIRE_INTEROP"), "{missing}");
+        eprintln!("skipped: {missing}");
+    })
+    .ok()
+}
+
+/// Makes the tables, and a directory with a file for the agent to follow.
+fn prepare(hbase: &mut HBase, dir: &Path) -> Result<(PathBuf, File)> {
+    for table in TABLES {
+        let borders = b"2468ace".map(|digit| hex(&[b"default", &[digit][..]].concat()));
+        hbase.drive(&format!("create {table} f {}", borders.join(",")))?;
+    }
+    let run = dir.join("run");
+    fs::create_dir_all(&run)?;
+    let log = OpenOptions::new().create(true).append(true).open(run.join("in.log"))?;
+    Ok((run, log))
+}
+
+/// Somebody who writes events all the time.
+struct Load {
+    over: Arc<AtomicBool>,
+    writer: JoinHandle<Result<(File, u64)>>,
+}
+
+impl Load {
+    /// Writes numbers from `written` on, at least 200.
+    fn begin(mut log: File, written: u64) -> Load {
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = over.clone();
+        let writer = thread::spawn(move || {
+            let mut next = written;
+            while !seen.load(Relaxed) || next < written + 200 {
+                writeln!(log, "{next}")?;
+                next += 1;
+                thread::sleep(EVENT_EVERY);
+            }
+            Ok((log, next))
+        });
+        Load { over, writer }
+    }
+
+    /// The file, and the number that would have come next.
+    fn end(self) -> Result<(File, u64)> {
+        self.over.store(true, Relaxed);
+        self.writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?
+    }
+}
+
+/// How many events there are, each with one row in the table `once`.
+fn each_is_there_once(hbase: &mut HBase) -> Result<usize> {
+    let once = rows(hbase, "once")?;
+    let twice: Vec<_> = once.iter().filter(|(_, rows)| **rows != 1).take(10).collect();
+    ensure!(twice.is_empty(), "events with several cells: {twice:?}");
+    Ok(once.len())
 }
 
 /// Waits until every event is in both tables, and says how long that took.

@@ -14,12 +14,12 @@ mod undecodable;
 
 const ALL: Size = Size { events: usize::MAX, bytes: usize::MAX };
 
-fn keys(dir: &Path, more: &str) -> String {
+pub(super) fn keys(dir: &Path, more: &str) -> String {
     let dir = dir.display();
     format!("dataDirs = {dir}\nmaxFileSize = 1048576\nminimumRequiredSpace = 1048576\n{more}")
 }
 
-fn read(keys: &str) -> Config {
+pub(super) fn read(keys: &str) -> Config {
     Section::parse(keys).read::<Config>().into_result().unwrap()
 }
 
@@ -205,12 +205,12 @@ async fn bytes_are_limited_too_and_one_large_batch_passes() {
 }
 
 /// Two channels on one log, replicated into.
-struct Pair {
-    channels: [Arc<FileChannel>; 2],
-    outlet: Outlet,
+pub(super) struct Pair {
+    pub(super) channels: [Arc<FileChannel>; 2],
+    pub(super) outlet: Outlet,
 }
 
-async fn pair(dir: &Path, capacities: [usize; 2]) -> Pair {
+pub(super) async fn pair(dir: &Path, capacities: [usize; 2]) -> Pair {
     let shared = Shared::default();
     let more = |capacity| {
         format!("capacity = {capacity}\ntransactionCapacity = {capacity}\nkeep-alive = 0")
@@ -222,7 +222,7 @@ async fn pair(dir: &Path, capacities: [usize; 2]) -> Pair {
     Pair { channels, outlet }
 }
 
-fn outlet(channels: &[Arc<FileChannel>], selector: Box<dyn Selector>) -> Outlet {
+pub(super) fn outlet(channels: &[Arc<FileChannel>], selector: Box<dyn Selector>) -> Outlet {
     let channels = channels.iter().map(|channel| OutletChannel {
         name: channel.member.name.clone(),
         channel: channel.clone(),

@@ -173,18 +173,20 @@ fn without_letters(row: &str) -> String {
 
 #[test]
 fn increments_are_added_up_by_row_and_column() {
-    let row = |row: &str, columns: &[(&str, i64)]| -> (Bytes, Columns<i64>) {
+    let row = |row: &str, columns: &[(&str, i64)], by: &[usize]| {
         let column = |(name, by): &(&str, i64)| (Bytes::from((*name).to_owned()), *by);
-        (row.to_owned().into(), columns.iter().map(column).collect())
+        let columns = columns.iter().map(column).collect();
+        Increment { row: row.to_owned().into(), columns, by: by.to_vec() }
     };
     let given = vec![
-        row("r", &[("a", 1)]),
-        row("s", &[("a", 1)]),
-        row("r", &[("a", 2), ("b", 5)]),
-        row("r", &[("b", i64::MAX), ("a", -1)]),
+        row("r", &[("a", 1)], &[0]),
+        row("s", &[("a", 1)], &[0]),
+        row("r", &[("a", 2), ("b", 5)], &[1]),
+        row("r", &[("b", i64::MAX), ("a", -1)], &[3]),
     ];
     let sum = 5i64.wrapping_add(i64::MAX);
-    assert_eq!(coalesced(given), [row("r", &[("a", 2), ("b", sum)]), row("s", &[("a", 1)])]);
+    let sums = [row("r", &[("a", 2), ("b", sum)], &[0, 1, 3]), row("s", &[("a", 1)], &[0])];
+    assert_eq!(coalesced(given), sums);
     assert_eq!(coalesced(Vec::new()), []);
 }
 

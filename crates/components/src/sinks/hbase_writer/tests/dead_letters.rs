@@ -73,16 +73,18 @@ async fn what_the_server_refuses_for_its_own_sake_goes_and_nothing_else() {
         assert_eq!((count(&cluster), cluster.rows().len()), (Some(2), 3), "{class}");
     };
     check("ConstraintException", true).await;
-    check("DoNotRetryIOException", true).await;
+    check("DoNotRetryIOException: Cell[x] with size 9 exceeds limit of 8 bytes", true).await;
     check("FailedSanityCheckException", true).await;
     check("NoSuchColumnFamilyException", false).await;
     check("AccessDeniedException", false).await;
+    check("DoNotRetryIOException: something else", false).await;
 }
 
 #[tokio::test]
 async fn one_that_a_server_refuses_takes_no_others_with_it() {
     let cluster = FakeCluster::with_table().await;
-    cluster.refuse_row("bad", "DoNotRetryIOException");
+    cluster
+        .refuse_row("bad", "DoNotRetryIOException: Cell[x] with size 9 exceeds limit of 8 bytes");
     let keyed = "serializer = regex\nserializer.regex = (\\\\S*) (.*)\n\
         serializer.rowKeyIndex = 0\nserializer.colNames = ROW_KEY,x";
     let mut sink = contract::open_sink::<Hbase2>(&keys(&cluster, keyed), with_dead_letters()).await;
@@ -90,4 +92,45 @@ async fn one_that_a_server_refuses_takes_no_others_with_it() {
     let (places, why) = rejected(&delivered);
     assert_eq!((delivered.events, places, cluster.rows().len()), (3, vec![2], 3));
     assert!(why.contains("DoNotRetryIOException"), "{why}");
+}
+
+#[tokio::test]
+async fn an_increment_of_a_cell_that_is_no_count_holds_the_batch_or_goes() {
+    for more in ["", "coalesceIncrements = false"] {
+        let cluster = FakeCluster::with_table().await;
+        let client = Client::new(cluster.config()).unwrap();
+        let table = TableName::parse("t").unwrap();
+        let text = Mutation::put("incRow").set("f", "iCol", "text");
+        client.mutate(&table, text).await.unwrap();
+        let keys = keys(&cluster, more);
+        let mut sink = contract::open_sink::<Hbase2>(&keys, context(Role::Sink)).await;
+        let failed = sink.deliver(&batch(&["a", "b"])).await.unwrap_err();
+        assert_eq!(failed.then, Then::FailOver);
+        assert!(failed.to_string().contains("DoNotRetryIOException"), "{failed}");
+        let before = cluster.rows().len();
+        let mut sink = contract::open_sink::<Hbase2>(&keys, with_dead_letters()).await;
+        let delivered = sink.deliver(&batch(&["a", "b"])).await.unwrap();
+        let (places, why) = rejected(&delivered);
+        assert_eq!((delivered.events, places), (0, vec![0, 1]), "{more}");
+        assert!(why.starts_with("it is written, but not counted in row `incRow`: "), "{why}");
+        assert_eq!(cluster.rows().len(), before + 2, "{more}");
+        // Another counter is none of its business.
+        let other = format!("{keys}\nserializer.incrementColumn = other");
+        let mut sink = contract::open_sink::<Hbase2>(&other, with_dead_letters()).await;
+        assert_eq!(sink.deliver(&batch(&["a", "b"])).await.unwrap().events, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_read_only_buries_nothing() {
+    let cluster = FakeCluster::with_table().await;
+    cluster.refuse_row("k", "DoNotRetryIOException: region is read only");
+    let keyed = "serializer = regex\nserializer.regex = (\\\\S*) (.*)\n\
+        serializer.rowKeyIndex = 0\nserializer.colNames = ROW_KEY,x";
+    let mut sink = contract::open_sink::<Hbase2>(&keys(&cluster, keyed), with_dead_letters()).await;
+    for bodies in [&["k 1"][..], &["k 1", "k 2", "k 3"]] {
+        let failed = sink.deliver(&batch(bodies)).await.unwrap_err();
+        assert_eq!((failed.then, cluster.rows().len()), (Then::FailOver, 0));
+        assert!(failed.to_string().contains("region is read only"), "{failed}");
+    }
 }
