@@ -107,13 +107,13 @@ async fn an_increment_of_a_cell_that_is_no_count_holds_the_batch_or_goes() {
         let failed = sink.deliver(&batch(&["a", "b"])).await.unwrap_err();
         assert_eq!(failed.then, Then::FailOver);
         assert!(failed.to_string().contains("DoNotRetryIOException"), "{failed}");
-        let before = cluster.rows().len();
         let mut sink = contract::open_sink::<Hbase2>(&keys, with_dead_letters()).await;
         let delivered = sink.deliver(&batch(&["a", "b"])).await.unwrap();
         let (places, why) = rejected(&delivered);
         assert_eq!((delivered.events, places), (0, vec![0, 1]), "{more}");
         assert!(why.starts_with("it is written, but not counted in row `incRow`: "), "{why}");
-        assert_eq!(cluster.rows().len(), before + 2, "{more}");
+        // Each sink of a test makes the same row keys, so both events are there once.
+        assert_eq!(cluster.rows().len(), 1 + 2, "{more}");
         // Another counter is none of its business.
         let other = format!("{keys}\nserializer.incrementColumn = other");
         let mut sink = contract::open_sink::<Hbase2>(&other, with_dead_letters()).await;
