@@ -91,7 +91,7 @@ pub fn legacy(input: &[u8]) {
     let answer = match said {
         Said::Event(event, greeting) => {
             assert!(event.body.len() < bytes.len());
-            assert_eq!(event.headers.get("FlumeOG").map(|yes| yes.as_str()), Some("yes"));
+            assert_eq!(event.headers.get("FlumeOG").map(splashdam_core::Text::as_str), Some("yes"));
             // Of each field there is a name and a value; what describes a value is no longer than this.
             let described = if values == FieldValues::Described { 100 } else { 0 };
             // A byte that is no text becomes three.

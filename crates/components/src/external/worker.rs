@@ -312,7 +312,7 @@ mod tests {
                     sleep(Duration::from_secs(9)).await;
                     job.answer.send(Ok(vec![at])).unwrap();
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             let begun = Instant::now();
             let said = tokio::select! {

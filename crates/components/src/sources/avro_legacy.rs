@@ -198,8 +198,10 @@ impl Dialect for Calls {
         }
         match said {
             Said::Event(event, greeting) => Ok((vec![event].into(), greeting)),
-            Said::Nothing(answer) => Err(Instead { why: None, response: avro(answer) }),
-            Said::Unusable(why, answer) => Err(Instead { why: Some(why), response: avro(answer) }),
+            Said::Nothing(answer) => Err(Instead { why: None, response: Box::new(avro(answer)) }),
+            Said::Unusable(why, answer) => {
+                Err(Instead { why: Some(why), response: Box::new(avro(answer)) })
+            }
         }
     }
 

@@ -70,12 +70,12 @@ pub(in crate::sources) trait Dialect: Send + Sync + 'static {
 pub(in crate::sources) struct Instead {
     /// What is wrong with the request, if that is the reason.
     pub(in crate::sources) why: Option<String>,
-    pub(in crate::sources) response: Response,
+    pub(in crate::sources) response: Box<Response>,
 }
 
 impl From<Answer> for Instead {
     fn from(answer: Answer) -> Self {
-        let response = refusal(&answer);
+        let response = Box::new(refusal(&answer));
         // That one is about us.
         let why = (answer.status != StatusCode::SERVICE_UNAVAILABLE).then_some(answer.why);
         Instead { why, response }
@@ -226,7 +226,7 @@ impl<D: Dialect> Service<D> {
                     self.out.metrics().read_failures.add(1);
                     self.complain(peer, &why);
                 }
-                return response;
+                return *response;
             }
         };
         putting.store(true, Relaxed);

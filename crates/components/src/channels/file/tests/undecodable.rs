@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use tokio::sync::oneshot;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as Recorded};
 use tracing::{Level, Metadata, Subscriber};
