@@ -24,8 +24,8 @@ pub enum Notice {
     Damaged(Damage),
     /// A queue skips numbers that no segment has: damaged, or of puts that failed.
     Skipped {
-        /// The queue.
-        queue: u16,
+        /// The queue's name.
+        queue: String,
         /// How many events.
         events: u64,
     },

@@ -40,7 +40,9 @@ impl<R: Record> Reader<R> {
             }
             let skipped = slot.lock().receive(brought.place, brought.pieces, brought.void);
             if skipped > 0 {
-                (options.notice)(Notice::Skipped { queue: id, events: skipped });
+                let names = &locked(&self.shared.roster).member.queues;
+                let queue = names.get(usize::from(id)).cloned().unwrap_or_default();
+                (options.notice)(Notice::Skipped { queue, events: skipped });
             }
             slot.changed();
         }

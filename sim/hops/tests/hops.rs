@@ -17,6 +17,13 @@ fn what_is_promised_is_kept() {
     runs(0..20 * KINDS as u64);
 }
 
+/// Seeds that found something once.
+#[test]
+fn what_was_found_once_stays_found() {
+    // Two channels of a log, of which each was told of what both had skipped.
+    runs(92_320..92_321);
+}
+
 #[test]
 fn one_seed_twice_is_one_run() {
     for seed in 0..2 * KINDS as u64 {

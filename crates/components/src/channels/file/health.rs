@@ -85,6 +85,11 @@ impl Health {
     /// Stored events with good checksums that are no events.
     pub(super) fn undecodable(&self, name: &str, events: usize) {
         error!(component = %format!("channel {name}"), events, "stored events cannot be read and are skipped; please report this, as it is a bug");
+        self.skipped(name, events);
+    }
+
+    /// Of the channels of a log only this one has lost events.
+    fn skipped(&self, name: &str, events: usize) {
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = channels.get(name).and_then(|counters| counters.file.get()) {
             file.events_skipped.add(events);
@@ -100,9 +105,8 @@ impl Health {
                 self.each(|file| file.damaged.add(1));
             }
             Notice::Skipped { queue, events } => {
-                error!(%component, queue, events, "events are skipped, since the data that held them is damaged or of failed transactions");
-                let events = usize::try_from(*events).unwrap_or(usize::MAX);
-                self.each(|file| file.events_skipped.add(events));
+                error!(component = %format!("channel {queue}"), events, "events are skipped, since the data that held them is damaged or of failed transactions");
+                self.skipped(queue, usize::try_from(*events).unwrap_or(usize::MAX));
             }
             Notice::TailCut { place, segment, offset } => {
                 info!(%component, %place, segment, offset, "what was not yet committed at the last stop is cut off");
@@ -199,5 +203,29 @@ impl ImportTold<'_> {
             warn!(%component, "events that flume had delivered may come again, since there are several dataDirs and no checkpoint");
         }
         info!(%component, events = imported.events, "what a flume left is taken over; its files stay where they are, and nothing here needs them any more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use splashdam_core::Role;
+    use splashdam_core::metrics::Counters;
+    use splashdam_testkit::context;
+
+    use super::*;
+
+    #[test]
+    fn what_one_channel_of_a_log_lost_the_others_did_not() {
+        let counters = ["c1", "c2"].map(|_| Counters::new(Role::Channel));
+        let cx = Context { name: "c1".into(), ..context(Role::Channel) };
+        let health = Health::new(&cx);
+        for (name, counters) in ["c1", "c2"].into_iter().zip(&counters) {
+            health.join(&name.into(), counters.channel());
+        }
+        health.notice(&Notice::Skipped { queue: "c2".into(), events: 8 });
+        // A queue of a channel that is not there any more.
+        health.notice(&Notice::Skipped { queue: "c3".into(), events: 5 });
+        let skipped = |one: &Counters| one.channel().file.get().unwrap().events_skipped.value();
+        assert_eq!(counters.each_ref().map(skipped), [0, 8]);
     }
 }
