@@ -18,11 +18,17 @@ pub struct Disk {
     directory: File,
 }
 
+/// Of a path and what is above it what is not there, the lowest first. A relative path ends in an
+/// empty one, which is the current directory.
+fn missing(path: &Path) -> Vec<&Path> {
+    let above = path.ancestors().filter(|above| !above.as_os_str().is_empty());
+    above.take_while(|above| !above.exists()).collect()
+}
+
 impl Disk {
     /// Opens `path`, making it and its parents when they are missing, with their names synced.
     pub fn open(path: &Path) -> io::Result<Disk> {
-        let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
-        for above in missing.into_iter().rev() {
+        for above in missing(path).into_iter().rev() {
             match std::fs::create_dir(above) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
@@ -155,5 +161,24 @@ impl StorageFile for DiskFile {
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Ok(Some(offset)),
             Err(other) => Err(other.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_begins_where_the_process_is() {
+        let check = |path: &str, want: &[&str]| {
+            let want: Vec<_> = want.iter().map(Path::new).collect();
+            assert_eq!(missing(Path::new(path)), want, "{path}");
+        };
+        check("not-there", &["not-there"]);
+        check("not-there/data", &["not-there/data", "not-there"]);
+        check("./not-there/data", &["./not-there/data", "./not-there"]);
+        check("src/not-there", &["src/not-there"]);
+        check("/", &[]);
+        check("", &[]);
     }
 }
