@@ -5,6 +5,7 @@
 //! Everything here is composed from what the components say of themselves ([`Facts`]).
 
 mod combinations;
+mod directories;
 
 use serde::Serialize;
 use splashdam_config::Diagnostic;

@@ -2,7 +2,7 @@
 //!
 //! Flume: `HTTPMetricsServer`, chosen by `-Dflume.monitoring.type=http`. Served: `/metrics` (JSON
 //! with all values as strings; Prometheus text under type `prometheus`), `/metrics/json`,
-//! `/metrics/prometheus`, `/healthz`, `/readyz`, `/ledger`, and `/` for people. As in Flume paths of metrics
+//! `/metrics/prometheus`, `/healthz`, `/readyz`, `/flowz`, `/ledger`, and `/` for people. As in Flume paths of metrics
 //! are matched in any case, TRACE and OPTIONS are answered 403, and other methods are all GET.
 
 mod choice;
@@ -205,8 +205,9 @@ impl Served {
                 let report = self.ledger.report(&self.registry);
                 response(StatusCode::OK, JSON, serde_json::to_string(&report).unwrap_or_default())
             }
-            "/healthz" => report("unhealthy", &self.verdict().unhealthy),
+            "/healthz" => report("dead", &self.verdict().dead),
             "/readyz" => report("not ready", &self.verdict().unready),
+            "/flowz" => report("stuck", &self.verdict().stuck),
             _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
         }
     }
@@ -234,8 +235,9 @@ const PAGE: &str = "<!DOCTYPE html><title>splashdam</title><h1>splashdam</h1><ul
 <li><a href=\"/metrics/json\">metrics as JSON</a>\
 <li><a href=\"/metrics/prometheus\">metrics for Prometheus</a>\
 <li><a href=\"/ledger\">the delivery ledger</a>\
-<li><a href=\"/healthz\">health</a>\
-<li><a href=\"/readyz\">readiness</a></ul>\n";
+<li><a href=\"/healthz\">whether the process lives</a>\
+<li><a href=\"/readyz\">whether it takes events in</a>\
+<li><a href=\"/flowz\">whether events get through</a></ul>\n";
 
 /// 200 when there is no problem, 503 with the problems otherwise.
 fn report(bad: &'static str, problems: &[Problem]) -> Response<Full<Bytes>> {

@@ -82,6 +82,11 @@ pub struct UnknownName {
 }
 
 impl Reconciled {
+    /// Whether neither side counted anything, so that there was nothing to compare.
+    pub fn is_empty(&self) -> bool {
+        self.sent == 0 && self.received == 0
+    }
+
     /// Whether nothing is missing and nothing came twice.
     pub fn is_balanced(&self) -> bool {
         self.missing.is_empty() && self.double.is_empty()
@@ -145,7 +150,10 @@ fn chosen<'a>(
             agent: agent.to_owned(),
             role,
             name: name.clone(),
-            known: known.cloned().collect::<Vec<_>>().join(", "),
+            known: match known.cloned().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => "none".to_owned(),
+                some => some,
+            },
         }),
     }
 }
@@ -352,5 +360,7 @@ mod tests {
         let error = reconcile(&a, &b, &a, &way(&["k2"], &[])).unwrap_err();
         assert_eq!(error.to_string(), "agent a1 has no sink k2; it has k1");
         assert!(reconcile(&a, &b, &a, &way(&[], &["r7"])).is_err());
+        let error = reconcile(&Report::default(), &b, &a, &way(&["k2"], &[])).unwrap_err();
+        assert!(error.to_string().ends_with("has no sink k2; it has none"), "{error}");
     }
 }

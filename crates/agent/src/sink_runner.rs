@@ -301,9 +301,13 @@ impl Worker {
 
     /// Leases a batch; `None` when there was nothing within a tick's time.
     async fn take(&mut self, limit: Size, signals: &Signals) -> Result<Option<TakeTxn>, Round> {
-        let Some(open) = self.member.channel.open(&signals.halt).await else {
-            return Err(Round::Stalled);
+        let open = tokio::select! {
+            biased;
+            open = self.member.channel.open(&signals.halt) => open,
+            // One that is not open by now has nothing to drain.
+            () = signals.drain.wait() => None,
         };
+        let Some(open) = open else { return Err(Round::Stalled) };
         let draining = signals.drain.requested();
         let begin = timeout(TICK, TakeTxn::begin(&*open.channel, &open.metrics, limit));
         tokio::pin!(begin);
@@ -450,9 +454,9 @@ impl Worker {
                 self.well();
                 true
             }
-            Err(OpenError::Unavailable(error)) => {
+            Err(error @ OpenError::Unavailable(_)) => {
                 self.metrics.connections_failed.add(1);
-                self.note(&error.to_string());
+                self.note_unopened(&error);
                 false
             }
             Err(error @ OpenError::Config(_)) => {
@@ -496,11 +500,24 @@ impl Worker {
         }
     }
 
+    /// What a peer will mend by itself is a warning, what somebody has to mend is an error.
+    fn note_unopened(&mut self, error: &OpenError) {
+        let text = error.to_string();
+        if !error.needs_hand() {
+            return self.note(&text);
+        }
+        self.member.sign.set(Phase::Waiting, Some(&text));
+        if let Some(repeats) = self.trouble.happened(now(), &text) {
+            let repeats = (repeats > 0).then_some(repeats);
+            error!(component = %self.title, error = %text, repeats, "cannot be opened until somebody mends that; its events stay in the channel, and it is tried again");
+        }
+    }
+
     fn note(&mut self, what: &str) {
         self.member.sign.set(Phase::Waiting, Some(what));
-        if let Some(unsaid) = self.trouble.happened(now(), what) {
+        if let Some(repeats) = self.trouble.happened(now(), what) {
             // Said only where it is news.
-            let repeats = (unsaid > 0).then_some(unsaid);
+            let repeats = (repeats > 0).then_some(repeats);
             warn!(component = %self.title, error = %what, repeats, "the batch stays in the channel and is tried again");
         }
     }

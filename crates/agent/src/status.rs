@@ -19,6 +19,8 @@ pub enum Phase {
     Draining,
     /// Has nothing more to do, or cannot do anything until its configuration changes.
     Closed,
+    /// Ended by a bug of ours, and nothing but a new start of the process brings it back.
+    Dead,
 }
 
 impl Phase {
@@ -30,6 +32,7 @@ impl Phase {
             Phase::Waiting => "waiting",
             Phase::Draining => "draining",
             Phase::Closed => "closed",
+            Phase::Dead => "dead",
         }
     }
 }

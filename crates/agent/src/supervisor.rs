@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use splashdam_core::{Cause, OpenError, Random, Stop};
+use splashdam_core::{Cause, OpenError, Random, Stop, Trouble};
 use tracing::{error, info, warn};
 
 use crate::status::{Phase, Sign};
@@ -129,18 +129,23 @@ pub async fn supervise(title: String, mut life: impl Life, stop: Stop, sign: Sig
     let mut state = State::Opening { attempt: 0 };
     let mut action = Action::Open;
     let mut opened = None;
+    let mut log = TroubleLog::new(title.clone());
     loop {
         let happening = match action {
             Action::Open => {
-                sign.set(Phase::Opening, None);
+                // Who is tried again waits all the while, from when its trouble began.
+                if state == (State::Opening { attempt: 0 }) {
+                    sign.set(Phase::Opening, None);
+                }
                 match stop.or(contained(&title, life.open())).await {
                     None => Happening::Stopped,
                     Some(Ok(Ok(ready))) => {
+                        log.opened();
                         opened = Some(ready);
                         Happening::Opened
                     }
-                    Some(Ok(Err(error))) => report_open(&title, &sign, &error),
-                    Some(Err(panic)) => report_failure(&title, &sign, &panic),
+                    Some(Ok(Err(error))) => log.not_opened(&sign, &error),
+                    Some(Err(panic)) => log.failed(&sign, &panic),
                 }
             }
             Action::Run => match opened.take() {
@@ -155,8 +160,8 @@ pub async fn supervise(title: String, mut life: impl Life, stop: Stop, sign: Sig
                         }
                         _ if stop.requested() => Happening::Stopped,
                         Ok(Ok(())) => Happening::Finished,
-                        Ok(Err(error)) => report_failure(&title, &sign, &error.to_string()),
-                        Err(panic) => report_failure(&title, &sign, &panic),
+                        Ok(Err(error)) => log.failed(&sign, &error.to_string()),
+                        Err(panic) => log.failed(&sign, &panic),
                     }
                 }
             },
@@ -167,8 +172,7 @@ pub async fn supervise(title: String, mut life: impl Life, stop: Stop, sign: Sig
             },
             Action::End => break,
         };
-        let now = tokio::time::Instant::now().into_std();
-        (state, action) = next(state, happening, now, |full| random.jitter(full));
+        (state, action) = next(state, happening, now(), |full| random.jitter(full));
         if happening == Happening::Finished {
             info!(component = %title, "finished: it has nothing more to bring");
             sign.set(Phase::Closed, None);
@@ -176,26 +180,60 @@ pub async fn supervise(title: String, mut life: impl Life, stop: Stop, sign: Sig
     }
 }
 
-fn report_open(title: &str, sign: &Sign, error: &OpenError) -> Happening {
-    let text = error.to_string();
-    match error {
-        OpenError::Config(_) => {
+/// What keeps a component from its work, said once and then as a reminder, however often it is tried.
+struct TroubleLog {
+    title: String,
+    /// That it does not open.
+    opening: Trouble,
+    /// That it opens and fails.
+    running: Trouble,
+}
+
+impl TroubleLog {
+    fn new(title: String) -> Self {
+        TroubleLog { title, opening: Trouble::new(), running: Trouble::new() }
+    }
+
+    fn opened(&mut self) {
+        if let Some(lasted) = self.opening.ended(now()) {
+            info!(component = %self.title, ?lasted, "is open after all");
+        }
+    }
+
+    fn not_opened(&mut self, sign: &Sign, error: &OpenError) -> Happening {
+        let (title, text) = (&self.title, error.to_string());
+        if let OpenError::Config(_) = error {
             error!(component = %title, error = %text, "cannot be opened as it is configured; it stays closed until its configuration changes");
             sign.set(Phase::Closed, Some(&text));
-            Happening::Misconfigured
+            return Happening::Misconfigured;
         }
-        OpenError::Unavailable(_) => {
-            warn!(component = %title, error = %text, "cannot be opened now; trying again");
-            sign.set(Phase::Waiting, Some(&text));
-            Happening::Failed
+        sign.set(Phase::Waiting, Some(&text));
+        if let Some(repeats) = self.opening.happened(now(), &text) {
+            let repeats = (repeats > 0).then_some(repeats);
+            match error.needs_hand() {
+                true => {
+                    error!(component = %title, error = %text, repeats, "cannot be opened until somebody mends that; trying again meanwhile");
+                }
+                false => {
+                    warn!(component = %title, error = %text, repeats, "cannot be opened now; trying again");
+                }
+            }
         }
+        Happening::Failed
+    }
+
+    fn failed(&mut self, sign: &Sign, text: &str) -> Happening {
+        sign.set(Phase::Waiting, Some(text));
+        if let Some(repeats) = self.running.happened(now(), text) {
+            let repeats = (repeats > 0).then_some(repeats);
+            warn!(component = %self.title, error = %text, repeats, "failed; opening it again");
+        }
+        Happening::Failed
     }
 }
 
-fn report_failure(title: &str, sign: &Sign, text: &str) -> Happening {
-    warn!(component = %title, error = %text, "failed; opening it again");
-    sign.set(Phase::Waiting, Some(text));
-    Happening::Failed
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Runs `work`; a panic in it becomes an error with its message.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use splashdam_core::metrics::{Counters, Registered, Registry};
+use splashdam_core::metrics::{Counters, ReadHindrance, ReadLevel, Registered, Registry};
 use splashdam_core::{Channel, Context, OpenError, Role, Shared, Stop, StopHandle, World};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -203,9 +203,19 @@ impl Topology {
         }
     }
 
-    fn register(&self, context: &Context, level: Option<splashdam_core::metrics::ReadLevel>) {
+    /// Shows a component to monitoring; a channel with where it will be found.
+    fn register(&self, context: &Context, channel: Option<&ChannelSlot>) {
         context.counters.life().started.set(context.world.now_millis());
-        let registered = Registered { counters: context.counters.clone(), level };
+        let (level, hindrance) = (channel.cloned(), channel.cloned());
+        let registered = Registered {
+            counters: context.counters.clone(),
+            level: level.map(|slot| -> ReadLevel {
+                Arc::new(move || slot.now().map(|open| open.level()).unwrap_or_default())
+            }),
+            hindrance: hindrance.map(|slot| -> ReadHindrance {
+                Arc::new(move || slot.now().and_then(|open| open.hindrance()))
+            }),
+        };
         self.around.registry.register(context.role, context.name.clone(), registered);
     }
 
@@ -214,11 +224,7 @@ impl Topology {
         info!("Starting Channel {}", checked.name);
         let context = self.context(Role::Channel, &checked.name, Vec::new());
         let (filler, slot) = ChannelSlot::new(checked.name.clone(), context.counters.channel());
-        let level = slot.clone();
-        self.register(
-            &context,
-            Some(Arc::new(move || level.now().map(|c| c.level()).unwrap_or_default())),
-        );
+        self.register(&context, Some(&slot));
         let sign = self.around.board.sign(Role::Channel, checked.name.clone());
         let (stop, stopped) = Stop::new();
         let random = context.random();
@@ -274,7 +280,7 @@ impl Topology {
             // Sinks are contained one by one; this is for what they share.
             let run = runner.run(Signals { drain: drained, halt: halted });
             if let Err(panic) = contained(&whole, run).await {
-                signs.iter().for_each(|sign| sign.set(Phase::Closed, Some(&panic)));
+                signs.iter().for_each(|sign| sign.set(Phase::Dead, Some(&panic)));
             }
         };
         let task = if blocks { own_thread::spawn(work) } else { tokio::spawn(work) };

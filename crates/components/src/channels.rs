@@ -11,7 +11,7 @@ use splashdam_config::{Diagnostic, Lenient, Section};
 
 /// A value that is a number, but none that can be meant: Flume takes another without a word that
 /// anybody reads. `instead` says which.
-fn value_replaced(
+pub(crate) fn value_replaced(
     section: &Section,
     key: &str,
     value: Lenient<i64>,

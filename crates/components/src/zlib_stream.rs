@@ -11,7 +11,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use splashdam_config::{Diagnostic, Section};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A warning where `compression-type` is something that peers of Avro do not speak: as in Flume all
+/// but `deflate` means that nothing is compressed.
+pub(crate) fn unspoken(kind: &str, section: &Section) -> Option<Diagnostic> {
+    let known = ["deflate", "none", ""].iter().any(|known| kind.eq_ignore_ascii_case(known));
+    (!known).then(|| {
+        let message = format!("`compression-type` cannot be `{kind}`");
+        Diagnostic::warning("value-replaced", message)
+            .at(section.value_span("compression-type"))
+            .label("nothing is compressed")
+            .help("write `deflate` here and at the peer, or `none`")
+    })
+}
 
 /// Compressed bytes read at once.
 const READ_BYTES: usize = 16 * 1024;

@@ -69,6 +69,12 @@ pub trait Channel: Send + Sync + 'static {
     /// What is in it now.
     fn level(&self) -> Level;
 
+    /// Why it takes nothing in at present, though it is open and has capacity left, as when its disk is
+    /// full; for readiness.
+    fn hindrance(&self) -> Option<String> {
+        None
+    }
+
     /// Writes down what must outlive the process and refuses everything from now on. Events of a
     /// channel that is not [`Channel::volatile`] and that cannot be written are added to
     /// `events_lost`, also when the future is dropped before it ends.

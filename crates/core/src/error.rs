@@ -1,5 +1,7 @@
 //! Errors, each with what its caller does next.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,49 @@ impl OpenError {
     pub fn unavailable(what: impl Into<Cause>) -> Self {
         OpenError::Unavailable(what.into())
     }
+
+    /// The system refused. `what` says all of it; the kind of `source` tells who has to act.
+    pub fn refused(what: impl Into<String>, source: io::Error) -> Self {
+        OpenError::unavailable(BySystem { what: what.into(), source })
+    }
+
+    /// What is there is not what it should be. It is tried again, as somebody may mend it while the
+    /// agent runs, but not without: `what` says how.
+    pub fn unmended(what: impl Into<Cause>) -> Self {
+        OpenError::unavailable(Unmended(what.into()))
+    }
+
+    /// Whether it stays so until a human acts: what is tried again will fail again, unlike with a peer
+    /// that is down for a while.
+    pub fn needs_hand(&self) -> bool {
+        use io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        let OpenError::Unavailable(cause) = self else { return true };
+        let by_hand = [IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem];
+        let mut next: Option<&(dyn Error + 'static)> = Some(&**cause);
+        while let Some(error) = next {
+            let io = error.downcast_ref::<io::Error>();
+            if error.is::<Unmended>() || io.is_some_and(|io| by_hand.contains(&io.kind())) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
 }
+
+/// What the system refused, in words that have its answer in them.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct BySystem {
+    what: String,
+    #[source]
+    source: io::Error,
+}
+
+/// What a human has to mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unmended(#[source] Cause);
 
 /// A channel refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,6 +93,18 @@ pub enum ChannelError {
         events: usize,
         /// How long was waited for room.
         waited: Duration,
+    },
+    /// Its disk has no room, or too little, whatever its capacity: tell the client to retry, and let a
+    /// human know.
+    #[error(
+        "channel {channel} takes nothing as its disk is full: {reason}; make room there, or lower \
+         minimumRequiredSpace"
+    )]
+    DiskFull {
+        /// The channel.
+        channel: Arc<str>,
+        /// Which directories, how much is free and how much is needed.
+        reason: Arc<str>,
     },
     /// More events than one transaction may hold: never fits, whatever is waited.
     #[error(
@@ -117,6 +173,19 @@ impl PutError {
     pub fn retryable(&self) -> bool {
         !self.failures.iter().any(ChannelError::is_final)
     }
+
+    /// What tells one trouble from another, whatever the numbers in its words.
+    pub fn kind(&self) -> &'static str {
+        match self.failures.first() {
+            Some(ChannelError::Full { .. }) => "full",
+            Some(ChannelError::DiskFull { .. }) => "disk full",
+            Some(ChannelError::TooLarge { .. }) => "too large",
+            Some(ChannelError::Closed { .. }) => "closed",
+            Some(ChannelError::NotReached { .. }) => "not reached",
+            Some(ChannelError::Unfit { .. }) => "unfit",
+            Some(ChannelError::Failed { .. }) | None => "failed",
+        }
+    }
 }
 
 /// What a sink wants done with a batch that it could not deliver.
@@ -173,4 +242,28 @@ pub struct Malformed {
     pub at: usize,
     /// What is wrong there.
     pub what: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_down_needs_no_hand_and_a_forbidden_file_does() {
+        let check = |error: OpenError, want: bool| assert_eq!(error.needs_hand(), want, "{error}");
+        for (kind, want) in [
+            (io::ErrorKind::ConnectionRefused, false),
+            (io::ErrorKind::NotFound, false),
+            (io::ErrorKind::StorageFull, false),
+            (io::ErrorKind::PermissionDenied, true),
+            (io::ErrorKind::NotADirectory, true),
+            (io::ErrorKind::ReadOnlyFilesystem, true),
+        ] {
+            check(OpenError::refused("cannot open it", kind.into()), want);
+            check(OpenError::unavailable(io::Error::from(kind)), want);
+        }
+        check(OpenError::unavailable("no peer"), false);
+        check(OpenError::unmended("the key is another"), true);
+        check(OpenError::config("a port is missing"), true);
+    }
 }

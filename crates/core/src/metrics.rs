@@ -153,7 +153,7 @@ counters! {
         open: Gauge, Gauge, None, "splashdam_channel_file_open", "Whether the channel is open.";
         closed: Gauge, Gauge, Some("Closed"), "splashdam_channel_file_closed", "Whether the channel was closed.";
         unhealthy: Gauge, Gauge, Some("Unhealthy"), "splashdam_channel_file_unhealthy", "Whether the channel could not be opened or a directory of it failed for good.";
-        disk_full: Gauge, Gauge, None, "splashdam_channel_file_disk_full", "Whether puts wait for room on the disk.";
+        disk_full: Gauge, Gauge, None, "splashdam_channel_file_disk_full", "Whether a directory has no room for puts, so that they go to the others or wait.";
         failed_files: Counter, Counter, None, "splashdam_channel_file_failed_files_total", "Files given up after a failed write or sync.";
         damaged: Counter, Counter, None, "splashdam_channel_file_damaged_total", "Runs of stored bytes that did not pass their checks.";
         events_skipped: Counter, Counter, None, "splashdam_channel_file_events_skipped_total", "Events skipped since the data that held them is damaged or of failed transactions.";
@@ -220,6 +220,9 @@ impl Counters {
 /// Reads a channel's level.
 pub type ReadLevel = Arc<dyn Fn() -> crate::Level + Send + Sync>;
 
+/// Reads a channel's hindrance.
+pub type ReadHindrance = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// One component as monitoring sees it.
 #[derive(Clone)]
 pub struct Registered {
@@ -227,6 +230,8 @@ pub struct Registered {
     pub counters: Counters,
     /// How full it is, if it is a channel.
     pub level: Option<ReadLevel>,
+    /// What keeps it from taking anything in, if it is a channel.
+    pub hindrance: Option<ReadHindrance>,
 }
 
 /// All components that were started, by role and name. A stopped one stays until another of that
@@ -277,11 +282,19 @@ mod tests {
         let registry = Registry::default();
         let counters = Counters::new(Role::Source);
         counters.source().events_received.add(3);
-        registry.register(Role::Source, "r1".into(), Registered { counters, level: None });
+        registry.register(
+            Role::Source,
+            "r1".into(),
+            Registered { counters, level: None, hindrance: None },
+        );
         let all = registry.all();
         assert_eq!(all[0].1.counters.source().events_received.value(), 3);
         let counters = Counters::new(Role::Source);
-        registry.register(Role::Source, "r1".into(), Registered { counters, level: None });
+        registry.register(
+            Role::Source,
+            "r1".into(),
+            Registered { counters, level: None, hindrance: None },
+        );
         let all = registry.all();
         assert_eq!((all.len(), all[0].1.counters.source().events_received.value()), (1, 0));
     }

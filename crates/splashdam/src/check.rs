@@ -79,9 +79,9 @@ fn understand(origin: &Origin, loaded: Loaded) -> Reading {
     };
     let mut read = reader.read(&sources);
     if origin.name.is_empty()
-        && let [only] = &read.agents[..]
+        && let Some(only) = only_agent(&read.agents)
     {
-        reader.agent = Arc::from(only.as_str());
+        reader.agent = Arc::from(only);
         read = reader.read(&sources);
     }
     let agent = reader.agent.to_string();
@@ -95,6 +95,15 @@ fn understand(origin: &Origin, loaded: Loaded) -> Reading {
     }
     findings.append(&mut read.findings);
     Reading { agent, sources, checked: read.checked, findings }
+}
+
+/// The one that a configuration is for. A byte order mark makes another name of the first key's, and
+/// is warned of where it stands.
+fn only_agent(agents: &[String]) -> Option<&str> {
+    let unmarked = |agent: &&String| !agent.starts_with(['\u{feff}', '\u{ef}']);
+    let mut named = agents.iter().filter(unmarked).chain(agents.iter().filter(|a| !unmarked(a)));
+    let first = named.next()?;
+    named.all(|other| !unmarked(&other)).then_some(first)
 }
 
 fn load(origin: &Origin) -> Result<Loaded, String> {
@@ -342,6 +351,20 @@ mod tests {
             assert!(report.text(&[], look).contains("agent a1"));
             assert!(report.json().contains("\"agent\": \"a1\""));
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_makes_no_second_agent() {
+        let check = |agents: &[&str], want: Option<&str>| {
+            let agents: Vec<_> = agents.iter().map(ToString::to_string).collect();
+            assert_eq!(only_agent(&agents), want, "{agents:?}");
+        };
+        check(&[], None);
+        check(&["a1"], Some("a1"));
+        check(&["a1", "a2"], None);
+        check(&["a1", "\u{feff}a1"], Some("a1"));
+        check(&["a1", "\u{ef}\u{bb}\u{bf}a1"], Some("a1"));
+        check(&["\u{feff}a1"], Some("\u{feff}a1"));
     }
 
     #[test]

@@ -202,7 +202,8 @@ fn write_events(channel: &Channel, export: &Export) -> Result<u8, Trouble> {
                 stored.export_flume(queue, checkpoint, data, |events| bar.count(events))?;
             drop(bar);
             say(&format!(
-                "{} events in {} logs of {} bytes; give Flume's channel a capacity of {} or more\n",
+                "{} events in {} logs of {} bytes; give Flume's channel a capacity of {} or more\n\
+                 the checkpoint directory is empty: Flume makes its checkpoint out of the logs when it starts\n",
                 written.events,
                 written.logs,
                 written.bytes,

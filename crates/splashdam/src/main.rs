@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         }
         Command::Agent(args) => {
             return run::run(*args).unwrap_or_else(|error| {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", told(&error));
                 ExitCode::from(cli::FAILED)
             });
         }
@@ -47,5 +47,35 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(cli::FAILED)
         }
+    }
+}
+
+/// An error and its causes; most say themselves what they come from, and that is not said again.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = told + ": " + &cause;
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let check = |error: anyhow::Error, want: &str| assert_eq!(told(&error), want);
+        let said = format!("cannot write the log: {}", full());
+        check(Err::<(), _>(full()).context(said.clone()).unwrap_err(), &said);
+        check(Err::<(), _>(full()).context("cannot write the log").unwrap_err(), &said);
+        check(anyhow::anyhow!("no agent"), "no agent");
     }
 }

@@ -8,7 +8,9 @@ use splashdam_config::diagnostic::escaped;
 
 use crate::cli::reconcile::ReconcileArgs;
 use crate::cli::{FAILED, ReportFormat};
-use crate::log::refused;
+
+/// Exit status when nothing could be compared: 1 would say that events are missing or double.
+const NOT_COMPARED: u8 = 2;
 
 /// Runs `splashdam reconcile`: answers the exit status.
 pub(crate) fn run(args: &ReconcileArgs) -> io::Result<u8> {
@@ -31,6 +33,11 @@ pub(crate) fn run(args: &ReconcileArgs) -> io::Result<u8> {
     };
     io::stdout().lock().write_all(told.as_bytes())?;
     Ok(if found.is_balanced() { 0 } else { FAILED })
+}
+
+fn refused(why: &str) -> io::Result<u8> {
+    crate::log::refused(why)?;
+    Ok(NOT_COMPARED)
 }
 
 fn text(found: &Reconciled) -> String {
@@ -56,7 +63,9 @@ fn text(found: &Reconciled) -> String {
             ),
         };
     }
-    if found.is_balanced() {
+    if found.is_empty() {
+        told += "  nothing to compare: neither agent has counted any of these events\n";
+    } else if found.is_balanced() {
         told += "  nothing is missing, nothing came twice\n";
     }
     told
@@ -101,7 +110,9 @@ mod tests {
   from 2025-02-19T21:20Z to 2025-02-19T21:22Z at least 5 were not there: late, or lost while others came twice
 ";
         assert_eq!(text(&found), want);
-        let balanced = Reconciled { is_partial: true, ..Reconciled::default() };
+        let balanced =
+            Reconciled { is_partial: true, sent: 1, received: 1, ..Reconciled::default() };
         assert!(text(&balanced).ends_with("nothing came twice\n"));
+        assert!(text(&Reconciled::default()).contains("\n  nothing to compare: "));
     }
 }

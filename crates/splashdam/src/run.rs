@@ -66,6 +66,8 @@ async fn agent(
 ) -> Result<ExitCode> {
     let (stop_handle, stop) = Stop::new();
     tokio::spawn(until_signalled(stop_handle, !args.reload)?);
+    let board = Board::default();
+    tokio::spawn(telling_states(board.clone())?);
     survive_size_limits()?;
     let mut provider = Provider::new(&args.origin.settings(machine.seed(), args.reload))?;
     // Before the first look: what changes after it is noticed, and a SIGHUP never ends the process.
@@ -107,7 +109,7 @@ async fn agent(
     let around = Surroundings {
         world: machine.clone(),
         registry: Registry::default(),
-        board: Board::default(),
+        board,
         ledger: Bookkeeper::new(reader.agent.clone(), machine),
         grace: args.grace,
     };
@@ -130,7 +132,8 @@ async fn agent(
             topology.apply(checked).await;
             // Not before everybody is known: an agent of nobody would be ready.
             serve();
-            tokio::spawn(announce(reader.agent.clone(), around.board, summary, begun));
+            let stopped = stop.clone();
+            tokio::spawn(announce(reader.agent.clone(), around.board, summary, begun, stopped));
         }
         None => {
             serve();
@@ -189,6 +192,9 @@ fn until_signalled(
                 else => return,
             };
             if asked.is_some_and(|at| at.elapsed() < SAME_SIGNAL) {
+                info!(
+                    "{name} again within {SAME_SIGNAL:?}: taken for the first one still; it is stopping, and a signal after that time ends at once"
+                );
                 continue;
             }
             if asked.is_some() {
@@ -199,9 +205,33 @@ fn until_signalled(
                 )]
                 std::process::exit(CUT_SHORT);
             }
-            info!("{name}: stopping; a second signal ends at once");
+            info!("{name}: stopping; a second signal ends at once, from {SAME_SIGNAL:?} on");
             asked = Some(Instant::now());
             stop.stop();
+        }
+    })
+}
+
+/// Logs what each component does at SIGUSR1, SIGUSR2 or SIGQUIT, which asks a JVM for its threads; by
+/// default they would end the process.
+fn telling_states(board: Board) -> io::Result<impl Future<Output = ()>> {
+    let mut first = signal(SignalKind::user_defined1())?;
+    let mut second = signal(SignalKind::user_defined2())?;
+    let mut quit = signal(SignalKind::quit())?;
+    Ok(async move {
+        loop {
+            let name = tokio::select! {
+                Some(()) = first.recv() => "SIGUSR1",
+                Some(()) = second.recv() => "SIGUSR2",
+                Some(()) = quit.recv() => "SIGQUIT",
+                else => return,
+            };
+            let all = board.all();
+            info!("{name}: {} components follow", all.len());
+            for ((role, name), Status { phase, since, trouble, .. }) in all {
+                let (phase, seconds) = (phase.word(), since.elapsed().as_secs());
+                info!(component = %format!("{} {name}", role.word()), phase, seconds, trouble = trouble.as_deref());
+            }
         }
     })
 }
@@ -238,11 +268,13 @@ fn summary(checked: &Checked) -> Vec<String> {
     lines
 }
 
-/// Says once that everybody is at work, and where to look.
-async fn announce(agent: Arc<str>, board: Board, summary: Vec<String>, begun: Instant) {
+/// Says once that everybody is at work, and where to look; not when who is not at work stops.
+async fn announce(agent: Arc<str>, board: Board, summary: Vec<String>, begun: Instant, stop: Stop) {
     let mut late = false;
     while !board.is_ready() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        if stop.or(tokio::time::sleep(Duration::from_millis(2))).await.is_none() {
+            return;
+        }
         if !late && begun.elapsed() > READY_LATE {
             late = true;
             let late = |status: &Status| status.phase != Phase::Running && !status.covered;
@@ -252,8 +284,11 @@ async fn announce(agent: Arc<str>, board: Board, summary: Vec<String>, begun: In
             }
         }
         if late {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            stop.or(tokio::time::sleep(Duration::from_millis(200))).await;
         }
+    }
+    if stop.requested() {
+        return;
     }
     let took = begun.elapsed();
     info!("agent {agent} is running, ready after {} ms", took.as_millis());

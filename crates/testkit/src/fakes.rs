@@ -133,6 +133,7 @@ struct Collected {
     batches: Vec<Batch>,
     refusals: VecDeque<ChannelError>,
     commit_refusals: VecDeque<ChannelError>,
+    unfit: Option<String>,
     puts: usize,
 }
 
@@ -152,6 +153,11 @@ impl Collector {
     pub fn fail_commits(&self, times: usize) {
         let failed = ChannelError::Failed { channel: "c1".into(), reason: "on demand".into() };
         self.lock().commit_refusals.extend(std::iter::repeat_n(failed, times));
+    }
+
+    /// Never takes a batch with this body in it, as an interceptor that cannot carry it.
+    pub fn never_take(&self, body: &str) {
+        self.lock().unfit = Some(body.to_owned());
     }
 
     /// Every committed batch.
@@ -221,7 +227,9 @@ struct CollectorPut(Collector);
 impl Put for CollectorPut {
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
         let mut state = self.0.lock();
-        let done = match state.commit_refusals.pop_front() {
+        let unfit = state.unfit.as_ref().filter(|body| bodies(batch.events()).contains(body));
+        let unfit = unfit.map(|body| ChannelError::Unfit { reason: body.as_str().into() });
+        let done = match unfit.or_else(|| state.commit_refusals.pop_front()) {
             Some(error) => Err(Refused { batch, error }),
             None => {
                 state.batches.push(batch);

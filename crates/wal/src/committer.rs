@@ -388,6 +388,10 @@ impl<R: Record> Committer<R> {
         self.directory.prepare_ahead(0, 0);
         let line = &self.shared.lines[self.index];
         let full = self.directory.full();
+        // Known before anybody is refused for it.
+        if full || line.full.load(Ordering::Acquire) {
+            *locked(&line.shortage) = self.directory.shortage().cloned();
+        }
         if line.full.swap(full, Ordering::AcqRel) && !full {
             for (_, slot) in self.shared.slots.iter() {
                 slot.changed();

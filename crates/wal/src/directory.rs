@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::OpenError;
 use crate::frame::{Header, Kind, TAG_BYTES, frame_bytes, most_frame_bytes};
-use crate::options::{Notice, Options, Syncs, sabotaged};
+use crate::options::{Notice, Options, Shortage, Syncs, sabotaged};
 use crate::queue::Place;
 use crate::record::{CursorMeta, PutMeta, SegmentEntry, checksum};
 use crate::recovery::Recovered;
@@ -129,7 +129,8 @@ pub struct Directory {
     /// Bytes that count and are not synced.
     unsynced: u64,
     failures: u32,
-    full: bool,
+    /// Why there is no room for puts, if there is none.
+    shortage: Option<Shortage>,
     /// The current segment when all of the table was looked at last.
     looked_at: Option<u64>,
 }
@@ -169,7 +170,7 @@ impl Directory {
             written: recovered.watermark,
             unsynced: 0,
             failures: 0,
-            full: false,
+            shortage: None,
             looked_at: None,
         }
     }
@@ -290,7 +291,12 @@ impl Directory {
 
     /// Whether there is no room for another segment.
     pub fn full(&self) -> bool {
-        self.full
+        self.shortage.is_some()
+    }
+
+    /// Why there is none.
+    pub fn shortage(&self) -> Option<&Shortage> {
+        self.shortage.as_ref()
     }
 
     /// Whether a segment is open and has room for `bytes` more.
@@ -339,7 +345,7 @@ impl Directory {
                 if let Some((file, _)) = self.reserve.take() {
                     self.retired = Some((RESERVE.to_owned(), file));
                 }
-                self.note_full(true);
+                self.note_shortage(Some(self.shortage_of(least, 0, &error)));
                 self.prepare(least, true)?
             }
             other => other?,
@@ -507,7 +513,7 @@ impl Directory {
             })
         };
         // What others need of the oldest must not keep a full disk full.
-        let short = self.full || self.spare.is_none();
+        let short = self.full() || self.spare.is_none();
         if !begun && !short && self.table.values().next().is_some_and(|oldest| !done(oldest)) {
             return Vec::new();
         }

@@ -40,7 +40,7 @@ pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
 pub use open::{Opened, QueueOptions};
 #[cfg(feature = "sabotage")]
 pub use options::Sabotage;
-pub use options::{Loss, Notice, OnDamage, Options, Syncs};
+pub use options::{Loss, Notice, OnDamage, Options, Shortage, Syncs};
 pub use pack::Compression;
 pub use queue::{Chunk, Count, Level, Piece};
 pub use reader::Reader;

@@ -14,7 +14,7 @@ use crate::error::{CommitError, OpenError};
 use crate::held_up::HeldUp;
 use crate::homes::Homes;
 use crate::member::Member;
-use crate::options::{Options, sabotaged};
+use crate::options::{Options, Shortage, sabotaged};
 use crate::queue::{Count, Level, Place, Queue};
 use crate::ranges::Ranges;
 use crate::record::{CursorMeta, LastOf, Origin, QueueCursor, Record, VOID_BYTES, Void};
@@ -70,6 +70,8 @@ pub(crate) struct Line<R: Record> {
     pub(crate) load: AtomicU64,
     pub(crate) failed: AtomicBool,
     pub(crate) full: AtomicBool,
+    /// Why it is full, of when somebody looked last.
+    pub(crate) shortage: Mutex<Option<Shortage>>,
     /// Until when others go before it, on the clock that nobody sets: it had no room for a put, and the same
     /// one would come back to it again and again.
     pub(crate) cramped: AtomicU64,
@@ -91,6 +93,7 @@ impl<R: Record> Default for Line<R> {
             load: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            shortage: Mutex::default(),
             cramped: AtomicU64::new(0),
             watermark: AtomicU64::new(0),
         }
@@ -372,7 +375,8 @@ impl<R: Record> Log<R> {
     /// Holds room in all of `queues`, or in none.
     pub fn reserve(&self, queues: &[QueueId], count: Count) -> Result<Room<R>, Refusal> {
         self.0.check_open().map_err(Refusal::Closed)?;
-        if self.0.lines.iter().all(|line| line.full.load(Ordering::Acquire)) {
+        let mut works = self.0.lines.iter().filter(|line| line.works());
+        if works.all(|line| line.full.load(Ordering::Acquire)) {
             return Err(Refusal::DiskFull);
         }
         let mut room = Room { log: self.0.clone(), queues: Vec::new(), count };
@@ -403,6 +407,16 @@ impl<R: Record> Log<R> {
             return Ok(None);
         }
         Ok(Some(Lease { log: self.0.clone(), queue: queue.0, pieces }))
+    }
+
+    /// What the directories lack, where none of them has room for puts; else nothing. Looked at anew
+    /// about once a second.
+    pub fn shortages(&self) -> Vec<Shortage> {
+        let works = || self.0.lines.iter().filter(|line| line.works());
+        match works().all(|line| line.full.load(Ordering::Acquire)) {
+            true => works().filter_map(|line| locked(&line.shortage).clone()).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// How full a queue is.

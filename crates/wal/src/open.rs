@@ -228,6 +228,7 @@ impl<R: Record> Log<R> {
             directory.begin(known.to_cursor(shared.watermarks()), recovered)?;
             directory.clear(&recovered.useless());
             shared.lines[index].watermark.store(directory.watermark(), Ordering::Release);
+            *locked(&shared.lines[index].shortage) = directory.shortage().cloned();
             shared.lines[index].full.store(directory.full(), Ordering::Release);
             committers.push(Committer {
                 shared: shared.clone(),

@@ -1,5 +1,6 @@
 //! What a caller may choose, and what it is told.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,10 +61,7 @@ pub enum Notice {
         why: String,
     },
     /// No room for another segment: puts are refused, takes go on.
-    DiskFull {
-        /// The directory.
-        place: String,
-    },
+    DiskFull(Shortage),
     /// There is room again.
     DiskRoom {
         /// The directory.
@@ -84,6 +82,44 @@ pub enum Notice {
         /// What the disk said.
         why: String,
     },
+}
+
+/// A directory that has no room for another segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The directory.
+    pub place: String,
+    /// Bytes that are free on its disk, if that could be asked.
+    pub free_bytes: Option<u64>,
+    /// Bytes that must be free there for puts to go on: [`Options::least_free_bytes`] and the segment.
+    pub needed_bytes: u64,
+    /// What the disk said.
+    pub why: String,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shortage { place, free_bytes, needed_bytes, why } = self;
+        match free_bytes {
+            Some(free) if free < needed_bytes => {
+                let (free, needed) = (Mebibytes(*free), Mebibytes(*needed_bytes));
+                write!(f, "{place} has {free} free and needs {needed}")
+            }
+            // Room is not what is lacking there, but inodes, a quota or descriptors.
+            _ => f.write_str(why),
+        }
+    }
+}
+
+/// Bytes as people say them of disks.
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MEBIBYTE: u64 = 1 << 20;
+        let tenths = self.0 % MEBIBYTE * 10 / MEBIBYTE;
+        write!(f, "{}.{tenths} MiB", self.0 / MEBIBYTE)
+    }
 }
 
 /// When what is written is synced.
@@ -238,3 +274,21 @@ macro_rules! sabotaged {
     }};
 }
 pub(crate) use sabotaged;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_says_numbers_where_room_is_what_lacks() {
+        let check = |free_bytes, needed_bytes, want: &str| {
+            let (place, why) = ("/data".to_owned(), "no inodes".to_owned());
+            let shortage = Shortage { place, free_bytes, needed_bytes, why };
+            assert_eq!(shortage.to_string(), want);
+        };
+        check(Some(0), 1 << 20, "/data has 0.0 MiB free and needs 1.0 MiB");
+        check(Some((1 << 20) - 1), 564 << 20, "/data has 0.9 MiB free and needs 564.0 MiB");
+        check(Some(1 << 20), 1 << 20, "no inodes");
+        check(None, 1 << 20, "no inodes");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use splashdam_config::{Diagnostic, Section, Severity, Span};
 use splashdam_core::Facts;
 
-use super::rejecting;
+use super::{directories, rejecting};
 use crate::checked::{Checked, CheckedChannel, CheckedSink, CheckedSource, batch_key};
 
 /// A sink's batch that is this many times a source's makes a finding.
@@ -66,6 +66,7 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     headers_for_sinks(checked, &mut findings);
     exclusive(checked, &mut findings);
     one_log_two_minds(checked, &mut findings);
+    findings.extend(directories::findings(checked));
     findings
 }
 
@@ -455,6 +456,6 @@ fn sources_of<'c>(checked: &'c Checked, channel: &str) -> Vec<&'c CheckedSource>
     checked.sources.iter().filter(feeds).collect()
 }
 
-fn of_channel(channel: &CheckedChannel, finding: Diagnostic) -> Diagnostic {
+pub(super) fn of_channel(channel: &CheckedChannel, finding: Diagnostic) -> Diagnostic {
     finding.at(channel.part.section.span()).component(format!("channel {}", channel.name))
 }

@@ -226,3 +226,39 @@ a1.sinks.k2.channel = c2
         assert_eq!(found, keys, "{lines}");
     }
 }
+
+#[test]
+fn directories_that_are_in_the_way_of_others_are_named() {
+    let two = "\
+a1.channels = c1 c2
+a1.sources.r1.channels = c1 c2
+a1.channels.c1.dataDirs = /x,/y
+a1.channels.c2.type = file
+a1.sinks = k1 k2
+a1.sinks.k2.type = null
+a1.sinks.k2.channel = c2
+";
+    for (lines, said) in [
+        ("a1.channels.c2.dataDirs = /y/, /x", &[][..]),
+        ("a1.channels.c2.dataDirs = /z\na1.channels.c2.checkpointDir = /x/c", &[]),
+        ("", &[]),
+        ("a1.channels.c2.dataDirs = /z, /w, /z/.", &["`dataDirs` names /z twice"]),
+        (
+            "a1.channels.c2.dataDirs = /y/",
+            &["channels c1 and c2 share /y and not all of their `dataDirs`"],
+        ),
+        (
+            "a1.channels.c2.dataDirs = /z\na1.channels.c2.checkpointDir = /x/",
+            &["`checkpointDir` /x is among the `dataDirs` of channel c1"],
+        ),
+        (
+            "a1.channels.c2.dataDirs = /z\na1.channels.c2.checkpointDir = /z",
+            &["`checkpointDir` /z is among the `dataDirs` of this channel"],
+        ),
+    ] {
+        let account = with(&format!("{two}{lines}"));
+        let found = account.findings.iter().filter(|finding| finding.code == "shared-place");
+        let found: Vec<&str> = found.map(|finding| finding.message.as_str()).collect();
+        assert_eq!(found, said, "{lines}");
+    }
+}

@@ -25,7 +25,11 @@ async fn rig(form: Form) -> Rig {
     let counters = Counters::new(Role::Source);
     counters.source().events_received.add(5);
     counters.life().started.set(1_700_000_000_000);
-    registry.register(Role::Source, "r\"1".into(), Registered { counters, level: None });
+    registry.register(
+        Role::Source,
+        "r\"1".into(),
+        Registered { counters, level: None, hindrance: None },
+    );
     let level = Level {
         queued: Size { events: 1, bytes: 10 },
         leased: Size::ZERO,
@@ -33,7 +37,11 @@ async fn rig(form: Form) -> Rig {
     };
     let counters = Counters::new(Role::Channel);
     let level: splashdam_core::metrics::ReadLevel = Arc::new(move || level);
-    registry.register(Role::Channel, "c1".into(), Registered { counters, level: Some(level) });
+    registry.register(
+        Role::Channel,
+        "c1".into(),
+        Registered { counters, level: Some(level), hindrance: None },
+    );
     let board = Board::default();
     let sign = board.sign(Role::Sink, "k1".into());
     sign.set(Phase::Running, None);
@@ -128,17 +136,26 @@ async fn methods_and_paths_as_in_flume() {
 #[tokio::test]
 async fn health_tells_what_is_wrong() {
     let rig = rig(Form::Json).await;
-    for path in ["/healthz", "/readyz"] {
-        let (status, _, body) = get(rig.address, path).await;
-        assert_eq!((status, body.as_str()), (200, "{\"status\":\"ok\",\"problems\":[]}"));
-    }
+    const WELL: &str = "{\"status\":\"ok\",\"problems\":[]}";
+    let check = async |want: [u16; 3]| {
+        let mut bodies = String::new();
+        for (path, want) in ["/healthz", "/readyz", "/flowz"].into_iter().zip(want) {
+            let (status, _, body) = get(rig.address, path).await;
+            assert_eq!(status, want, "{path}: {body}");
+            assert_eq!(status == 200, body == WELL, "{path}: {body}");
+            bodies += &body;
+        }
+        bodies
+    };
+    check([200, 200, 200]).await;
     rig.sign.set(Phase::Waiting, Some("connection refused"));
-    for path in ["/healthz", "/readyz"] {
-        let (status, _, body) = get(rig.address, path).await;
-        assert_eq!(status, 503);
-        assert!(body.contains("\"component\":\"sink k1\""), "{body}");
-        assert!(body.contains("connection refused"), "{body}");
-    }
+    let body = check([200, 200, 503]).await;
+    assert!(body.contains("\"component\":\"sink k1\""), "{body}");
+    assert!(body.contains("connection refused"), "{body}");
+    rig.sign.set(Phase::Draining, None);
+    check([200, 503, 200]).await;
+    rig.sign.set(Phase::Dead, Some("panicked"));
+    check([503, 200, 503]).await;
 }
 
 #[tokio::test]

@@ -110,12 +110,6 @@ const FLUMES: &[(Kind, &str, &str)] = &[
 const INSTEAD: &[(Kind, &str, &str, &str)] = &[
     (
         Kind::Source,
-        "jms",
-        "JMS is a Java interface, whose drivers are Java",
-        "use `http` or `exec` with a client of the broker's own protocol, or a bridge of the broker to Kafka",
-    ),
-    (
-        Kind::Source,
         "twitter",
         "the interface that it read from was closed",
         "use `exec` with a client of today's interface, or let it post to `http`",

@@ -157,7 +157,7 @@ fn findings_say_where_and_what_now() {
         ("a1.sinks.k1.type = fileroll", "unknown-type", "did you mean `file_roll`?"),
         ("a1.sinks.k1.type = com.example.S", "unknown-type", "splashdam runs no Java"),
         ("a1.sources.r1.type = kafka", "type-not-built", "`taildir`, `seq`"),
-        ("a1.sources.r1.type = jms", "type-not-served", "use `http`"),
+        ("a1.sources.r1.type = twitter", "type-not-served", "post to `http`"),
         ("a1.sources.r1.bachSize = 5", "unknown-key", "did you mean `batchSize`?"),
         ("a1.sinks.k1.sink.directory = /x", "unknown-key", "a key of the sink `file_roll`"),
         ("a1.sinks.k1.hdfs.path = /x", "unknown-key", "belong to the type `hdfs`"),

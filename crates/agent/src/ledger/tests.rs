@@ -58,7 +58,11 @@ impl Run {
         let level = Level { queued: Size { events, bytes: 0 }, ..Level::default() };
         let level: splashdam_core::metrics::ReadLevel = Arc::new(move || level);
         let counters = Counters::new(Role::Channel);
-        registry.register(Role::Channel, "c1".into(), Registered { counters, level: Some(level) });
+        registry.register(
+            Role::Channel,
+            "c1".into(),
+            Registered { counters, level: Some(level), hindrance: None },
+        );
         self.keeper.report(&registry)
     }
 }

@@ -152,7 +152,9 @@ fn start_from(
         // Members of one group that drain one channel know it by one name.
         let channel = format!("{:p}", queue.place());
         let (filler, slot) = ChannelSlot::new(channel.into(), Arc::new(ChannelMetrics::default()));
-        filler.fill(from);
+        if !name.ends_with("never opens") {
+            filler.fill(from);
+        }
         fillers.push(filler);
         let script =
             Script { name, acts: acts.iter().copied().collect(), got: Vec::new(), closed: 0 };
@@ -291,6 +293,15 @@ async fn draining_delivers_all_and_halting_keeps_the_rest() {
     group.halt.stop();
     group.task.await.expect("no panic");
     assert_eq!(group.queue.level_events(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_channel_that_is_not_open_ends_at_once() {
+    let group = start(&[("one whose channel never opens", &[])], Queue::default());
+    sleep(Duration::from_secs(5)).await;
+    let asked = Instant::now();
+    group.drained().await;
+    assert!(asked.elapsed() <= STALLED, "{:?}", asked.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,9 +108,14 @@ async fn a_wait_ends_at_a_stop() {
         }
     }
     let (handle, stop) = Stop::new();
-    let sign = Board::default().sign(Role::Source, "r1".into());
+    let board = Board::default();
+    let sign = board.sign(Role::Source, "r1".into());
     let task = tokio::spawn(supervise("source r1".into(), Never, stop, sign, Random::new(1)));
     tokio::time::sleep(Duration::from_secs(20)).await;
+    let status = board.all()[0].1.clone();
+    assert_eq!((status.phase, status.trouble.as_deref()), (Phase::Waiting, Some("never")));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(board.all()[0].1.since, status.since, "a try does not end the wait");
     let start = tokio::time::Instant::now();
     handle.stop();
     task.await.unwrap();

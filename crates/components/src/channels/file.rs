@@ -14,6 +14,7 @@ mod import;
 mod keys;
 mod logs;
 pub mod offline;
+mod probe;
 mod record;
 mod transactions;
 mod under_way;
@@ -29,7 +30,7 @@ use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::FileMetrics;
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, JointId, LEAST_TAKE_WAIT,
-    Level, Lifetime, OpenError, Origin, Place, Put, Size, Take,
+    Level, Lifetime, OpenError, Origin, Place, Probed, Put, Size, Take,
 };
 use splashdam_wal::{self as wal, CommitError, Count, Refusal};
 use tokio::sync::Notify;
@@ -131,6 +132,13 @@ impl Component for FileChannel {
         let mut findings = config.refusals(Some(section));
         findings.extend(config::remarks(config, section));
         findings
+    }
+
+    async fn probe(config: Config, cx: Context) -> Probed {
+        let least_free = config.settings().least_free_bytes;
+        let segment = config.settings().segment_bytes;
+        let directories = config.directories(&cx.world.home());
+        logs::blocking(move || probe::rooms(&directories, least_free, segment)).await.map(Some)
     }
 }
 
@@ -282,6 +290,7 @@ async fn hold(
     }
     let queues: Vec<_> = members.iter().map(|member| member.queue).collect();
     let mut full = members.first();
+    let mut disk_full = false;
     let wait = async {
         loop {
             // Whoever is full tells when that changes; a full disk is told to all.
@@ -291,7 +300,9 @@ async fn hold(
             for member in &members {
                 member.check_open().map_err(Some)?;
             }
-            match log.log().reserve(&queues, count) {
+            let reserved = log.log().reserve(&queues, count);
+            disk_full = matches!(reserved, Err(Refusal::DiskFull));
+            match reserved {
                 Ok(room) => return Ok(room),
                 Err(Refusal::Full(queue)) if queue != waiting.queue => {
                     full = members.iter().find(|member| member.queue == queue);
@@ -309,10 +320,21 @@ async fn hold(
         Ok(Err(Some(error))) => return Err(error),
         Ok(Err(None)) | Err(_) => {
             let channel = full.map_or_else(|| Arc::from(""), |member| member.name.clone());
+            // There may be room again by now: then it is the queue's turn to say what is wrong.
+            if let Some(reason) = disk_full.then(|| lacking(&log.log())).flatten() {
+                return Err(ChannelError::DiskFull { channel, reason: reason.into() });
+            }
             return Err(ChannelError::Full { channel, events: size.events, waited: keep_alive });
         }
     };
     Ok(Box::new(RoomHeld { room, members, under_way: log.under_way.clone(), told: None }))
+}
+
+/// What the disks of a log lack, if puts wait for them.
+fn lacking(log: &wal::Log<Datums>) -> Option<String> {
+    let shortages = log.shortages();
+    let said: Vec<_> = shortages.iter().map(ToString::to_string).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 /// What the log's refusal means to the outlet and to the runner of sinks.
@@ -376,6 +398,16 @@ impl Channel for FileChannel {
             leased: size(level.leased),
             capacity: size(level.capacity),
         }
+    }
+
+    fn hindrance(&self) -> Option<String> {
+        let log = self.log.log();
+        if let Some(why) = log.stopped() {
+            return Some(format!("its log has stopped and is opened again when that works: {why}"));
+        }
+        lacking(&log).map(|what| {
+            format!("its disk is full: {what}; make room there, or lower minimumRequiredSpace")
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {

@@ -245,6 +245,17 @@ impl Inner {
         level
     }
 
+    /// A full disk, once memory is full, too.
+    fn hindrance(&self) -> Option<String> {
+        let full = {
+            let state = self.state();
+            let Used { events, slots } = state.used;
+            events >= state.limits.memory_events || slots >= state.limits.slots
+        };
+        let overflow = self.overflow.as_ref().filter(|_| full);
+        overflow.and_then(|overflow| overflow.main.hindrance())
+    }
+
     /// Writes down what is in memory, behind what was written down before. Who waits no longer for
     /// that loses what is not written by then; it is counted.
     async fn close(&self) -> Result<(), ChannelError> {
@@ -342,6 +353,10 @@ impl Channel for Spillable {
 
     fn level(&self) -> Level {
         self.0.level()
+    }
+
+    fn hindrance(&self) -> Option<String> {
+        self.0.hindrance()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {

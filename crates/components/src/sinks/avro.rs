@@ -27,7 +27,9 @@ use splashdam_wire::avro::handshake::{FLUME_HASH, Hash};
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::channels::value_replaced;
 use crate::tls::{ClientTls, Connector};
+use crate::zlib_stream::unspoken;
 use calls::{CALL_BYTES, claims, lengths};
 use connection::{Connection, SendError, Settings};
 
@@ -197,7 +199,32 @@ impl Component for Avro {
     }
 
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
-        config.tls.findings(section)
+        let mut findings = config.tls.findings(section);
+        findings.extend(unspoken(&config.compression_type, section));
+        let replaced = |key, value: Lenient<i64>, least, default: i64| {
+            value_replaced(section, key, value, least, default)
+        };
+        findings.extend(replaced("batch-size", config.batch_size, 1, BATCH_SIZE.into()));
+        findings.extend(replaced(
+            "connect-timeout",
+            config.connect_timeout,
+            LEAST_TIMEOUT,
+            TIMEOUT,
+        ));
+        findings.extend(replaced(
+            "request-timeout",
+            config.request_timeout,
+            LEAST_TIMEOUT,
+            TIMEOUT,
+        ));
+        if let Some(level @ 10..) = config.compression_level.0 {
+            let message = format!("`compression-level` cannot be {level}");
+            let finding = Diagnostic::warning("value-replaced", message)
+                .at(section.value_span("compression-level"))
+                .label(format!("{LEVEL} is used instead"));
+            findings.push(finding.help("write 1 (fast) to 9 (small)"));
+        }
+        findings
     }
 }
 

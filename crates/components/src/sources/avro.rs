@@ -38,7 +38,7 @@ use super::listen;
 use crate::accepting::{Counted, serve_all};
 use crate::ip_filter::{Admission, IpFilter, IpFilterKeys};
 use crate::tls::{Acceptor, HandshakeError, ServerTls};
-use crate::zlib_stream::ZlibStream;
+use crate::zlib_stream::{ZlibStream, unspoken};
 use connection::Service;
 #[cfg(feature = "simulation")]
 pub use simulated::Receiver;
@@ -151,6 +151,7 @@ impl Component for Avro {
     fn check(config: &Config, section: &Section) -> Vec<Diagnostic> {
         let mut findings = config.tls.findings(&config.bind, section);
         findings.extend(config.ip_filter.findings(section));
+        findings.extend(unspoken(&config.compression_type, section));
         findings
     }
 }
@@ -193,39 +194,39 @@ impl Guest {
                 None => return,
                 Some(Admission::Denied { rule }) => {
                     let ip = peer.ip();
-                    return self.service.complain(&format!("the rule {rule} keeps {ip} out"));
+                    return self.service.complain(peer, &format!("the rule {rule} keeps {ip} out"));
                 }
                 Some(Admission::NameUnknown) => {
                     let ip = peer.ip();
                     let error =
                         format!("DNS did not tell the name of {ip} that ipFilterRules ask for");
-                    return self.service.complain(&error);
+                    return self.service.complain(peer, &error);
                 }
             }
         }
         let _open = Counted::new(self.service.out.metrics());
         // Answers are small and waited for. An error shows when the connection is used.
         stream.set_nodelay(true).ok();
-        if let Err(error) = self.serve(stream).await {
+        if let Err(error) = self.serve(stream, peer).await {
             self.service.out.metrics().read_failures.add(1);
-            self.service.complain(&error.to_string());
+            self.service.complain(peer, &error.to_string());
         }
     }
 
-    async fn serve(&self, stream: TcpStream) -> Result<(), HandshakeError> {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), HandshakeError> {
         let zlib = |stream| ZlibStream::new(stream, LEVEL);
         match (&self.acceptor, self.deflates) {
-            (None, false) => self.service.serve(stream).await,
-            (None, true) => self.service.serve(zlib(stream)).await,
-            (Some(acceptor), false) => self.serve_tls(acceptor, stream).await?,
+            (None, false) => self.service.serve(stream, peer).await,
+            (None, true) => self.service.serve(zlib(stream), peer).await,
+            (Some(acceptor), false) => self.serve_tls(acceptor, stream, peer).await?,
             // Flume 1.10 and 1.11 compress what is encrypted, earlier ones encrypt what is
             // compressed; the first byte tells.
             (Some(acceptor), true) => match self.first_byte(&stream).await {
                 None => {}
-                Some(ZLIB) => self.serve_tls(acceptor, zlib(stream)).await?,
+                Some(ZLIB) => self.serve_tls(acceptor, zlib(stream), peer).await?,
                 Some(_) => {
                     if let Some(shaken) = self.stop.or(acceptor.accept(stream)).await {
-                        self.service.serve(ZlibStream::new(shaken?, LEVEL)).await;
+                        self.service.serve(ZlibStream::new(shaken?, LEVEL), peer).await;
                     }
                 }
             },
@@ -233,12 +234,17 @@ impl Guest {
         Ok(())
     }
 
-    async fn serve_tls<IO>(&self, acceptor: &Acceptor, io: IO) -> Result<(), HandshakeError>
+    async fn serve_tls<IO>(
+        &self,
+        acceptor: &Acceptor,
+        io: IO,
+        peer: SocketAddr,
+    ) -> Result<(), HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
         if let Some(shaken) = self.stop.or(acceptor.accept(io)).await {
-            self.service.serve(shaken?).await;
+            self.service.serve(shaken?, peer).await;
         }
         Ok(())
     }

@@ -121,6 +121,7 @@ impl Config {
         Listening {
             dialect: self.messages.multiport_dialect(charset),
             cutter: cutter.with_line_end(line_end(charset)),
+            peer: None,
             headers: header.map(|name| (name, found.to_string().into())).into_iter().collect(),
             last_counts: self.messages.mode == Mode::Rfc,
         }

@@ -132,8 +132,8 @@ impl Source for Netcat {
         let Netcat { config, cx, listener } = self;
         let most = config.max_connections.get();
         let service = Arc::new(Service::new(&config, &cx, out, stop.clone()));
-        serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, _| {
-            service.clone().serve(stream)
+        serve_all(&cx, service.out.metrics(), &stop, listener, most, |stream, peer| {
+            service.clone().serve(stream, peer)
         })
         .await;
         Ok(())

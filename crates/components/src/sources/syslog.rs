@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use splashdam_core::{Context, Event, OpenError, Text, World};
 use splashdam_wire::syslog::cut::{Cutter, Framing as Frames, LineEnd, Rest};
-use splashdam_wire::syslog::{Keep, Moment, flume, multiport, rfc};
+use splashdam_wire::syslog::{INVALID, Keep, Moment, STATUS, flume, multiport, rfc};
 
 use crate::charset::{Charset, OnMalformed};
 use crate::ip_filter::java_address;
@@ -84,8 +84,10 @@ pub(super) enum Dialect {
 pub(super) enum Told {
     /// An event.
     Event(Event),
-    /// An event that says that the message was none.
+    /// An event that says that the message was none; counted as a failure, as Flume does for `multiport_syslogtcp`.
     Invalid(Event),
+    /// The same, which Flume does not count for `syslogtcp` and `syslogudp`.
+    Odd(Event),
     /// Nothing.
     Nothing,
 }
@@ -192,6 +194,7 @@ impl Dialect {
         let at = times.now();
         match self {
             Dialect::Flume(reader) => match reader.read(message, incomplete, at) {
+                Ok(event) if event.headers.get(&STATUS) == Some(&INVALID) => Told::Odd(event),
                 Ok(event) => Told::Event(event),
                 Err(flume::NoPriority) => Told::Nothing,
             },

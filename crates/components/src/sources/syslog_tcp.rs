@@ -134,6 +134,7 @@ impl Component for SyslogTcp {
         let listening = Listening {
             dialect: messages.dialect(&config.format)?,
             cutter,
+            peer: None,
             headers: Vec::new(),
             last_counts: messages.mode == Mode::Rfc,
         };

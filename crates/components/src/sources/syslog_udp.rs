@@ -205,9 +205,16 @@ impl Reading {
             _ => message.slice(datagram(message)),
         };
         let told = self.dialect.read(&message, false, &self.times);
-        let (Told::Event(mut event) | Told::Invalid(mut event)) = told else {
-            putting.invalid();
-            return None;
+        let mut event = match told {
+            Told::Event(event) | Told::Invalid(event) => event,
+            Told::Odd(event) => {
+                putting.odd(Some(sender));
+                event
+            }
+            Told::Nothing => {
+                putting.invalid(Some(sender));
+                return None;
+            }
         };
         if !self.senders.is_empty() {
             add_headers(&mut event, self.said_of(sender).await);

@@ -148,8 +148,8 @@ impl Service {
         }
         self.out.metrics().read_failures.add(1);
         let mut nonsense = self.nonsense.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = nonsense.happened(self.cx.world.instant(), "") {
-            warn!(component = %self.cx.title(), %peer, %error, more, "a connection was closed; only agents of Flume 0.9 belong on this port");
+        if let Some(repeats) = nonsense.happened(self.cx.world.instant(), "") {
+            warn!(component = %self.cx.title(), %peer, %error, repeats, "a connection was closed; only agents of Flume 0.9 belong on this port");
         }
     }
 

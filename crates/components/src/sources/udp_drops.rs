@@ -51,9 +51,9 @@ impl Drops {
             return;
         }
         out.metrics().events_dropped.add(new);
-        if let Some(more) = self.trouble.happened(self.world.instant(), "dropped") {
+        if let Some(repeats) = self.trouble.happened(self.world.instant(), "dropped") {
             let remedy = self.remedy;
-            warn!(component = %self.name, events = new, more, "the kernel dropped datagrams, as they came faster than the channels took them or than its buffer holds; {remedy}, or give the channel more room");
+            warn!(component = %self.name, events = new, repeats, "the kernel dropped datagrams, as they came faster than the channels took them or than its buffer holds; {remedy}, or give the channel more room");
         }
     }
 }

@@ -23,6 +23,7 @@ impl ServerTls {
         let mut findings = of_names(&own(self), section);
         findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
         findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
+        findings.extend(missing_files(section));
         findings
     }
 }
@@ -36,6 +37,7 @@ impl ClientTls {
         let mut findings = of_names(&own_of_client(self), section);
         findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
         findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
+        findings.extend(missing_files(section));
         if self.trust_all_certs {
             let message = "`trust-all-certs` takes whoever answers for the server";
             let finding = Diagnostic::warning("trust-all-certs", message);
@@ -95,6 +97,21 @@ fn of_names(names: &Names, section: &Section) -> Vec<Diagnostic> {
     findings
 }
 
+/// Keys that name files which have to be there.
+const FILES: [&str; 4] = ["keystore", "truststore", "private-key", "certificate"];
+
+/// Warnings for files that are not there, or not yet: without them nothing is opened.
+fn missing_files(section: &Section) -> impl Iterator<Item = Diagnostic> {
+    let written = FILES.iter().filter_map(|key| Some((*key, Path::new(section.get(key)?))));
+    let missing = written.filter(|(_, path)| !path.exists());
+    missing.map(|(key, path)| {
+        Diagnostic::warning("missing-file", format!("`{key}`: there is no {}", path.display()))
+            .at(section.value_span(key))
+            .with_note("it is waited for, and until then nothing is opened")
+            .help("put the file there, or mend the path")
+    })
+}
+
 /// A warning for a file that is a secret, named by `key`, and that everybody may read.
 pub fn readable_secret(path: Option<&Path>, key: &str, section: &Section) -> Option<Diagnostic> {
     let path = path?;
@@ -139,7 +156,7 @@ mod tests {
         check("0.0.0.0", "bind = 0.0.0.0", &["plain-listener"]);
         check("192.0.2.1", "", &["plain-listener"]);
         check("0.0.0.0", "ssl = true\nkeystore = DIR/shut", &[]);
-        check("0.0.0.0", "ssl = true\nkeystore = DIR/none", &[]);
+        check("0.0.0.0", "ssl = true\nkeystore = DIR/none", &["missing-file"]);
         check("0.0.0.0", "ssl = true\nkeystore = DIR/open", &["readable-secret"]);
         check("0.0.0.0", "ssl = true\nprivate-key = DIR/open", &["readable-secret"]);
         check("0.0.0.0", "ssl = true\ninclude-protocols = TLSv1.1 TLSv1.2", &["not-spoken"]);

@@ -63,6 +63,11 @@ pub(super) fn grammar(program: &'static str) -> Command {
 fn agent() -> Command {
     Command::new("agent")
         .about("Run an agent")
+        .after_help(
+            "Signals: SIGTERM and SIGINT stop it in order, within the grace time, and a second one ends it at \
+             once, unless it comes within a second of the first. SIGHUP reads the configuration anew. SIGUSR1, \
+             SIGUSR2 and SIGQUIT log what each component does.",
+        )
         .visible_alias("node")
         .arg(name().required(true))
         .args(origin())

@@ -149,7 +149,7 @@ pub(super) fn log_grammar() -> clap::Command {
                 )
                 .arg(
                     path("to-checkpoint-dir", "DIR")
-                        .help("With --format flume: the checkpoint directory to make"),
+                        .help("With --format flume: the checkpoint directory to make; it stays empty, as Flume makes its checkpoint out of the logs"),
                 )
                 .arg(force()),
         )
@@ -339,7 +339,7 @@ fn act(command: &str, given: &ArgMatches, place: &Place) -> Result<Act, String> 
         "export" => Act::Export(export(given, force)?),
         "import" => {
             if place.channel.is_none() && matches!(place.of, Of::Directories(_)) {
-                return Err("say with --channel <NAME> which channel is to have the events".into());
+                return Err("say with --channel <NAME> which channel is to have the events: the name that it has, or is going to have, in the configuration; `splashdam log verify --data-dirs <DIRS>` says which ones the log has already, and with -n and -f a configuration says it".into());
             }
             Act::Import { format, dry_run: is_set(given, "dry-run") }
         }

@@ -32,7 +32,9 @@ pub(super) fn reconcile_grammar() -> clap::Command {
         .long_about(
             "Fetches the ledgers of two agents and says what the sinks of the first delivered that the sources of the \
              second never received, or received twice, with the minute, and what is in flight. Both agents must serve \
-             their monitoring over HTTP. Exits with 1 when something is missing or double.",
+             their monitoring over HTTP. Exits with 0 when nothing is missing and nothing came twice, with 1 when \
+             something is, and with 2 when nothing could be compared: an agent that does not answer, a name that \
+             it does not have, a command line that makes no sense.",
         )
         .arg(url("sender", "SENDER", "Where the agent that sends serves its monitoring: http://host:41414"))
         .arg(url("receiver", "RECEIVER", "Where the agent that receives serves it"))

@@ -283,15 +283,33 @@ a1.sinks.k1.sink.directory = $/nowhere
 }
 
 #[test]
+fn signals_that_ask_after_its_state_end_nothing() {
+    let dir = directory();
+    let agent = Agent::ready(dir.path(), &in_dir(&dir, COUNT), &[]);
+    for (times, signal) in [(1, Signal::USR1), (2, Signal::USR2), (3, Signal::QUIT)] {
+        agent.signal(signal);
+        agent.says("components follow", times);
+        agent.says("phase=running", 3 * times);
+    }
+    agent.stop();
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let dir = directory();
     let config = in_dir(&dir, COUNT).replace("/out\n", "/nowhere\n");
-    let mut agent = Agent::start(dir.path(), &config, &["--grace-time", "60"]);
+    let options = [MONITORED, &["--grace-time", "60"]].concat();
+    let mut agent = Agent::start(dir.path(), &config, &options);
     agent.says("nowhere", 1);
+    agent.says("serving metrics", 1);
+    // What is in the channel keeps it from ending.
+    let held = || agent.metrics()["CHANNEL.c1"]["ChannelSize"].as_str().is_some_and(|n| n != "0");
+    until(held, || format!("events in the channel:\n{}", agent.log()));
     agent.signal(Signal::TERM);
     agent.says("stopping; a second signal", 1);
     // One that comes at once is an echo of the first.
     agent.signal(Signal::TERM);
+    agent.says("taken for the first one still", 1);
     sleep(Duration::from_millis(1100));
     assert!(agent.child.try_wait().unwrap().is_none(), "{}", agent.log());
     agent.signal(Signal::TERM);

@@ -263,7 +263,6 @@ fn types_that_are_not_there_are_refused_by_name() {
         }
     }
     for (role, component, name) in [
-        ("source", "sources.r1", "jms"),
         ("source", "sources.r1", "org.apache.flume.source.twitter.TwitterSource"),
         ("channel", "channels.c1", "JDBC"),
         ("sink", "sinks.k1", "elasticsearch"),

@@ -242,11 +242,14 @@ fn what_cannot_be_compared_is_said() {
     let check = |arguments: &[&str], want: &str| {
         let said = Command::new(env!("CARGO_BIN_EXE_splashdam")).args(arguments).output().unwrap();
         let text = String::from_utf8(said.stderr).unwrap();
-        assert!(!said.status.success() && text.contains(want), "{text}");
+        assert!(said.status.code() == Some(2) && text.contains(want), "{text}");
     };
     let here = agent.monitoring();
     check(&["reconcile", &here, "127.0.0.1:1"], "127.0.0.1:1/ledger");
     check(&["reconcile", &here, &here, "--sink", "k9"], "has no sink k9; it has k1");
     check(&["reconcile", &format!("{here}/metrics/x"), &here], "404");
     check(&["reconcile", &here], "RECEIVER");
+    let said = reconcile(&agent, &agent, &[]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.code() == Some(0) && text.contains("nothing to compare"), "{text}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Directory, Spare};
 use crate::frame::ALIGN;
-use crate::options::{Notice, Options, sabotaged};
+use crate::options::{Notice, Options, Shortage, sabotaged};
 use crate::recovery::Recovered;
 use crate::segment::{self, FIRST_FRAME, SegmentHeader};
 use crate::storage::{Asked, DiskError, StorageFile};
@@ -137,11 +137,12 @@ impl Directory {
         }
         if ready && self.reserve_covers(least, positions) {
             // It was not for a larger frame; others must not wait for that.
-            self.note_full(false);
+            self.note_shortage(None);
             return;
         }
-        match self.prepare_both(room, self.reserve_bytes(least, positions)) {
-            Ok(()) => self.note_full(false),
+        let reserve = self.reserve_bytes(least, positions);
+        match self.prepare_both(room, reserve) {
+            Ok(()) => self.note_shortage(None),
             Err(error) => {
                 // Whatever the reason, there is no next segment yet: puts wait, takes have the
                 // reserve. A fault of another kind shows again when the segment is needed.
@@ -151,19 +152,35 @@ impl Directory {
                         why: error.to_string(),
                     });
                 }
-                self.note_full(true);
+                self.note_shortage(Some(self.shortage_of(room, reserve, &error)));
             }
         }
     }
 
-    /// Whether there is no room for puts; a change is told, also the one at a start.
-    pub(super) fn note_full(&mut self, full: bool) {
-        if std::mem::replace(&mut self.full, full) != full {
-            let place = self.storage.place();
-            (self.options.notice)(match full {
-                true => Notice::DiskFull { place },
-                false => Notice::DiskRoom { place },
+    /// Whether there is room for puts, and as of now; a change is told, also the one at a start.
+    pub(super) fn note_shortage(&mut self, shortage: Option<Shortage>) {
+        let (was, is) = (self.full(), shortage.is_some());
+        if was != is {
+            (self.options.notice)(match &shortage {
+                Some(shortage) => Notice::DiskFull(shortage.clone()),
+                None => Notice::DiskRoom { place: self.storage.place() },
             });
+        }
+        self.shortage = shortage;
+    }
+
+    /// What there is and what it takes, where a segment of `room` bytes and a reserve of `reserve`
+    /// could not be made.
+    pub(super) fn shortage_of(&self, room: u64, reserve: u64, error: &DiskError) -> Shortage {
+        let Options { least_free_bytes, segment_bytes, .. } = self.options;
+        let held = self.reserve.as_ref().map_or(0, |(_, length)| *length);
+        Shortage {
+            place: self.storage.place(),
+            free_bytes: self.storage.free_bytes().ok(),
+            needed_bytes: least_free_bytes
+                .saturating_add(room.max(segment_bytes))
+                .saturating_add(reserve.saturating_sub(held)),
+            why: error.to_string(),
         }
     }
 

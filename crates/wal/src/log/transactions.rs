@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{PutDone, Shared, TakeDone};
+use super::{Log, PutDone, Shared, TakeDone};
 use crate::committer::{PutRequest, Request, TakeRequest, Taking};
 use crate::error::CommitError;
 use crate::homes::Home;
@@ -21,6 +21,11 @@ pub struct Room<R: Record> {
 }
 
 impl<R: Record> Room<R> {
+    /// The log in which it is held.
+    pub fn log(&self) -> Log<R> {
+        Log(self.log.clone())
+    }
+
     /// Holds more, whatever the capacity in bytes: for a batch that was let in by an estimate.
     pub fn widen(&mut self, bytes: u64) {
         let more = Count { events: 0, bytes: bytes.saturating_sub(self.count.bytes) };

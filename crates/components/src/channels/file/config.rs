@@ -32,7 +32,8 @@ const LEAST_MEMORY_BYTES: i64 = 64 << 10;
 #[serde(rename_all = "camelCase", default)]
 pub struct Config {
     /// Directories for the data, between commas; one on each disk writes to all disks at once.
-    /// Missing ones are made. Default: `.flume/file-channel/data` in the home directory.
+    /// Missing ones are made. An empty channel takes 140 MiB of each, made ahead: the file that is
+    /// written, the next one, and 12 MiB held back for a full disk. Default: `.flume/file-channel/data` in the home directory.
     pub data_dirs: CommaList,
     /// Where a Flume had its checkpoint: used when the data that it left in `dataDirs` is taken
     /// over. Data and checkpoints lie together in `dataDirs` here. Default:
@@ -386,5 +387,17 @@ pub(super) fn remarks(config: &Config, section: &Section) -> Vec<Diagnostic> {
             .help("remove it, or look for a slip of the pen")
     });
     let in_sight = keys::in_sight(&config.key_provider);
-    replaced.chain(raised).chain(idle).chain(strangers).chain(in_sight).collect()
+    let files = config.data_dirs.0.iter().filter_map(|written| no_directory(written, section));
+    replaced.chain(raised).chain(idle).chain(strangers).chain(in_sight).chain(files).collect()
+}
+
+/// A warning where something else is in a directory's place, or in that of one above it.
+fn no_directory(written: &str, section: &Section) -> Option<Diagnostic> {
+    let there = Path::new(written).ancestors().find(|path| path.exists())?;
+    (!there.is_dir()).then(|| {
+        Diagnostic::warning("not-a-directory", format!("{} is not a directory", there.display()))
+            .at(section.value_span("dataDirs"))
+            .with_note("the channel does not open while it is there")
+            .help("move it away, or name another directory")
+    })
 }

@@ -1,18 +1,21 @@
 //! What a log reports, in words to people and in counters of its channels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use splashdam_core::metrics::{ChannelMetrics, FileMetrics};
 use splashdam_core::{Context, OpenError, Trouble};
-use splashdam_wal::Notice;
+use splashdam_wal::{Damage, Notice};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::flume::Origin;
 use super::import::{Imported, Step};
+
+/// Runs of damage that are remembered, so that none of them is told twice.
+const MOST_DAMAGED: usize = 4096;
 
 /// The state of a log as its channels show it.
 pub(super) struct Health {
@@ -20,6 +23,12 @@ pub(super) struct Health {
     title: String,
     channels: Mutex<BTreeMap<Arc<str>, Arc<ChannelMetrics>>>,
     untidy: Mutex<Trouble>,
+    /// That the log has stopped and does not open again.
+    healing: Mutex<Trouble>,
+    /// Where stored data is damaged, by directory, segment and offset, as far as it was told.
+    damaged: Mutex<BTreeSet<(String, u64, u64)>>,
+    /// Directories without room.
+    full: Mutex<BTreeSet<String>>,
     /// Told when the log has stopped, as all of its directories failed.
     pub(super) stopped: Notify,
 }
@@ -30,6 +39,9 @@ impl Health {
             title: cx.title(),
             channels: Mutex::default(),
             untidy: Mutex::new(Trouble::new()),
+            healing: Mutex::new(Trouble::new()),
+            damaged: Mutex::default(),
+            full: Mutex::default(),
             stopped: Notify::new(),
         };
         // So that what is found while the log opens is counted.
@@ -51,21 +63,27 @@ impl Health {
 
     /// The log begins anew, and will tell what is wrong then: it tells changes only.
     pub(super) fn anew(&self) {
-        self.each(|file| {
-            file.unhealthy.set(0);
-            file.disk_full.set(0);
-        });
+        self.each(|file| file.unhealthy.set(0));
+        self.note_full(BTreeSet::clear);
     }
 
     /// The log was opened again.
     pub(super) fn healed(&self) {
+        let mut healing = self.healing.lock().unwrap_or_else(PoisonError::into_inner);
+        healing.ended(Instant::now());
         info!(component = %self.title, "the log is open again");
     }
 
     /// The log could not be opened again yet.
     pub(super) fn not_healed(&self, error: &OpenError, wait: Duration) {
         self.each(|file| file.unhealthy.set(1));
-        warn!(component = %self.title, %error, again_in = ?wait, "the log has stopped and cannot be opened again yet");
+        let mut healing = self.healing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(repeats) = healing.happened(Instant::now(), &error.to_string()) else { return };
+        if error.needs_hand() {
+            error!(component = %self.title, %error, again_in = ?wait, repeats, "the log has stopped and cannot be opened again before somebody mends this");
+        } else {
+            warn!(component = %self.title, %error, again_in = ?wait, repeats, "the log has stopped and cannot be opened again yet");
+        }
     }
 
     pub(super) fn leave(&self, name: &str) {
@@ -80,6 +98,21 @@ impl Health {
     fn each(&self, tell: impl Fn(&FileMetrics)) {
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.values().filter_map(|counters| counters.file.get()).for_each(tell);
+    }
+
+    /// The same bytes are read when the log opens, and for each of its queues; they are told once.
+    fn is_news(&self, damage: &Damage) -> bool {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = (damage.place.clone(), damage.segment, damage.offset);
+        damaged.len() >= MOST_DAMAGED || damaged.insert(at)
+    }
+
+    /// Some directory may be full while others are not.
+    fn note_full(&self, change: impl FnOnce(&mut BTreeSet<String>)) {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut full);
+        let any = i64::from(!full.is_empty());
+        self.each(|file| file.disk_full.set(any));
     }
 
     /// Stored events with good checksums that are no events.
@@ -100,6 +133,7 @@ impl Health {
     pub(super) fn notice(&self, notice: &Notice) {
         let component = &self.title;
         match notice {
+            Notice::Damaged(damage) if !self.is_news(damage) => {}
             Notice::Damaged(damage) => {
                 error!(%component, %damage, "stored data is damaged");
                 self.each(|file| file.damaged.add(1));
@@ -123,13 +157,13 @@ impl Health {
                 error!(%component, %why, "the log has stopped: no directory is left that takes anything");
                 self.stopped.notify_one();
             }
-            Notice::DiskFull { place } => {
-                warn!(%component, %place, "no room on the disk: puts wait, takes go on; make room or lower minimumRequiredSpace");
-                self.each(|file| file.disk_full.set(1));
+            Notice::DiskFull(shortage) => {
+                warn!(%component, %shortage, "no room on the disk: puts wait, takes go on; make room or lower minimumRequiredSpace");
+                self.note_full(|full| full.extend([shortage.place.clone()]));
             }
             Notice::DiskRoom { place } => {
                 info!(%component, %place, "there is room on the disk again");
-                self.each(|file| file.disk_full.set(0));
+                self.note_full(|full| full.retain(|other| other != place));
             }
             Notice::GivenUp { place, what } => {
                 warn!(%component, %place, %what, "given up, as the operator has said");
@@ -213,6 +247,22 @@ mod tests {
     use splashdam_testkit::context;
 
     use super::*;
+
+    #[test]
+    fn damage_is_told_once_wherever_it_is_met() {
+        let counters = Counters::new(Role::Channel);
+        let cx = Context { counters: counters.clone(), ..context(Role::Channel) };
+        let health = Health::new(&cx);
+        health.join(&cx.name, counters.channel());
+        let damage = |segment, offset| {
+            let place = "/data".to_owned();
+            Notice::Damaged(Damage { place, segment, offset, bytes: 9, lsns: None })
+        };
+        for (segment, offset) in [(1, 64), (1, 64), (2, 64), (1, 99), (1, 64)] {
+            health.notice(&damage(segment, offset));
+        }
+        assert_eq!(counters.channel().file.get().unwrap().damaged.value(), 3);
+    }
 
     #[test]
     fn what_one_channel_of_a_log_lost_the_others_did_not() {

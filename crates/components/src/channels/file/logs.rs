@@ -229,7 +229,7 @@ async fn open(
         let health = notices.clone();
         let (options, keys) = wanted
             .options(Arc::new(move |notice| notices.notice(&notice)))
-            .map_err(OpenError::unavailable)?;
+            .map_err(OpenError::unmended)?;
         let import = Import {
             queue: &queue.name,
             places: &places,
@@ -431,7 +431,7 @@ fn identity_of(log: [u8; 16], cx: &Context) -> [u8; 16] {
 }
 
 /// Runs what blocks aside.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {
     match spawn_blocking(act).await {
@@ -443,7 +443,12 @@ async fn blocking<T: Send + 'static>(
 fn unavailable(error: wal::OpenError) -> OpenError {
     match error {
         wal::OpenError::Options(why) => OpenError::config(why),
-        other => OpenError::unavailable(other.to_string()),
+        wal::OpenError::Disk(error) => OpenError::unavailable(error),
+        wal::OpenError::Random(_) | wal::OpenError::Locked { .. } => {
+            OpenError::unavailable(error.to_string())
+        }
+        // What is damaged, missing, foreign or sealed with another key.
+        _ => OpenError::unmended(error.to_string()),
     }
 }
 
@@ -452,7 +457,7 @@ fn found(directories: &[PathBuf]) -> Result<Vec<Option<Arc<dyn Storage>>>, OpenE
     let find = |path: &PathBuf| match Disk::find(path) {
         Ok(disk) => Ok(Some(Arc::new(disk) as Arc<dyn Storage>)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unopened(path, &error)),
+        Err(error) => Err(unopened(path, error)),
     };
     directories.iter().map(find).collect()
 }
@@ -468,8 +473,8 @@ fn made(
         let there: Vec<_> = there.iter().flatten().cloned().collect();
         let absent = absent(&there).map_err(unavailable)?;
         if !absent.is_empty() {
-            return Err(OpenError::unavailable(format!(
-                "directory {} of dataDirs is missing, and the log of the others has data in {}; is its disk mounted?",
+            return Err(OpenError::unmended(format!(
+                "directory {} of dataDirs is missing, and the log of the others has data in {}; is its disk mounted? If it is lost for good, `splashdam log accept-loss --directory` gives it up",
                 missing.display(),
                 absent.join(", ")
             )));
@@ -479,14 +484,14 @@ fn made(
         Some(storage) => Ok(storage.clone()),
         None => match Disk::open(path) {
             Ok(disk) => Ok(Arc::new(disk) as Arc<dyn Storage>),
-            Err(error) => Err(unopened(path, &error)),
+            Err(error) => Err(unopened(path, error)),
         },
     };
     all().map(make).collect()
 }
 
-fn unopened(path: &Path, error: &io::Error) -> OpenError {
-    OpenError::unavailable(format!("cannot open directory {}: {error}", path.display()))
+fn unopened(path: &Path, error: io::Error) -> OpenError {
+    OpenError::refused(format!("cannot open directory {}: {error}", path.display()), error)
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ const WAITING_EVENTS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// A directory that is not there is not made.
-    #[error("{} is not there; name the directories that the channel has as dataDirs", .0.display())]
+    #[error(
+        "{} is not there: mount its disk, or name the directories that the channel has as dataDirs; \
+         if it is lost for good, `splashdam log accept-loss --directory` gives it up",
+        .0.display()
+    )]
     NoDirectory(PathBuf),
     /// A directory cannot be opened.
     #[error("cannot open directory {}: {source}", path.display())]
@@ -54,7 +58,7 @@ pub enum ToolError {
     #[error("{0}")]
     Flume(#[from] flume::Error),
     /// No such queue.
-    #[error("there is no channel {wanted} in this log; it has {}", known.join(", "))]
+    #[error("there is no channel {wanted} in this log; it has {}", all_or_none(known))]
     NoQueue {
         /// Asked for.
         wanted: String,
@@ -67,6 +71,10 @@ pub enum ToolError {
     /// The log has no queue yet.
     #[error("the log has no channel yet; name one")]
     NoQueues,
+}
+
+fn all_or_none(known: &[String]) -> String {
+    if known.is_empty() { "none yet".to_owned() } else { known.join(", ") }
 }
 
 /// A log as it lies there.

@@ -2,16 +2,15 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
 use splashdam_core::{Batch, BoxFuture, ChannelError, Put, Refused, Take};
-use splashdam_wal::{self as wal, CommitError, Lease, Room};
+use splashdam_wal::{self as wal, CommitError, Lease, Log, Room};
 use tokio::sync::oneshot;
 
-use super::failed;
 use super::logs::{Member, OpenLog};
 use super::record::Datums;
 use super::under_way::UnderWay;
+use super::{failed, lacking};
 
 /// Is called once with whether a commit took effect, on a thread of the log, before the commit
 /// answers and whether or not anybody waits for that; must not block.
@@ -65,12 +64,13 @@ impl Put for RoomHeld {
             // Nobody listens any more when the put was cancelled.
             drop(done.send(answer));
         };
+        let log = room.log();
         room.put(record.clone(), origin, Box::new(done));
         Box::pin(async move {
             let Err(error) = heard(answer).await else { return Ok(()) };
             let batch = Arc::try_unwrap(record)
                 .map_or_else(|record| record.batch.clone(), |record| record.batch);
-            let error = not_put(&members, batch.len(), &error);
+            let error = not_put(&log, &members, batch.len(), &error);
             Err(Refused { batch, error })
         })
     }
@@ -149,9 +149,10 @@ impl Take for Held {
             }
             drop(done.send(answer));
         };
+        let log = room.log();
         lease.exchange(room, record, Box::new(done));
         Box::pin(async move {
-            heard(answer).await.map_err(|error| not_put(&members, events, &error))?;
+            heard(answer).await.map_err(|error| not_put(&log, &members, events, &error))?;
             count_unread(&member, unread);
             Ok(())
         })
@@ -164,13 +165,24 @@ async fn heard<T>(answer: oneshot::Receiver<Result<T, CommitError>>) -> Result<T
 }
 
 /// What the log's refusal of a put means.
-fn not_put(members: &[Arc<Member>], events: usize, error: &CommitError) -> ChannelError {
+fn not_put(
+    log: &Log<Datums>,
+    members: &[Arc<Member>],
+    events: usize,
+    error: &CommitError,
+) -> ChannelError {
     let Some(member) = members.first() else {
         return ChannelError::Failed { channel: "".into(), reason: error.to_string().into() };
     };
     let channel = member.name.clone();
     match error {
-        CommitError::Full => ChannelError::Full { channel, events, waited: Duration::ZERO },
+        CommitError::Full => {
+            // Room came meanwhile, or a directory has some, and too little for this.
+            let reason = lacking(log).unwrap_or_else(|| {
+                format!("there was too little left for a batch of {events} events")
+            });
+            ChannelError::DiskFull { channel, reason: reason.into() }
+        }
         CommitError::Unfit => {
             let capacity = member.limits().transaction_events;
             ChannelError::TooLarge { channel, events, capacity }

@@ -66,7 +66,7 @@ fn try_hold(inner: &Arc<Inner>, size: Size) -> Result<Option<Box<dyn Put>>, Chan
     // The overflow never waits by itself: it answers at once, or has no room.
     match log.main.hold(size).now_or_never() {
         Some(Ok(held)) => return Ok(Some(Box::new(LogRoom { inner: inner.clone(), held }))),
-        Some(Err(ChannelError::Full { .. })) | None => {}
+        Some(Err(ChannelError::Full { .. } | ChannelError::DiskFull { .. })) | None => {}
         Some(Err(error)) => return Err(error),
     }
     // Little room in memory is better than none at all.

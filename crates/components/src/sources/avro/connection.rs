@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ impl Service {
     }
 
     /// Serves a client until it closes, sends what is no call, or a stop is asked for.
-    pub(super) async fn serve<S>(&self, stream: S)
+    pub(super) async fn serve<S>(&self, stream: S, peer: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -157,20 +158,20 @@ impl Service {
         match connection.converse().await {
             Ok(()) => {}
             Err(Ended::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
-                debug!(component = %self.name, %error, "a client is gone");
+                debug!(component = %self.name, %peer, %error, "a client is gone");
             }
             Err(error) => {
                 self.out.metrics().read_failures.add(1);
-                self.complain(&error.to_string());
+                self.complain(peer, &error.to_string());
             }
         }
     }
 
     /// Says, once in a while, what is wrong with clients.
-    pub(super) fn complain(&self, error: &str) {
+    pub(super) fn complain(&self, peer: SocketAddr, error: &str) {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(unsaid) = foreign.happened(self.world.instant(), error) {
-            warn!(component = %self.name, error, unsaid, "a connection was closed");
+        if let Some(repeats) = foreign.happened(self.world.instant(), error) {
+            warn!(component = %self.name, %peer, error, repeats, "a connection was closed");
         }
     }
 
@@ -188,7 +189,7 @@ impl Service {
         Ok(response)
     }
 
-    fn note(&self, refused: Option<&str>) {
+    fn note(&self, refused: Option<(&str, &str)>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
             None if !trouble.is_on() => {}
@@ -197,8 +198,8 @@ impl Service {
                     info!(component = %self.name, ?lasted, "channels take batches again");
                 }
             }
-            Some(error) => {
-                if trouble.happened(self.world.instant(), error).is_some() {
+            Some((kind, error)) => {
+                if trouble.happened(self.world.instant(), kind).is_some() {
                     warn!(component = %self.name, error, "channels refuse a batch; its client is told so and keeps it");
                 }
             }
@@ -213,6 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             while let Some(settled) = self.pipeline.settled() {
                 self.settled(settled);
             }
+            // What is stored by now holds nobody up, this connection least of all: nothing else would wake it.
+            self.count();
             self.answer().await?;
             let (waits, claims) = (!self.pipeline.is_empty(), !self.claimed.is_empty());
             if self.over && !waits && !claims {
@@ -237,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Some(settled) = pipeline.settle(), if waits => self.settled(settled),
                 Some((asked, size, stored)) = claimed.next(), if claims => {
                     self.claimed_size = self.claimed_size - size;
-                    let refused = (!stored).then_some("a batch with an origin was refused");
+                    let refused = (!stored).then_some(("claimed", "a batch with an origin was refused"));
                     self.service.note(refused);
                     self.reply(&asked, if stored { &Answer::Ok } else { &Answer::Failed });
                 }
@@ -290,7 +293,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             self.began = None;
             self.call(pack)?;
         }
-        self.count();
         Ok(())
     }
 
@@ -362,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Answer::Ok
             }
             Put::Refused(error) => {
-                self.service.note(Some(&error.to_string()));
+                self.service.note(Some((error.kind(), &error.to_string())));
                 Answer::Failed
             }
             Put::Behind(_) => Answer::Failed,

@@ -19,7 +19,7 @@ pub(super) const MOST_BEGUN_BYTES: usize = 256 * 1024 * 1024;
 /// The same, with what is on its way into the channels.
 pub(super) const MOST_HELD_BYTES: usize = 384 * 1024 * 1024;
 /// What may be on its way into the channels while connections that have put something read on.
-pub(super) const MOST_AHEAD_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MOST_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 /// What a connection may hold of a message that is not complete, whatever others do.
 pub(super) const FREE_BYTES: usize = 64 * 1024;
 /// What an event costs in memory besides its bytes.

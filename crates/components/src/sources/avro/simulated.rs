@@ -30,7 +30,8 @@ impl Receiver {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        self.0.serve(stream).await;
+        // The simulated network has no addresses.
+        self.0.serve(stream, ([0, 0, 0, 0], 0).into()).await;
     }
 
     /// Waits until all that was taken over is stored or refused.

@@ -15,7 +15,7 @@ use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderVal
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use splashdam_core::{Batch, ChannelError, Context, Outlet, PutError, Stop, Trouble, World};
+use splashdam_core::{Batch, Context, Outlet, PutError, Stop, Trouble, World};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -159,8 +159,8 @@ impl<D: Dialect> Service<D> {
     fn unwelcome(&self, peer: SocketAddr, error: &HandshakeError) {
         self.out.metrics().read_failures.add(1);
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = handshakes.happened(self.world.instant(), "") {
-            warn!(component = %self.name, %peer, %error, more, "a client was turned away");
+        if let Some(repeats) = handshakes.happened(self.world.instant(), "") {
+            warn!(component = %self.name, %peer, %error, repeats, "a client was turned away");
         }
     }
 
@@ -251,7 +251,7 @@ impl<D: Dialect> Service<D> {
                 self.dialect.stored(reply)
             }
             Err(error) => {
-                if refusals.happened(self.world.instant(), kind(&error)).is_some() {
+                if refusals.happened(self.world.instant(), error.kind()).is_some() {
                     warn!(component = %self.name, %error, "channels refuse requests; clients are told so");
                 }
                 self.dialect.refused(reply, &error)
@@ -295,8 +295,8 @@ impl<D: Dialect> Service<D> {
 
     fn complain(&self, peer: SocketAddr, why: &str) {
         let mut nonsense = self.nonsense.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = nonsense.happened(self.world.instant(), "") {
-            warn!(component = %self.name, %peer, why, more, "a request was refused; its sender is told why");
+        if let Some(repeats) = nonsense.happened(self.world.instant(), "") {
+            warn!(component = %self.name, %peer, why, repeats, "a request was refused; its sender is told why");
         }
     }
 }
@@ -366,16 +366,4 @@ fn response(status: StatusCode, text: String) -> Response {
         response.headers_mut().insert(CONTENT_TYPE, PLAIN);
     }
     response
-}
-
-/// What tells one trouble from another, whatever the number of events.
-fn kind(error: &PutError) -> &'static str {
-    match error.failures.first() {
-        Some(ChannelError::Full { .. }) => "full",
-        Some(ChannelError::TooLarge { .. }) => "too large",
-        Some(ChannelError::Closed { .. }) => "closed",
-        Some(ChannelError::NotReached { .. }) => "not reached",
-        Some(ChannelError::Unfit { .. }) => "unfit",
-        Some(ChannelError::Failed { .. }) | None => "failed",
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,8 @@ pub(super) struct Service {
     trouble: Mutex<Trouble>,
     /// Lines that are not in the charset.
     foreign: Mutex<Trouble>,
+    /// Lines that are too long.
+    oversized: Mutex<Trouble>,
 }
 
 /// What the bytes at hand begin with.
@@ -74,18 +77,19 @@ impl Service {
             group: AtomicUsize::new(GROUP_LINES),
             trouble: Mutex::new(Trouble::new()),
             foreign: Mutex::new(Trouble::new()),
+            oversized: Mutex::new(Trouble::new()),
         }
     }
 
     /// Serves a client until it closes, sends too long a line, or a stop is asked for.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream) {
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _open = Counted::new(self.out.metrics());
-        if let Err(error) = self.converse(stream).await {
-            debug!(component = %self.name, %error, "a client is gone");
+        if let Err(error) = self.converse(stream, peer).await {
+            debug!(component = %self.name, %peer, %error, "a client is gone");
         }
     }
 
-    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+    async fn converse(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let mut buffer = BytesMut::new();
         let mut charset = None;
         // Bytes at the start of the buffer that are known to hold no line end.
@@ -106,7 +110,7 @@ impl Service {
             };
             let too_long = self.take_lines(&mut stream, &mut buffer, charset, searched).await?;
             if too_long {
-                self.out.metrics().read_failures.add(1);
+                self.oversized(peer);
                 let most = self.max_chars;
                 let answer = format!(
                     "FAILED: Event exceeds the maximum length ({most} chars, including newline)\n"
@@ -237,15 +241,24 @@ impl Service {
 
     fn not_in_charset(&self) {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = foreign.happened(self.world.instant(), "") {
+        if let Some(repeats) = foreign.happened(self.world.instant(), "") {
             let charset = self.charset;
-            warn!(component = %self.name, %charset, more, "a line has bytes that mean nothing in the charset, U+FFFD stands for them; set `encoding` to what clients send");
+            warn!(component = %self.name, %charset, repeats, "a line has bytes that mean nothing in the charset, U+FFFD stands for them; set `encoding` to what clients send");
+        }
+    }
+
+    fn oversized(&self, peer: SocketAddr) {
+        self.out.metrics().read_failures.add(1);
+        let mut oversized = self.oversized.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repeats) = oversized.happened(self.world.instant(), "") {
+            let most = self.max_chars;
+            warn!(component = %self.name, %peer, most, repeats, "a line is too long: its client was answered FAILED and its connection closed; raise `max-line-length` if such lines are meant");
         }
     }
 
     fn refused(&self, error: &PutError) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.happened(self.world.instant(), &error.to_string()).is_some() {
+        if trouble.happened(self.world.instant(), error.kind()).is_some() {
             warn!(component = %self.name, %error, "channels refuse lines; clients are answered FAILED");
         }
     }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
+use tracing::field::display;
 use tracing::{debug, error, warn};
 
 use super::{Dialect, SenderHeaders, Senders, Times, Told, add_headers};
@@ -48,6 +49,8 @@ pub(in crate::sources) struct Service {
 pub(in crate::sources) struct Listening {
     pub(in crate::sources) dialect: Dialect,
     pub(in crate::sources) cutter: Cutter,
+    /// Who sends, once somebody does.
+    pub(in crate::sources) peer: Option<SocketAddr>,
     /// Headers that say where a message came in.
     pub(in crate::sources) headers: SenderHeaders,
     /// Whether what is left when a client goes is a message.
@@ -65,6 +68,7 @@ pub(in crate::sources) struct Putting {
     group: AtomicUsize,
     losses: Mutex<Trouble>,
     nonsense: Mutex<Trouble>,
+    unfinished: Mutex<Trouble>,
 }
 
 impl Putting {
@@ -77,6 +81,7 @@ impl Putting {
             group: AtomicUsize::new(group),
             losses: Mutex::new(Trouble::new()),
             nonsense: Mutex::new(Trouble::new()),
+            unfinished: Mutex::new(Trouble::new()),
         }
     }
 
@@ -134,21 +139,36 @@ impl Putting {
         let events = error.batch.len();
         self.out.metrics().events_dropped.add(events);
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = match error.failures.is_empty() {
-            true => "the agent stops".to_owned(),
-            false => error.to_string(),
+        let (kind, reason) = match error.failures.is_empty() {
+            true => ("stop", "the agent stops".to_owned()),
+            false => (error.kind(), error.to_string()),
         };
-        if let Some(more) = losses.happened(self.world.instant(), &reason) {
-            error!(component = %self.name, error = %reason, events, more, "messages are lost, as channels do not take them and syslog has no way to refuse them; give the channel more room");
+        if let Some(repeats) = losses.happened(self.world.instant(), kind) {
+            error!(component = %self.name, error = %reason, events, repeats, "messages are lost, as channels do not take them and syslog has no way to refuse them; give the channel more room");
         }
     }
 
     /// Counts a message that was none.
-    pub(in crate::sources) fn invalid(&self) {
+    pub(in crate::sources) fn invalid(&self, peer: Option<SocketAddr>) {
         self.out.metrics().read_failures.add(1);
+        self.odd(peer);
+    }
+
+    /// Says that a message was none.
+    pub(in crate::sources) fn odd(&self, peer: Option<SocketAddr>) {
         let mut nonsense = self.nonsense.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = nonsense.happened(self.world.instant(), "") {
-            warn!(component = %self.name, more, "a message is not syslog; its event has the header flume.syslog.status, unless there is nothing in it");
+        if let Some(repeats) = nonsense.happened(self.world.instant(), "") {
+            let peer = peer.map(display);
+            warn!(component = %self.name, peer, repeats, "a message is not syslog; its event has the header flume.syslog.status, unless there is nothing in it");
+        }
+    }
+
+    /// Says that a client went in the middle of a message, or sent none.
+    fn unfinished(&self, peer: Option<SocketAddr>, bytes: usize) {
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repeats) = unfinished.happened(self.world.instant(), "") {
+            let peer = peer.map(display);
+            warn!(component = %self.name, peer, bytes, repeats, "what a client sent last does not end like a message, and is left out");
         }
     }
 }
@@ -277,8 +297,8 @@ impl Service {
     fn unwelcome(&self, peer: SocketAddr, error: &HandshakeError) {
         self.putting.out.metrics().read_failures.add(1);
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = handshakes.happened(self.putting.world.instant(), "") {
-            warn!(component = %self.putting.name, %peer, %error, more, "a client was turned away");
+        if let Some(repeats) = handshakes.happened(self.putting.world.instant(), "") {
+            warn!(component = %self.putting.name, %peer, %error, repeats, "a client was turned away");
         }
     }
 
@@ -293,6 +313,7 @@ impl Service {
             let Some(said) = self.putting.stop.or(self.senders.headers(peer)).await else { return };
             listening.headers.extend(said);
         }
+        listening.peer = Some(peer);
         match self.converse(stream, listening).await {
             Ok(()) => {}
             Err(Lost::Io(error)) => {
@@ -302,8 +323,8 @@ impl Service {
                 self.putting.out.metrics().read_failures.add(1);
                 let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
                 let what = malformed.what;
-                if let Some(more) = foreign.happened(self.putting.world.instant(), what) {
-                    warn!(component = %self.putting.name, %peer, what, more, "a connection was closed; set `framing` to what clients send");
+                if let Some(repeats) = foreign.happened(self.putting.world.instant(), what) {
+                    warn!(component = %self.putting.name, %peer, what, repeats, "a connection was closed; set `framing` to what clients send");
                 }
             }
         }
@@ -374,6 +395,8 @@ impl Service {
             let mut batch = Batch::default();
             self.tell(&rest.freeze(), false, listening, &mut batch);
             flow.put(batch).await;
+        } else if !rest.is_empty() {
+            self.putting.unfinished(listening.peer, rest.len());
         }
     }
 
@@ -418,10 +441,14 @@ impl Service {
         let mut event = match listening.dialect.read(message, incomplete, &self.times) {
             Told::Event(event) => event,
             Told::Invalid(event) => {
-                self.putting.invalid();
+                self.putting.invalid(listening.peer);
                 event
             }
-            Told::Nothing => return self.putting.invalid(),
+            Told::Odd(event) => {
+                self.putting.odd(listening.peer);
+                event
+            }
+            Told::Nothing => return self.putting.invalid(listening.peer),
         };
         add_headers(&mut event, &listening.headers);
         batch.push(event);

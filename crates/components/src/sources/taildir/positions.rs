@@ -174,19 +174,20 @@ impl Positions {
     /// Locks `file` and reads what an earlier run left there.
     pub(super) fn open(file: &Path, cx: &Context) -> Result<(Self, Saved), OpenError> {
         let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-        let cannot = |what: &str, error: &dyn std::fmt::Display| {
-            OpenError::unavailable(format!("position file {}: {what}: {error}", file.display()))
+        let cannot = |what: &str, error: io::Error| {
+            let said = format!("position file {}: {what}: {error}", file.display());
+            OpenError::refused(said, error)
         };
         let directory = directory(&file);
         make_directory(directory, sync_directory)
-            .map_err(|e| cannot("its directory cannot be made", &e))?;
+            .map_err(|e| cannot("its directory cannot be made", e))?;
         let lock = lock(&file, cx)?;
         let (saved, hash) = load(&file, cx)?;
         // Found out now rather than after the first lines.
         let probe = beside(&file, "tmp");
         File::create(&probe)
             .and_then(|_| fs::remove_file(&probe))
-            .map_err(|e| cannot("its directory cannot be written", &e))?;
+            .map_err(|e| cannot("its directory cannot be written", e))?;
         let map = saved.entries.iter().cloned().collect();
         let Saved { mark, sender, .. } = saved;
         let entries = Mutex::new(Entries { map, mark, saved: mark, ..Entries::default() });

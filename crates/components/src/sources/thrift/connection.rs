@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use splashdam_core::{
-    Batch, ChannelError, Context, Malformed, Outlet, PutError, Stop, Trouble, World,
-};
+use splashdam_core::{Batch, Context, Malformed, Outlet, PutError, Stop, Trouble, World};
 use splashdam_wire::claim::Claim;
 use splashdam_wire::thrift::rpc::{self, Call, Request, Status};
 use splashdam_wire::thrift::scribe::{self, Log, ResultCode};
@@ -135,8 +133,8 @@ impl Service {
     fn unwelcome(&self, peer: SocketAddr, error: &HandshakeError) {
         self.out.metrics().read_failures.add(1);
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = handshakes.happened(self.world.instant(), "") {
-            warn!(component = %self.name, %peer, %error, more, "a client was turned away");
+        if let Some(repeats) = handshakes.happened(self.world.instant(), "") {
+            warn!(component = %self.name, %peer, %error, repeats, "a client was turned away");
         }
     }
 
@@ -158,8 +156,10 @@ impl Service {
         };
         self.out.metrics().read_failures.add(1);
         let mut nonsense = self.nonsense.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(more) = nonsense.entry(what).or_default().happened(self.world.instant(), what) {
-            warn!(component = %self.name, %peer, what, more, "a connection was closed; {hint}");
+        if let Some(repeats) =
+            nonsense.entry(what).or_default().happened(self.world.instant(), what)
+        {
+            warn!(component = %self.name, %peer, what, repeats, "a connection was closed; {hint}");
         }
     }
 
@@ -292,7 +292,7 @@ impl Service {
     fn judge(&self, put: &Result<(), PutError>) -> Status {
         match put {
             Ok(()) => self.note(None::<(_, &str)>),
-            Err(error) => self.note(Some((kind(error), error))),
+            Err(error) => self.note(Some((error.kind(), error))),
         }
     }
 
@@ -334,18 +334,6 @@ impl Service {
             },
             () = self.stop.wait() => Ok(()),
         }
-    }
-}
-
-/// What tells one trouble from another, whatever the number of events.
-fn kind(error: &PutError) -> &'static str {
-    match error.failures.first() {
-        Some(ChannelError::Full { .. }) => "full",
-        Some(ChannelError::TooLarge { .. }) => "too large",
-        Some(ChannelError::Closed { .. }) => "closed",
-        Some(ChannelError::NotReached { .. }) => "not reached",
-        Some(ChannelError::Unfit { .. }) => "unfit",
-        Some(ChannelError::Failed { .. }) | None => "failed",
     }
 }
 

@@ -1,6 +1,8 @@
 //! Directories that are not what they should be: the agent says which and why, is not ready, and touches nothing.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 
 use super::{Cut, Load, Process, Site, until};
 
@@ -117,4 +119,60 @@ fn flumes_checkpoint_directory_is_accepted_and_left_alone() {
     site.drain();
     let log = site.ready().stop();
     assert!(log.contains("`checkpointDir` has no effect"), "{log}");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_directory_is_one_error_however_often_it_is_tried() {
+    let site = Site::draining("$/data");
+    fs::write(site.path("data"), "no directory").unwrap();
+    let mut process = site.start();
+    refuses(&mut process, "cannot be opened until somebody mends that");
+    let body = || process.ask("/readyz").1;
+    let waits = |body: &str| {
+        let (_, rest) = body.split_once("waiting for ")?;
+        rest.split_once(" s: cannot open directory")?.0.parse::<u64>().ok()
+    };
+    // The longest time between two tries is less.
+    until(|| waits(&body()).is_some_and(|seconds| seconds >= 6), body);
+    let log = process.stop();
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("cannot open directory"), "{log}");
+    assert!(!log.contains("WARN channel"), "{log}");
+    assert!(!log.contains("is running"), "{log}");
+}
+
+#[test]
+fn what_clients_do_wrong_is_told_with_who_they_are() {
+    let site = Site::new(
+        "$/data",
+        "
+a1.sources = r1 r2
+a1.sources.r2.type = syslogtcp
+a1.sources.r2.channels = c1
+a1.sources.r2.host = 127.0.0.1
+a1.sources.r2.port = 0
+",
+    );
+    site.drain();
+    let process = site.ready();
+    let (netcat, syslog) = (process.netcat(), process.address("listening for syslog"));
+    let long = "x".repeat(600) + "\n";
+    for (address, sent, told) in [
+        (&netcat, &*long, "a line is too long"),
+        (&syslog, "GET / HTTP/1.1\r\n\r\n", "a message is not syslog"),
+        (&syslog, "\u{16}\u{3}\u{1}", "does not end like a message"),
+    ] {
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(sent.as_bytes()).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            // Whatever is answered, it has been read then.
+            drop(client.read_to_end(&mut Vec::new()));
+        }
+        process.says(told);
+        let log = process.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(told)).collect();
+        assert!(lines.len() == 1 && lines[0].contains("peer=127.0.0.1:"), "{log}");
+    }
+    process.stop();
 }

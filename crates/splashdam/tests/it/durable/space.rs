@@ -135,9 +135,12 @@ fn a_disk_that_others_fill_up_holds_up_puts_only_and_loses_nothing() {
         until(|| queued() > 2000, || "events in the channel".into());
         disk.fill();
         fills_up(&process);
-        // The sink is in trouble by design; a full disk is no reason to start anew.
-        let (_, body) = process.ask("/healthz");
-        assert!(!body.contains("channel c1"), "{body}");
+        // The sink is in trouble by design; neither that nor a full disk is a reason to start anew.
+        let (status, body) = process.ask("/healthz");
+        assert_eq!(status, 200, "{body}");
+        let ready = || process.ask("/readyz").1;
+        let words = ["not ready", "channel c1", "MiB free and needs"];
+        until(|| words.iter().all(|word| ready().contains(word)), ready);
         assert_eq!(process.taken(), 0);
         // Longer than a put waits.
         sleep(Duration::from_millis(1500));

@@ -91,10 +91,11 @@ impl OpenLog {
     fn found(&self) -> Result<Vec<Arc<dyn Storage>>, OpenError> {
         let find = |path: &PathBuf| match Disk::find(path) {
             Ok(disk) => Ok(Arc::new(disk) as Arc<dyn Storage>),
-            Err(error) => Err(OpenError::unavailable(format!(
-                "cannot open directory {}: {error}; is its disk mounted?",
-                path.display()
-            ))),
+            Err(error) => {
+                let path = path.display();
+                let said = format!("cannot open directory {path}: {error}; is its disk mounted?");
+                Err(OpenError::refused(said, error))
+            }
         };
         self.directories.iter().map(find).collect()
     }
@@ -124,7 +125,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use splashdam_config::Section;
-    use splashdam_core::{Channel, Component, Role};
+    use splashdam_core::{Channel, ChannelError, Component, Role};
     use splashdam_testkit::{context, events};
     use tempfile::tempdir;
     use tokio::time::sleep;
@@ -146,7 +147,10 @@ mod tests {
             assert!(why.contains(&*dir.to_string_lossy()), "{what}: {why}");
             assert!(why.contains("is its disk mounted?"), "{what}: {why}");
         };
+        assert_eq!(channel.hindrance(), None);
         log.log().close();
+        let hindrance = channel.hindrance().expect("nothing is taken in");
+        assert!(hindrance.starts_with("its log has stopped"), "{hindrance}");
         fs::rename(&dir, &aside).unwrap();
         refused("nothing there");
         assert!(!dir.exists());
@@ -164,9 +168,17 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
         fs::rename(&aside, &dir).unwrap();
         log.replace().unwrap();
+        assert_eq!(channel.hindrance(), None);
         assert_eq!((log.log().identity(), channel.member.queue), (identity, queue));
         assert_eq!(drain(&channel).await, numbers(0..6));
         channel.close().await.unwrap();
+    }
+
+    /// What a source is told.
+    async fn refused(channel: &FileChannel) -> Option<String> {
+        let refused = put(channel, events(0, 1)).await.err()?;
+        assert!(matches!(refused, ChannelError::DiskFull { .. }), "{refused:?}");
+        Some(refused.to_string())
     }
 
     /// What is still wrong when a log is open again shows, though it was wrong before.
@@ -174,7 +186,7 @@ mod tests {
     async fn a_disk_that_is_full_is_so_when_the_log_is_opened_again() {
         let dir = tempdir().unwrap();
         let keys = format!(
-            "dataDirs = {}\nmaxFileSize = 1048576\nminimumRequiredSpace = {}",
+            "dataDirs = {}\nkeep-alive = 0\nmaxFileSize = 1048576\nminimumRequiredSpace = {}",
             dir.path().display(),
             i64::MAX / 2
         );
@@ -183,7 +195,8 @@ mod tests {
         let counters = cx.counters.channel();
         let channel = FileChannel::open(config, cx).await.unwrap();
         let is_full = async || {
-            let full = || counters.file.get().is_some_and(|file| file.disk_full.value() == 1);
+            let told = || counters.file.get().is_some_and(|file| file.disk_full.value() == 1);
+            let full = || told() && channel.hindrance().is_some();
             let begun = Instant::now();
             while !full() && begun.elapsed() < Duration::from_secs(20) {
                 sleep(Duration::from_millis(5)).await;
@@ -194,6 +207,12 @@ mod tests {
         let log = channel.log.clone();
         log.replace().unwrap();
         assert!(is_full().await);
+        let place = dir.path().canonicalize().unwrap().display().to_string();
+        let words = [&place, " MiB free and needs ", "lower minimumRequiredSpace"];
+        for said in [channel.hindrance(), refused(&channel).await] {
+            let said = said.expect("it takes nothing");
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
         channel.close().await.unwrap();
     }
 
