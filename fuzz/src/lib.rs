@@ -1,6 +1,7 @@
 //! What must hold for any input, one function per target. The same functions run over the seeds as
 //! ordinary tests.
 
+pub mod amqp;
 pub mod avro;
 pub mod config;
 pub mod external;

@@ -54,6 +54,59 @@ const LOG4J: &[(&str, &str, &str)] = &[
 /// What Flume's HBase sink needs beside it: Flume brings no client of HBase.
 const FLUME_HBASE_CLIENT: &str = "2.4.11";
 
+/// The broker that stands alone in one process.
+const ARTEMIS_VERSION: &str = "2.37.0";
+/// The other broker, and its client beside Flume.
+const ACTIVEMQ_VERSION: &str = "5.18.6";
+/// The client of AMQP that sends to either, beside their own.
+const QPID: (&str, &str, &str) = ("org.apache.qpid", "qpid-jms-client", "1.12.1");
+/// A client of Artemis that is as old as Flume, whose libraries it shares.
+const FLUME_ARTEMIS_CLIENT: &str = "2.19.1";
+
+/// The folder with ActiveMQ Artemis' jars, server and client, and Qpid's client.
+pub(crate) fn artemis() -> Result<PathBuf, Missing> {
+    let group = "org.apache.activemq";
+    let artifacts = [
+        (group, "artemis-server", ARTEMIS_VERSION),
+        (group, "artemis-amqp-protocol", ARTEMIS_VERSION),
+        (group, "artemis-jms-client", ARTEMIS_VERSION),
+        QPID,
+    ];
+    let pom = standalone_pom("artemis-peer", ARTEMIS_VERSION, &artifacts, &[]);
+    fetched(&format!("artemis-{ARTEMIS_VERSION}"), &pom)
+}
+
+/// The folder with ActiveMQ Classic's jars, server and client, and Qpid's client.
+pub(crate) fn activemq() -> Result<PathBuf, Missing> {
+    let group = "org.apache.activemq";
+    let artifacts = [
+        (group, "activemq-broker", ACTIVEMQ_VERSION),
+        (group, "activemq-amqp", ACTIVEMQ_VERSION),
+        (group, "activemq-kahadb-store", ACTIVEMQ_VERSION),
+        (group, "activemq-jaas", ACTIVEMQ_VERSION),
+        QPID,
+    ];
+    let pom = standalone_pom("activemq-peer", ACTIVEMQ_VERSION, &artifacts, &[]);
+    fetched(&format!("activemq-{ACTIVEMQ_VERSION}"), &pom)
+}
+
+/// The folder with Flume's jars, its JMS source and clients of both brokers for that.
+pub(crate) fn flume_with_jms() -> Result<PathBuf, Missing> {
+    let mut more = String::new();
+    let pinned = |version: &str, without: &[(&str, &str)]| {
+        format!("<version>{version}</version>{}", exclusions(without))
+    };
+    // The source brings the interfaces of JMS 1.1, the client those of 2.0, which hold them.
+    let source = pinned(VERSION, &[("org.apache.geronimo.specs", "geronimo-jms_1.1_spec")]);
+    depend(&mut more, "org.apache.flume.flume-ng-sources", "flume-jms-source", &source);
+    // Flume has a Netty, all of one version.
+    let client = pinned(FLUME_ARTEMIS_CLIENT, &[("io.netty", "*")]);
+    depend(&mut more, "org.apache.activemq", "artemis-jms-client", &client);
+    let client = pinned(ACTIVEMQ_VERSION, &[]);
+    depend(&mut more, "org.apache.activemq", "activemq-client", &client);
+    fetched(&format!("flume-{VERSION}-jms"), &pom(&more))
+}
+
 /// The folder with Flume's jars, its HBase sink and a client for that.
 pub(crate) fn flume_with_hbase() -> Result<PathBuf, Missing> {
     let mut more = String::new();
@@ -191,15 +244,10 @@ fn standalone_pom(
     artifacts: &[(&str, &str, &str)],
     without: &[(&str, &str)],
 ) -> String {
-    let exclusion = |(group, artifact): &(&str, &str)| {
-        format!(
-            "<exclusion><groupId>{group}</groupId><artifactId>{artifact}</artifactId></exclusion>"
-        )
-    };
-    let exclusions: String = without.iter().map(exclusion).collect();
+    let exclusions = exclusions(without);
     let mut wanted = String::new();
     for (group, artifact, version) in artifacts {
-        let more = format!("<version>{version}</version><exclusions>{exclusions}</exclusions>");
+        let more = format!("<version>{version}</version>{exclusions}");
         depend(&mut wanted, group, artifact, &more);
     }
     format!(
@@ -214,6 +262,17 @@ fn standalone_pom(
 </project>
 "#
     )
+}
+
+/// What a dependency is not to bring.
+fn exclusions(without: &[(&str, &str)]) -> String {
+    let exclusion = |(group, artifact): &(&str, &str)| {
+        format!(
+            "<exclusion><groupId>{group}</groupId><artifactId>{artifact}</artifactId></exclusion>"
+        )
+    };
+    let all: String = without.iter().map(exclusion).collect();
+    format!("<exclusions>{all}</exclusions>")
 }
 
 fn depend(pom: &mut String, group: &str, artifact: &str, version: &str) {

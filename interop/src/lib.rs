@@ -10,6 +10,7 @@ pub mod avro_legacy;
 pub mod file_channel;
 pub mod hbase;
 pub mod jars;
+pub mod jms;
 pub mod log4j;
 pub mod outputs;
 pub mod peers;

@@ -63,6 +63,13 @@ impl Peers {
         Ok(Peers { java, flume_jars, java_options: Vec::new() })
     }
 
+    /// The same with Flume's source for JMS and clients of ActiveMQ, Artemis and Classic.
+    pub fn with_jms() -> Result<Peers, Missing> {
+        let java = java()?;
+        let flume_jars = jars::flume_with_jms()?;
+        Ok(Peers { java, flume_jars, java_options: Vec::new() })
+    }
+
     /// The same with Flume's sink for HBase 2 and the client that it needs.
     pub fn with_hbase() -> Result<Peers, Missing> {
         let java = java()?;

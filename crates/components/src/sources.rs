@@ -5,6 +5,7 @@ pub mod avro_legacy;
 pub mod exec;
 pub mod external;
 pub mod http;
+pub mod jms;
 pub mod multiport_syslog_tcp;
 pub mod netcat;
 pub mod netcatudp;
@@ -45,10 +46,8 @@ pub(crate) fn smaller_group(error: &PutError) -> Option<usize> {
 /// Listens on a host's address and a port; 0 lets the system choose one.
 pub(crate) async fn listen(bind: &str, port: u16) -> Result<TcpListener, OpenError> {
     TcpListener::bind((bind, port)).await.map_err(|error| {
-        OpenError::unavailable(format!(
-            "cannot listen on {bind}:{port}: {error}; {}",
-            remedy(error.kind())
-        ))
+        let remedy = remedy(error.kind());
+        OpenError::refused(format!("cannot listen on {bind}:{port}: {error}; {remedy}"), error)
     })
 }
 
@@ -75,6 +74,7 @@ mod tests {
             ("exec", include_str!("../../../examples/exec.conf")),
             ("external", include_str!("../../../examples/external-source.conf")),
             ("http", include_str!("../../../examples/http.conf")),
+            ("jms", include_str!("../../../examples/jms.conf")),
             ("multiport_syslogtcp", include_str!("../../../examples/multiport-syslogtcp.conf")),
             ("netcat", include_str!("../../../examples/netcat.conf")),
             ("netcatudp", include_str!("../../../examples/netcatudp.conf")),

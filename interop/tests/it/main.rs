@@ -17,6 +17,7 @@ mod groups;
 mod hbase;
 mod http;
 mod interceptors;
+mod jms;
 mod kills;
 mod metrics;
 mod positions;

@@ -22,7 +22,7 @@ a1.sources.r1.bind = 127.0.0.1
 a1.sources.r1.port = {port}
 a1.sources.r1.channels = c1
 ";
-const PASSWORD: &str = "mill-race";
+pub(crate) const PASSWORD: &str = "mill-race";
 
 fn peers() -> Result<Peers> {
     Peers::available().context("the JDK was there a moment ago")

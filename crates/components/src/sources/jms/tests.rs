@@ -1,0 +1,352 @@
+use splashdam_amqp::fake::{Broker, State, text};
+use splashdam_config::Section;
+use splashdam_core::{Batch, Context, Role};
+use splashdam_testkit::{Collector, context, contract};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::tls::ServerTls;
+
+fn cx() -> Context {
+    context(Role::Source)
+}
+
+/// A broker that listens, until this is dropped.
+struct Listening {
+    broker: Broker,
+    keys: String,
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn broker() -> Listening {
+    let broker = Broker::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = broker.clone();
+    let task = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let serving = serving.clone();
+            connections.spawn(async move { serving.serve(stream).await });
+        }
+    });
+    let keys = format!(
+        "providerURL = amqp://127.0.0.1:{port}\ndestinationName = orders\ndestinationType = queue\n\
+         backoffSleepIncrement = 1\nmaxBackoffSleep = 20"
+    );
+    Listening { broker, keys, port, task }
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("message {n}")).collect()
+}
+
+impl Listening {
+    /// A source with these keys besides, that puts into `collector`.
+    async fn run(&self, keys: &str, collector: &Collector) -> contract::Running {
+        let keys = format!("{}\n{keys}", self.keys);
+        contract::run_source(contract::open_source::<Jms>(&keys, cx()).await, collector)
+    }
+
+    fn send(&self, bodies: &[String]) {
+        self.broker.change(|state| state.queue.extend(bodies.iter().map(|body| text(body))));
+    }
+
+    async fn accepted(&self, count: usize) {
+        self.broker.until(|state| state.accepted.len() >= count).await;
+    }
+
+    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        self.broker.change(look)
+    }
+}
+
+#[tokio::test]
+async fn stops() {
+    let idle = broker().await;
+    contract::source_stops::<Jms>(&idle.keys, cx).await;
+    let busy = broker().await;
+    busy.send(&texts(1000));
+    contract::source_stops::<Jms>(&busy.keys, cx).await;
+}
+
+#[tokio::test]
+async fn messages_become_events_and_are_accepted_once_they_are_stored() {
+    for (keys, most) in [("", 100), ("batchSize = 7", 7), ("batchSize = 1", 1)] {
+        let listening = broker().await;
+        listening.send(&texts(250));
+        let collector = Collector::new();
+        let running = listening.run(keys, &collector).await;
+        listening.accepted(250).await;
+        let outlet = running.outlet.clone();
+        running.stop().await.unwrap();
+        assert_eq!(collector.bodies(), texts(250), "{keys}");
+        assert!(collector.batches().iter().all(|batch| batch.len() <= most), "{keys}");
+        assert_eq!(outlet.metrics().events_accepted.value(), 250);
+        assert_eq!(listening.state(|state| (state.queue.len(), state.released)), (0, 0));
+        assert_eq!(&**collector.events()[0].headers.get("JMSXDeliveryCount").unwrap(), "1");
+    }
+}
+
+#[tokio::test]
+async fn what_channels_refuse_goes_back_and_comes_again_in_order() {
+    async fn check(refuse: impl FnOnce(&Collector)) {
+        let listening = broker().await;
+        listening.send(&texts(100));
+        let collector = Collector::new();
+        refuse(&collector);
+        let running = listening.run("batchSize = 10\nerrorThreshold = 0", &collector).await;
+        listening.accepted(100).await;
+        let outlet = running.outlet.clone();
+        running.stop().await.unwrap();
+        assert_eq!(collector.bodies(), texts(100));
+        assert_eq!(outlet.metrics().channel_write_failures.value(), 3);
+        assert!(listening.state(|state| state.released) >= 30);
+    }
+    check(|collector| collector.refuse(3)).await;
+    check(|collector| collector.fail_commits(3)).await;
+}
+
+#[tokio::test]
+async fn what_channels_never_take_is_set_aside_alone() {
+    let listening = broker().await;
+    listening.send(&texts(100));
+    let collector = Collector::new();
+    collector.never_take("message 37");
+    let running = listening.run("batchSize = 20\nerrorThreshold = 0", &collector).await;
+    listening.accepted(99).await;
+    let outlet = running.outlet.clone();
+    running.stop().await.unwrap();
+    let mut want = texts(100);
+    assert_eq!(want.remove(37), "message 37");
+    assert_eq!(collector.bodies(), want);
+    assert_eq!(listening.state(|state| state.rejected.len()), 1);
+    assert_eq!(outlet.metrics().read_failures.value(), 1);
+    // Whole batches again behind it.
+    let holds = |batch: &Batch| batch.events().iter().any(|event| &*event.body == b"message 38");
+    let behind: Vec<_> =
+        collector.batches().into_iter().skip_while(|batch| !holds(batch)).collect();
+    assert!(behind.iter().any(|batch| batch.len() == 20), "{behind:?}");
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_made_anew_and_nothing_is_lost() {
+    let listening = broker().await;
+    listening.send(&texts(50));
+    listening.state(|state| state.cuts_after = Some(20));
+    let collector = Collector::new();
+    let running = listening.run("batchSize = 5", &collector).await;
+    listening.accepted(50).await;
+    running.stop().await.unwrap();
+    assert_eq!(listening.state(|state| state.connections), 2);
+    let mut bodies = collector.bodies();
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!(bodies.len(), 50);
+}
+
+#[tokio::test]
+async fn a_source_that_was_killed_leaves_all_that_it_did_not_store() {
+    let listening = broker().await;
+    listening.send(&texts(10));
+    let (full, collector) = (Collector::new(), Collector::new());
+    full.refuse(usize::from(u16::MAX));
+    let killed = listening.run("", &full).await;
+    listening.broker.until(|state| state.released > 0).await;
+    killed.abort().await;
+    assert!(full.batches().is_empty());
+    let running = listening.run("", &collector).await;
+    listening.accepted(10).await;
+    running.stop().await.unwrap();
+    assert_eq!(collector.bodies(), texts(10));
+}
+
+#[tokio::test]
+async fn another_broker_of_the_list_is_taken_and_the_first_one_again() {
+    let (first, second) = (broker().await, broker().await);
+    first.state(|state| state.refuses = Some("amqp:not-found"));
+    second.send(&texts(3));
+    let both = [&first, &second].map(|one| format!("amqp://127.0.0.1:{}", one.port)).join(",");
+    let rest = first.keys.split_once('\n').unwrap().1;
+    let keys = format!("providerURL = failover:({both})\n{rest}");
+    let collector = Collector::new();
+    let running = contract::run_source(contract::open_source::<Jms>(&keys, cx()).await, &collector);
+    second.accepted(3).await;
+    first.state(|state| state.refuses = None);
+    first.send(&["back".to_owned()]);
+    second.state(|state| {
+        state.refuses = Some("amqp:not-found");
+        state.cuts_after = Some(0);
+        state.queue.push_back(text("never"));
+    });
+    first.accepted(1).await;
+    running.stop().await.unwrap();
+    assert_eq!(collector.bodies().last().map(String::as_str), Some("back"));
+}
+
+#[tokio::test]
+async fn what_never_can_be_an_event_is_rejected() {
+    let listening = broker().await;
+    let long = text(&"x".repeat(5000));
+    let bad = bytes::Bytes::from_static(b"\0\x53\x77");
+    listening.state(|state| {
+        state.queue.extend([text("a"), long.clone(), text("b"), bad.clone(), text("c")]);
+    });
+    let collector = Collector::new();
+    let running = listening.run("maxMessageBytes = 1000", &collector).await;
+    listening.accepted(3).await;
+    let outlet = running.outlet.clone();
+    running.stop().await.unwrap();
+    assert_eq!(collector.bodies(), ["a", "b", "c"]);
+    assert_eq!(listening.state(|state| state.rejected.clone()), [long, bad]);
+    assert_eq!(outlet.metrics().read_failures.value(), 2);
+}
+
+#[tokio::test]
+async fn failures_above_the_threshold_end_the_source() {
+    let listening = broker().await;
+    let collector = Collector::new();
+    let running = listening.run("errorThreshold = 2", &collector).await;
+    listening.state(|state| {
+        state.refuses = Some("amqp:resource-limit-exceeded");
+        state.cuts_after = Some(0);
+        state.queue.push_back(text("never"));
+    });
+    let outlet = running.outlet.clone();
+    let error = running.ended().await.unwrap_err();
+    assert!(error.to_string().contains("amqp:resource-limit-exceeded"), "{error}");
+    assert_eq!(outlet.metrics().read_failures.value(), 1);
+    assert_eq!(listening.state(|state| state.connections), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_accepts_a_connection_and_says_nothing_is_not_waited_for() {
+    for (scheme, says) in
+        [("amqps", "took longer than 10 seconds"), ("amqp", "said nothing for 30s")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let keys = format!(
+            "providerURL = {scheme}://127.0.0.1:{port}\ndestinationName = q\ndestinationType = queue"
+        );
+        let config = Section::parse(&keys).read::<Config>().into_result().unwrap();
+        let error = Jms::open(config, cx()).await.err().expect("nobody speaks").to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_used_keeps_the_source_from_opening() {
+    async fn check(listening: &Listening, keys: &str, says: &str) {
+        let text = format!("{}\n{keys}", listening.keys);
+        let config = || Section::parse(&text).read::<Config>().into_result().unwrap();
+        let opened = Jms::open(config(), cx()).await.err().expect("no source").to_string();
+        assert!(opened.contains(says), "{opened}");
+    }
+    let listening = broker().await;
+    check(&listening, "createDurableSubscription = true", "needs `destinationType = topic`").await;
+    check(&listening, "userName = u\npasswordFile = /no/such/file", "/no/such/file").await;
+    listening.state(|state| state.refuses = Some("amqp:not-found"));
+    check(&listening, "", "amqp:not-found").await;
+    let config = Section::parse(&listening.keys).read::<Config>().into_result().unwrap();
+    let probed = Jms::probe(config.clone(), cx()).await.unwrap().unwrap();
+    assert!(probed.contains("speaks AMQP 1.0"), "{probed}");
+    assert!(
+        listening.state(|state| state
+            .said
+            .iter()
+            .filter(|said| said.starts_with("attach"))
+            .count())
+            == 1
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "  right\n").unwrap();
+    let keys = format!("userName = u\npasswordFile = {}", file.display());
+    listening.state(|state| (state.refuses, state.login) = (None, Some("u\0wrong")));
+    check(&listening, &keys, "check the user and the password").await;
+    listening.state(|state| state.login = Some("u\0right"));
+    listening.send(&texts(1));
+    let collector = Collector::new();
+    let running = listening.run(&keys, &collector).await;
+    listening.accepted(1).await;
+    running.stop().await.unwrap();
+    let nobody = listening.keys.replace(&format!(":{}", listening.port), ":0");
+    let config = Section::parse(&nobody).read::<Config>().into_result().unwrap();
+    let refused = Jms::open(config, cx()).await.err().expect("nobody listens").to_string();
+    assert!(refused.contains("cannot receive from the broker: 127.0.0.1:0"), "{refused}");
+}
+
+#[tokio::test]
+async fn brokers_are_spoken_to_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["localhost", "stranger"] {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(path(name), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    }
+    for (host, trusted, wanted) in [
+        ("localhost", "localhost", ""),
+        ("localhost", "stranger", "certificate"),
+        ("stranger", "stranger", "certificate"),
+    ] {
+        let keys = format!("ssl = true\nkeystore = {}\nkeystore-password = x", path(host));
+        let tls = Section::parse(&keys).read::<ServerTls>().into_result().unwrap();
+        let acceptor = tls.acceptor(&cx()).await.unwrap().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let broker = Broker::default();
+        let serving = broker.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serving.serve(stream).await;
+                }
+            }
+        });
+        broker.change(|state| state.queue.push_back(text("sealed")));
+        let keys = format!(
+            "providerURL = amqps://localhost:{port}\ndestinationName = q\ndestinationType = queue\n\
+             truststore = {}",
+            path(&format!("{trusted}.pem"))
+        );
+        let config = Section::parse(&keys).read::<Config>().into_result().unwrap();
+        match Jms::open(config, cx()).await {
+            Ok(source) => {
+                let collector = Collector::new();
+                let running = contract::run_source(source, &collector);
+                broker.until(|state| state.accepted.len() == 1).await;
+                running.stop().await.unwrap();
+                assert_eq!((wanted, &*collector.bodies()[0]), ("", "sealed"));
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!wanted.is_empty() && error.contains(wanted), "{host}: {error}");
+            }
+        }
+        task.abort();
+    }
+}
+
+#[test]
+fn facts_say_where_and_how_much() {
+    let keys =
+        "providerURL = amqp://b\ndestinationName = q\ndestinationType = topic\nbatchSize = 5";
+    let config = Section::parse(keys).read::<Config>().into_result().unwrap();
+    let facts = Jms::facts(&config);
+    assert_eq!(facts.batch_events, Some(5));
+    assert_eq!(facts.place.as_deref(), Some("receives from the topic q at b:5672"));
+    assert!(facts.memory_bytes.is_some_and(|bytes| bytes < 200 << 20));
+    let big = format!("{keys}\nmaxMessageBytes = {}", u64::MAX);
+    let config = Section::parse(&big).read::<Config>().into_result().unwrap();
+    assert_eq!(Jms::facts(&config).memory_bytes, Some(u64::MAX));
+}

@@ -1,0 +1,133 @@
+import java.io.File;
+import java.util.List;
+import java.util.stream.Stream;
+import javax.jms.ConnectionFactory;
+import org.apache.activemq.ActiveMQConnectionFactory;
+import org.apache.activemq.broker.BrokerPlugin;
+import org.apache.activemq.broker.BrokerService;
+import org.apache.activemq.broker.region.DestinationFilter;
+import org.apache.activemq.broker.region.DurableTopicSubscription;
+import org.apache.activemq.broker.region.Topic;
+import org.apache.activemq.broker.region.policy.PolicyEntry;
+import org.apache.activemq.broker.region.policy.PolicyMap;
+import org.apache.activemq.command.ActiveMQDestination;
+import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.security.AuthenticationUser;
+import org.apache.activemq.security.AuthorizationEntry;
+import org.apache.activemq.security.AuthorizationPlugin;
+import org.apache.activemq.security.DefaultAuthorizationMap;
+import org.apache.activemq.security.SimpleAuthenticationPlugin;
+import org.apache.activemq.store.kahadb.KahaDBPersistenceAdapter;
+
+/** ActiveMQ Classic. It knows OpenWire and AMQP apart on one port, and has none for TLS. */
+public class ClassicBroker implements Broker {
+  private final BrokerService broker = new BrokerService();
+
+  @Override
+  public void start(String[] args) throws Exception {
+    KahaDBPersistenceAdapter journal = new KahaDBPersistenceAdapter();
+    journal.setDirectory(new File(args[0], "classic"));
+    journal.setJournalMaxFileLength(8 << 20);
+    broker.setPersistenceAdapter(journal);
+    broker.setUseJmx(false);
+    broker.setAdvisorySupport(false);
+    broker.setDataDirectory(args[0]);
+    broker.getSystemUsage().getStoreUsage().setLimit(1 << 30);
+    broker.getSystemUsage().getTempUsage().setLimit(1 << 30);
+    broker.addConnector("auto://127.0.0.1:" + args[1] + "?amqp.wireFormat.idleTimeout=8000");
+    // A selector passes over no more than one page of messages that it does not want.
+    PolicyEntry policy = new PolicyEntry();
+    policy.setMaxPageSize(20_000);
+    PolicyMap policies = new PolicyMap();
+    policies.setDefaultEntry(policy);
+    broker.setDestinationPolicy(policies);
+    SimpleAuthenticationPlugin users =
+        new SimpleAuthenticationPlugin(List.of(new AuthenticationUser("mill", "grist", "millers")));
+    users.setAnonymousAccessAllowed(true);
+    users.setAnonymousUser("guest");
+    users.setAnonymousGroup("guests");
+    AuthorizationPlugin rights =
+        new AuthorizationPlugin(
+            new DefaultAuthorizationMap(
+                List.of(
+                    all(new ActiveMQQueue(">"), "millers,guests"),
+                    all(new ActiveMQTopic(">"), "millers,guests"),
+                    all(new ActiveMQQueue("closed.>"), "millers"))));
+    broker.setPlugins(new BrokerPlugin[] {users, rights});
+    broker.start();
+    broker.waitUntilStarted();
+  }
+
+  @SuppressWarnings("rawtypes")
+  private static org.apache.activemq.filter.DestinationMapEntry all(
+      ActiveMQDestination destination, String groups) throws Exception {
+    AuthorizationEntry entry = new AuthorizationEntry();
+    entry.setDestination(destination);
+    entry.setRead(groups);
+    entry.setWrite(groups);
+    entry.setAdmin(groups);
+    return entry;
+  }
+
+  @Override
+  public ConnectionFactory own(String place) {
+    ActiveMQConnectionFactory factory = new ActiveMQConnectionFactory("tcp://" + place);
+    factory.setWatchTopicAdvisories(false);
+    return factory;
+  }
+
+  @Override
+  public void create(String queue) throws Exception {
+    broker.getDestination(new ActiveMQQueue(queue));
+  }
+
+  @Override
+  public long count(String name) throws Exception {
+    String[] parts = name.split("\\.");
+    if (parts[parts.length - 1].equals("readers")) {
+      return topics()
+          .flatMap(topic -> topic.getDurableTopicSubs().values().stream())
+          .filter(one -> key(one).equals(name))
+          .mapToLong(one -> one.getPendingQueueSize() + one.getDispatchedQueueSize())
+          .sum();
+    }
+    return broker
+        .getDestination(new ActiveMQQueue(name))
+        .getDestinationStatistics()
+        .getMessages()
+        .getCount();
+  }
+
+  @Override
+  public long bound(String address) throws Exception {
+    return topics()
+        .filter(topic -> topic.getName().equals(address))
+        .mapToLong(topic -> topic.getDurableTopicSubs().size())
+        .sum();
+  }
+
+  private static String key(DurableTopicSubscription one) {
+    return one.getSubscriptionKey().getClientId()
+        + "."
+        + one.getSubscriptionKey().getSubscriptionName();
+  }
+
+  private Stream<Topic> topics() throws Exception {
+    // Between a topic and who asks stand those that answer for it to the plugins.
+    return broker.getBroker().getDestinationMap().values().stream()
+        .map(one -> one instanceof DestinationFilter ? ((DestinationFilter) one).getNext() : one)
+        .filter(Topic.class::isInstance)
+        .map(Topic.class::cast);
+  }
+
+  @Override
+  public String dead() {
+    return "ActiveMQ.DLQ";
+  }
+
+  @Override
+  public void stop() throws Exception {
+    broker.stop();
+  }
+}
