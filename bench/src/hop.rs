@@ -14,8 +14,11 @@ use crate::workload::{Better, Peer, Quantity, Run, Unit, Workload};
 
 mod client;
 mod loopback;
+mod thin;
 
-pub(crate) use client::{FILE as CLIENT_FILE, LATENCY as CLIENT_LATENCY, MEMORY as CLIENT_MEMORY};
+pub(crate) use client::{
+    CALLS, FILE as CLIENT_FILE, LATENCY as CLIENT_LATENCY, MEMORY as CLIENT_MEMORY,
+};
 
 /// Which channels are in files, and how many sinks send.
 struct Row {

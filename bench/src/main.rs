@@ -50,6 +50,7 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_MEMORY,
     hop::CLIENT_FILE,
     hop::CLIENT_LATENCY,
+    hop::CALLS,
     http::WORKLOAD,
     hbase::PUTS_100,
     hbase::PUTS_1000,

@@ -24,6 +24,12 @@ impl Spread {
     }
 }
 
+/// The median, the 99th and the 99.9th percentile of at least one time.
+pub(crate) fn percentiles(times: &mut [f64]) -> [f64; 3] {
+    times.sort_by(f64::total_cmp);
+    [2, 100, 1000].map(|of| times[times.len() - 1 - times.len() / of])
+}
+
 #[cfg(test)]
 mod tests {
     use super::Spread;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use crate::spread::percentiles;
+
 /// Each file has this length and is written again from its start when its end is reached, as segments are.
 const FILE_BYTES: u64 = 64 << 20;
 /// What comes before the measured time.
@@ -67,8 +69,7 @@ pub(crate) fn times_of_writes(
     let mut times =
         times.split_off((per_second as usize * WARM_UP.as_secs() as usize).min(times.len()));
     ensure!(!times.is_empty(), "the disk stands still");
-    times.sort_by(f64::total_cmp);
-    Ok([2, 100, 1000].map(|of| times[times.len() - 1 - times.len() / of]))
+    Ok(percentiles(&mut times))
 }
 
 /// A file that was written once, so that no write of the measured ones finds blocks that never were.
