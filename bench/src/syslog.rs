@@ -50,7 +50,7 @@ const SENDERS: usize = 4;
 /// Bytes of a message.
 const MESSAGE_BYTES: usize = 200;
 /// Datagrams per second: more than Flume stores.
-const DATAGRAMS_PER_SECOND: u64 = 20_000;
+const DATAGRAMS_PER_SECOND: u64 = 40_000;
 
 struct Times {
     warm_up: Duration,

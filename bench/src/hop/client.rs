@@ -95,8 +95,8 @@ fn about_latency(options: &Options, who: &str) -> String {
     let Load { warm_up, measured, .. } = load(options);
     format!(
         "{THREADS} {who} send `appendBatch`es of {SMALL_BATCH} events of {BODY_BYTES} bytes to a file channel \
-         behind an Avro source, at half of the rate that Flume's agent reached with Flume's clients just before, to both alike. A call counts from \
-         when it was due. {measured:?} after {warm_up:?}. *raw disk* is one write of as many bytes followed by `fdatasync`, \
+         behind an Avro source, at half of the rate that Flume's agent reached with them just before, to both alike. A call \
+         counts from when it was due. {measured:?} after {warm_up:?}. *raw disk* is one write of as many bytes followed by `fdatasync`, \
          {RAW_WRITES} times a second, and nothing else: no answer that waits for the disk comes sooner."
     )
 }
@@ -121,7 +121,7 @@ fn at_full_rate(options: &Options, file: bool) -> Result<Run> {
 
 fn at_half_rate(options: &Options, client: Client) -> Result<Run> {
     let (base, full) = (options.dir.clone(), Load { batch: SMALL_BATCH, ..load(options) });
-    let (most, _) = run(&base, &Make::flume()?, &full, true, Client::Flume)?;
+    let (most, _) = run(&base, &Make::flume()?, &full, true, client)?;
     let half = (most.events_per_second / 2.0 / f64::from(SMALL_BATCH)).max(1.0);
     #[expect(clippy::cast_sign_loss, reason = "it is positive")]
     let load = Load { batches_per_second: half as u32, ..full };

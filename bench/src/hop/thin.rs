@@ -21,9 +21,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// The system wakes a sleeper this much too late; what is left is waited for without sleep.
 const WAKES_LATE: Duration = Duration::from_micros(150);
 
-/// Sends to this port of this machine, at the rate of `load`, which must not be 0. A call counts from when it was due.
+/// Sends to this port of this machine, at the rate of `load`, or as fast as there are answers. A call counts from when it was
+/// due.
 pub(super) fn run(load: &Load, port: u16) -> Result<Report> {
-    ensure!(load.batches_per_second > 0, "a rate is needed");
     let connect = |_| Connection::open(port);
     let connections: Vec<_> = (0..load.threads).map(connect).collect::<Result<_>>()?;
     let began = Instant::now();
@@ -48,10 +48,10 @@ pub(super) fn run(load: &Load, port: u16) -> Result<Report> {
 
 /// The times, in seconds, of what was due in the measured time, by the `nth` client.
 fn calls(load: &Load, mut connection: Connection, nth: u32, began: Instant) -> Result<Vec<f64>> {
-    let every = Duration::from_secs(1) * load.threads / load.batches_per_second;
+    let every = (Duration::from_secs(1) * load.threads).checked_div(load.batches_per_second);
     let events = vec![Event::new(vec![b'x'; load.body_bytes as usize]); load.batch as usize];
     let mut took = Vec::new();
-    let mut due = began + every * nth / load.threads;
+    let mut due = began + every.unwrap_or_default() * nth / load.threads;
     while due < began + load.warm_up + load.measured {
         thread::sleep((due - WAKES_LATE).saturating_duration_since(Instant::now()));
         while Instant::now() < due {
@@ -61,7 +61,7 @@ fn calls(load: &Load, mut connection: Connection, nth: u32, began: Instant) -> R
         if due >= began + load.warm_up {
             took.push(due.elapsed().as_secs_f64());
         }
-        due += every;
+        due = every.map_or_else(Instant::now, |every| due + every);
     }
     Ok(took)
 }
