@@ -4,8 +4,8 @@
 //!
 //! Everything here is composed from what the components say of themselves ([`Facts`]).
 
+mod claims;
 mod combinations;
-mod directories;
 
 use serde::Serialize;
 use splashdam_config::Diagnostic;
@@ -242,7 +242,7 @@ fn rejecting<'c>(checked: &'c Checked, channel: &str) -> impl Iterator<Item = &'
 fn rejects(checked: &Checked, sink: &CheckedSink) -> Option<Clause> {
     let says = match &sink.dead_letter {
         _ if sink.part.facts.rejects.is_none() => return None,
-        Some(channel) if combinations::share_log(checked, &sink.channel, channel) => format!(
+        Some(channel) if claims::share_log(checked, &sink.channel, channel) => format!(
             "goes to channel {channel} with the reason in its headers, in the commit of its take, as both channels share a log: it is in one of them and never in both"
         ),
         Some(channel) => format!(
@@ -255,14 +255,12 @@ fn rejects(checked: &Checked, sink: &CheckedSink) -> Option<Clause> {
 
 /// Whether a source's selector has anything to say.
 fn chooses(source: &CheckedSource) -> bool {
-    source.channels.len() > 1 || source.selector.entry.name != "replicating"
+    source.channels.len() > 1 || !source.selector.facts.to_all
 }
 
 /// Whether the selector passes over a failure of `channel` for every event.
 fn is_optional(source: &CheckedSource, channel: &str) -> bool {
-    let list = source.selector.section.get("optional").unwrap_or_default();
-    source.selector.entry.name == "replicating"
-        && list.split_whitespace().any(|name| name == channel)
+    source.selector.facts.passes_over.iter().any(|name| name == channel)
 }
 
 /// What a volatile channel loses, with how much that is at the most.

@@ -302,4 +302,91 @@ mod tests {
             assert_eq!(facts(CHANNELS, name, "").transaction_events, most, "{name}");
         }
     }
+
+    #[test]
+    fn what_is_their_own_is_claimed() {
+        use splashdam_core::{Claim, Claimed, Hold};
+        fn claims<T: ?Sized>(list: &[Entry<T>], name: &str, keys: &str) -> Vec<String> {
+            let looked = find(list, name).unwrap().look(&Section::parse(keys));
+            let claims = looked.facts.unwrap_or_else(|| panic!("{name}: {:?}", looked.findings));
+            let text = |Claim { key, to, hold }: Claim| {
+                let how = match hold {
+                    Hold::Alone(severity) => format!("{severity:?}").to_lowercase(),
+                    Hold::Log => "log".into(),
+                    Hold::OfFlume => "of flume".into(),
+                };
+                let of = match &to {
+                    Claimed::Port { host, .. } => format!(" of {host}"),
+                    Claimed::Files { prefix, .. } => format!(" for {prefix}"),
+                    Claimed::File(_) | Claimed::Directory(_) => String::new(),
+                };
+                format!("{key} {to}{of}, {how}")
+            };
+            claims.claims.into_iter().map(text).collect()
+        }
+        for (name, keys, claimed) in [
+            ("avro", "bind = a\nport = 1", &["port TCP port 1 of a, error"][..]),
+            ("avroLegacy", "host = a\nport = 1", &["port TCP port 1 of a, error"]),
+            ("http", "bind = a\nport = 1", &["port TCP port 1 of a, error"]),
+            (
+                "multiport_syslogtcp",
+                "ports = 1 2",
+                &["ports TCP port 1 of 0.0.0.0, error", "ports TCP port 2 of 0.0.0.0, error"],
+            ),
+            ("netcat", "bind = a\nport = 1", &["port TCP port 1 of a, error"]),
+            ("netcatudp", "bind = a\nport = 1", &["port UDP port 1 of a, error"]),
+            ("scribe", "", &["port TCP port 1499 of 0.0.0.0, error"]),
+            (
+                "spooldir",
+                "spoolDir = /s",
+                &["spoolDir /s, error", "trackerDir /s/.flumespool, error"],
+            ),
+            (
+                "spooldir",
+                "spoolDir = /s\ntrackerDir = /t",
+                &["spoolDir /s, error", "trackerDir /t, error"],
+            ),
+            ("syslogtcp", "host = a\nport = 1", &["port TCP port 1 of a, error"]),
+            ("syslogudp", "host = a\nport = 1", &["port UDP port 1 of a, error"]),
+            (
+                "TAILDIR",
+                "filegroups = g\nfilegroups.g = /x/y",
+                &["positionFile ~/.flume/taildir_position.json, error"],
+            ),
+            (
+                "TAILDIR",
+                "filegroups = g\nfilegroups.g = /x/y\npositionFile = /p",
+                &["positionFile /p, error"],
+            ),
+            ("thrift", "bind = a\nport = 1", &["port TCP port 1 of a, error"]),
+            ("thriftLegacy", "host = a\nport = 1", &["port TCP port 1 of a, error"]),
+        ] {
+            assert_eq!(claims(SOURCES, name, keys), claimed, "{name} {keys}");
+        }
+        let keys = Section::parse("bind = a\nhost = a\nport = 1\nports = 1\n");
+        let listens = |entry: &&Entry<dyn DynSource>| {
+            let facts = entry.look(&keys).facts.unwrap_or_default();
+            let listens = facts.place.is_some_and(|place| place.starts_with("listens on"));
+            assert!(!listens || !facts.claims.is_empty(), "{} claims no port", entry.name);
+            listens
+        };
+        assert_eq!(SOURCES.iter().filter(listens).count(), 11);
+        let overflow = "dataDirs = /a,/b/\ncheckpointDir = /c\nbackupCheckpointDir = /d";
+        let dual = format!("{overflow}\nuseDualCheckpoints = true");
+        let directories = ["dataDirs /a, log", "dataDirs /b, log", "checkpointDir /c, of flume"];
+        let backup = [&directories[..], &["backupCheckpointDir /d, of flume"]].concat();
+        for (name, keys, claimed) in [
+            ("file", "", &["dataDirs ~/.flume/file-channel/data, log"][..]),
+            ("file", overflow, &directories),
+            ("file", &dual, &backup),
+            ("SPILLABLEMEMORY", overflow, &directories),
+            ("SPILLABLEMEMORY", "memoryCapacity = 0\ndataDirs = /a", &directories[..1]),
+            ("SPILLABLEMEMORY", "overflowCapacity = 0\ndataDirs = /a", &[]),
+            ("memory", "", &[]),
+        ] {
+            assert_eq!(claims(CHANNELS, name, keys), claimed, "{name} {keys}");
+        }
+        let files = "sink.directory = /f\nsink.pathManager.prefix = p";
+        assert_eq!(claims(SINKS, "file_roll", files), ["sink.directory /f for p, warning"]);
+    }
 }

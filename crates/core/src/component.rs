@@ -6,7 +6,7 @@ use std::pin::Pin;
 use serde::de::DeserializeOwned;
 use splashdam_config::{Diagnostic, Section, Spanned};
 
-use crate::{Context, OpenError};
+use crate::{Claim, Context, LogTerms, OpenError};
 
 /// A future that is boxed once per batch or per component, never per event.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -60,10 +60,14 @@ pub struct Facts {
     pub transaction_events: Option<usize>,
     /// Events that this channel holds.
     pub capacity_events: Option<usize>,
+    /// The key that raises this.
+    pub capacity_key: Option<&'static str>,
     /// The most of these that a crash can lose, for a channel of which only a part outlives one.
     pub volatile_events: Option<usize>,
     /// The most memory this component needs, in bytes, when that is bounded by its configuration.
     pub memory_bytes: Option<u64>,
+    /// The key that limits this.
+    pub memory_key: Option<&'static str>,
     /// Whether what this channel acknowledged outlives the process.
     pub durable: bool,
     /// When the sender (or the file's position) counts an event as handed over. A clause such as
@@ -83,6 +87,11 @@ pub struct Facts {
     pub needs_place: bool,
     /// Where it reads, listens or writes, as a clause such as "listens on 0.0.0.0:44444".
     pub place: Option<String>,
+    /// Files, directories and ports of its own, or of its log, for the checker to compare with those
+    /// of the agent's other sources, channels and sinks.
+    pub claims: Vec<Claim>,
+    /// The log of this channel, which lies in directories among its claims.
+    pub log: Option<LogTerms>,
     /// Header names that this part sets, as far as the configuration shows them; `*` for a source
     /// that hands on whatever headers its sender gave.
     pub sets_headers: Vec<String>,
@@ -91,6 +100,10 @@ pub struct Facts {
     /// Names that this part takes for channels of its source or sinks of its group, with their
     /// places. One that is not among [`Context::choices`] is an error.
     pub chooses: Vec<Spanned<String>>,
+    /// Channels whose failure this selector passes over, whatever the event.
+    pub passes_over: Vec<String>,
+    /// Whether this selector sends every event to all channels.
+    pub to_all: bool,
 }
 
 /// What an [`Entry`] finds in a section without opening anything.

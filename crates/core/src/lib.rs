@@ -7,6 +7,7 @@
 
 mod batch;
 mod channel;
+mod claim;
 mod component;
 mod context;
 mod error;
@@ -28,6 +29,7 @@ pub use batch::{Batch, Origin, Place, Size};
 pub use channel::{
     Channel, JointId, LEAST_TAKE_WAIT, Level, Lifetime, Put, PutTxn, Refused, Take, TakeTxn,
 };
+pub use claim::{Claim, Claimed, Hold, LogTerms, Transport};
 pub use component::{BoxFuture, Component, Entry, Facts, Lists, Looked, Probed, find, known_types};
 pub use context::{Clock, Context, Random, Role, World};
 pub use error::{

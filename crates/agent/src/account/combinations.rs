@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use splashdam_config::{Diagnostic, Section, Severity, Span};
+use splashdam_config::{Diagnostic, Section, Span};
 use splashdam_core::Facts;
 
-use super::{directories, rejecting};
+use super::{claims, rejecting};
 use crate::checked::{Checked, CheckedChannel, CheckedSink, CheckedSource, batch_key};
 
 /// A sink's batch that is this many times a source's makes a finding.
@@ -16,33 +16,6 @@ const NO_LIMIT_BYTES: u64 = 1 << 36;
 
 /// Header names that stand for all: a source that hands on the headers of its sender.
 const ANY_HEADER: &str = "*";
-
-/// Keys of which two components of one type must not share all values: type, keys, and how bad.
-const EXCLUSIVE: &[(&str, &[&str], Severity)] = &[
-    ("taildir", &["positionFile"], Severity::Error),
-    ("spooldir", &["spoolDir"], Severity::Error),
-    ("netcat", &["bind", "port"], Severity::Error),
-    ("netcatudp", &["bind", "port"], Severity::Error),
-    ("syslogtcp", &["host", "port"], Severity::Error),
-    ("syslogudp", &["host", "port"], Severity::Error),
-    ("file_roll", &["sink.directory", "sink.pathManager.prefix"], Severity::Warning),
-];
-
-/// Keys that file channels of the same `dataDirs` must agree on, since they share one log.
-const OF_A_LOG: &[&str] = &[
-    "maxFileSize",
-    "minimumRequiredSpace",
-    "memoryBytes",
-    "onDamage",
-    "compression",
-    "fsyncPerTransaction",
-    "fsyncInterval",
-    "encryption.activeKey",
-    "encryption.keyProvider",
-    "encryption.keyProvider.keyStoreFile",
-    "encryption.keyProvider.keyStorePasswordFile",
-    "encryption.keyProvider.keys",
-];
 
 /// All of them.
 pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
@@ -64,49 +37,8 @@ pub(super) fn findings(checked: &Checked) -> Vec<Diagnostic> {
     }
     scattered_groups(checked, &mut findings);
     headers_for_sinks(checked, &mut findings);
-    exclusive(checked, &mut findings);
-    one_log_two_minds(checked, &mut findings);
-    findings.extend(directories::findings(checked));
+    findings.extend(claims::findings(checked));
     findings
-}
-
-fn is_file(channel: &CheckedChannel) -> bool {
-    channel.part.entry.name.eq_ignore_ascii_case("file")
-}
-
-/// The directories of a file channel's log.
-fn places(channel: &CheckedChannel) -> BTreeSet<String> {
-    let written = channel.part.section.get("dataDirs").unwrap_or_default();
-    written.split(',').map(|part| part.trim().to_owned()).collect()
-}
-
-/// Whether these are file channels of one log.
-pub(super) fn share_log(checked: &Checked, one: &str, other: &str) -> bool {
-    let file = |name| checked.channel(name).filter(|channel| is_file(channel));
-    file(one).zip(file(other)).is_some_and(|(one, other)| places(one) == places(other))
-}
-
-/// File channels that share a log and say different things of it: the one that opens first counts.
-fn one_log_two_minds(checked: &Checked, findings: &mut Vec<Diagnostic>) {
-    let files: Vec<&CheckedChannel> =
-        checked.channels.iter().filter(|channel| is_file(channel)).collect();
-    for (index, channel) in files.iter().enumerate() {
-        let shares = |other: &&&CheckedChannel| places(other) == places(channel);
-        let Some(other) = files[..index].iter().find(shares) else { continue };
-        let (section, others) = (&channel.part.section, &other.part.section);
-        for key in OF_A_LOG.iter().filter(|key| section.get(key) != others.get(key)) {
-            let (name, first) = (&channel.name, &other.name);
-            let message = format!(
-                "channels {first} and {name} share one log, as they name the same `dataDirs`, and \
-                 differ in `{key}`"
-            );
-            let at = section.value_span(key).or_else(|| others.value_span(key));
-            let finding = Diagnostic::warning("shared-log-differs", message)
-                .with_note("what the channel says that opens first counts for both")
-                .help(format!("give both the same `{key}`, or each its own `dataDirs`"));
-            findings.push(of_channel(channel, finding).at(at.or(section.span())));
-        }
-    }
 }
 
 /// A channel that only fills, or only drains.
@@ -137,23 +69,19 @@ fn room(checked: &Checked, channel: &CheckedChannel, findings: &mut Vec<Diagnost
             "channel {name} holds {capacity} events, less than a batch of its source ({put}) and \
              one of its sink ({take}) together, so that one waits for the other"
         );
-        let finding = Diagnostic::note("tight-channel", message).help(format!(
-            "set `capacity` of {name} to several batches, {} or more",
-            4 * put.max(take)
-        ));
-        let at = channel.part.section.value_span("capacity");
-        let finding = of_channel(channel, finding);
-        findings.push(match at {
-            Some(at) => finding.at(at),
-            None => finding,
-        });
+        let key = facts.capacity_key;
+        let least = 4 * put.max(take);
+        let help =
+            key.map(|key| format!("set `{key}` of {name} to several batches, {least} or more"));
+        let finding = Diagnostic::note("tight-channel", message);
+        findings.push(about_key(channel, key, help, finding));
     }
     if facts.memory_bytes.is_some_and(|bytes| bytes > NO_LIMIT_BYTES) {
         let message = format!("nothing limits the memory that channel {name} may take");
-        let finding = Diagnostic::warning("no-memory-limit", message)
-            .help("set `byteCapacity` to what the machine can spare");
-        let at = channel.part.section.value_span("byteCapacity");
-        findings.push(of_channel(channel, finding).at(at.or(channel.part.section.span())));
+        let key = facts.memory_key;
+        let help = key.map(|key| format!("set `{key}` to what the machine can spare"));
+        let finding = Diagnostic::warning("no-memory-limit", message);
+        findings.push(about_key(channel, key, help, finding));
     }
 }
 
@@ -412,41 +340,6 @@ fn has_time_escape(value: &str) -> bool {
     })
 }
 
-/// Two components at one place.
-fn exclusive(checked: &Checked, findings: &mut Vec<Diagnostic>) {
-    let sources = checked.sources.iter().map(|source| {
-        (format!("source {}", source.name), source.part.entry.name, &source.part.section)
-    });
-    let sinks = checked
-        .sinks()
-        .map(|(_, sink)| (format!("sink {}", sink.name), sink.part.entry.name, &sink.part.section));
-    let all: Vec<(String, &str, &Section)> = sources.chain(sinks).collect();
-    for (index, (title, kind, section)) in all.iter().enumerate() {
-        let exclusive = EXCLUSIVE.iter().find(|(of, ..)| of.eq_ignore_ascii_case(kind));
-        let Some((_, keys, severity)) = exclusive else { continue };
-        let same = |other: &&(String, &str, &Section)| {
-            other.1 == *kind && keys.iter().all(|key| other.2.get(key) == section.get(key))
-        };
-        // A port of 0 is another one each time.
-        if section.get("port") == Some("0") {
-            continue;
-        }
-        let Some((other, ..)) = all[..index].iter().find(same) else { continue };
-        let key = keys.iter().rev().find(|key| section.get(key).is_some());
-        let what = match key {
-            Some(key) => format!("`{key} = {}`", section.get(key).unwrap_or_default()),
-            None => format!("the default of `{}`", keys[0]),
-        };
-        let message = format!("{title} and {other} share {what}, and would be in each other's way");
-        findings.push(
-            Diagnostic::new(*severity, "shared-place", message)
-                .at(key.and_then(|key| section.value_span(key)).or(section.span()))
-                .help(format!("give each its own `{}`", key.unwrap_or(&keys[0])))
-                .component(title.clone()),
-        );
-    }
-}
-
 fn sinks_of<'c>(checked: &'c Checked, channel: &str) -> Vec<&'c CheckedSink> {
     checked.sinks().map(|(_, sink)| sink).filter(|sink| *sink.channel == *channel).collect()
 }
@@ -456,6 +349,22 @@ fn sources_of<'c>(checked: &'c Checked, channel: &str) -> Vec<&'c CheckedSource>
     checked.sources.iter().filter(feeds).collect()
 }
 
-pub(super) fn of_channel(channel: &CheckedChannel, finding: Diagnostic) -> Diagnostic {
+fn of_channel(channel: &CheckedChannel, finding: Diagnostic) -> Diagnostic {
     finding.at(channel.part.section.span()).component(format!("channel {}", channel.name))
+}
+
+/// A finding at the value of one of a channel's keys, which the help speaks of.
+fn about_key(
+    channel: &CheckedChannel,
+    key: Option<&str>,
+    help: Option<String>,
+    finding: Diagnostic,
+) -> Diagnostic {
+    let section = &channel.part.section;
+    let at = key.and_then(|key| section.value_span(key));
+    let finding = of_channel(channel, finding).at(at.or(section.span()));
+    match help {
+        Some(help) => finding.help(help),
+        None => finding,
+    }
 }

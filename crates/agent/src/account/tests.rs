@@ -192,6 +192,10 @@ fn what_a_sink_rejects_is_accounted_for() {
         "a1.channels = c1 c9\na1.channels.c9.type = file\na1.channels.c9.dataDirs = /d\na1.sinks.k1.deadLetter = c9",
     );
     assert!(says(&elsewhere)[0].ends_with("puts it there again"), "{elsewhere:?}");
+    let apart = with(
+        "a1.channels = c1 c9\na1.channels.c9.type = file\na1.channels.c9.apart = true\na1.sinks.k1.deadLetter = c9",
+    );
+    assert!(says(&apart)[0].ends_with("puts it there again"), "{apart:?}");
     assert_eq!(account.flows[1].source, None);
     assert_eq!(account.flows[1].rejected_by[0].name, "k1");
 }
@@ -215,6 +219,8 @@ a1.sinks.k2.channel = c2
             "a1.channels.c2.dataDirs = /y,/x\na1.channels.c1.onDamage = halt\na1.channels.c2.compression = lz4",
             &["onDamage", "compression"],
         ),
+        ("a1.channels.c2.dataDirs = /y,/x/\na1.channels.c2.onDamage = halt", &["onDamage"]),
+        ("a1.channels.c2.dataDirs = /y,/x\na1.channels.c2.onDamage = quarantine", &[]),
     ] {
         let account = with(&format!("{two}{lines}"));
         let found: Vec<&str> = account
@@ -261,4 +267,100 @@ a1.sinks.k2.channel = c2
         let found: Vec<&str> = found.map(|finding| finding.message.as_str()).collect();
         assert_eq!(found, said, "{lines}");
     }
+}
+
+#[test]
+fn what_components_claim_is_compared_whatever_their_types() {
+    const TAIL: &str = "a1.sources = r1 r2 r3\na1.sources.r2.type = taildir\n\
+        a1.sources.r2.channels = c1\na1.sources.r3.type = taildir\na1.sources.r3.channels = c1\n";
+    const SEQ: &str = "a1.sources = r1 r2 r3\na1.sources.r2.type = seq\n\
+        a1.sources.r2.channels = c1\na1.sources.r3.type = seq\na1.sources.r3.channels = c1\n";
+    for (lines, said) in [
+        (
+            "a1.sources.r1.positionFile = /p/\na1.sinks.k1.sink.directory = /p".to_owned(),
+            &[
+                "warning sink k1 and source r1 share /p (`sink.directory` and `positionFile`), and would be in each other's way; change `sink.directory` of sink k1, or `positionFile` of source r1",
+            ][..],
+        ),
+        (
+            "a1.sources.r1.positionFile = /d\na1.channels.c1.dataDirs = /c, /d".to_owned(),
+            &[
+                "error source r1 and channel c1 share /d (`positionFile` and `dataDirs`), and would be in each other's way; change `positionFile` of source r1, or `dataDirs` of channel c1",
+            ],
+        ),
+        ("a1.channels.c1.checkpointDir = /f\na1.sinks.k1.sink.directory = /f".to_owned(), &[]),
+        (
+            format!("{TAIL}a1.sources.r1.positionFile = /p\na1.sources.r2.positionFile = /p/\n"),
+            &[
+                "error source r2 and source r1 share /p (`positionFile`), and would be in each other's way; give each its own `positionFile`",
+            ],
+        ),
+        (
+            TAIL.to_owned(),
+            &[
+                "error source r2 and source r1 share the default of `positionFile`, and would be in each other's way; give each its own `positionFile`",
+                "error source r3 and source r1 share the default of `positionFile`, and would be in each other's way; give each its own `positionFile`",
+            ],
+        ),
+        (
+            format!(
+                "{SEQ}a1.sources.r2.ports = 1 2 3 0\na1.sources.r3.ports = 0 4 3 2\n\
+                 a1.sources.r3.host = ::1"
+            ),
+            &[],
+        ),
+        (
+            format!(
+                "{SEQ}a1.sources.r2.ports = 1 2 3 0\na1.sources.r3.ports = 0 4 3 2\n\
+                 a1.sources.r3.host = 127.0.0.1"
+            ),
+            &[
+                "error source r3 and source r2 share TCP port 3 (`ports`), and would be in each other's way; give each its own `ports`",
+            ],
+        ),
+        (
+            format!("{SEQ}a1.sources.r2.ports = 1\na1.sources.r3.ports = 1"),
+            &[
+                "error source r3 and source r2 share `ports = 1`, and would be in each other's way; give each its own `ports`",
+            ],
+        ),
+    ] {
+        let account = with(&lines);
+        let found = account.findings.iter().filter(|finding| finding.code == "shared-place");
+        let found: Vec<String> = found
+            .map(|finding| {
+                assert!(finding.span.is_some(), "{lines}");
+                assert!(finding.message.contains(finding.component.as_deref().unwrap()), "{lines}");
+                let severity = format!("{:?}", finding.severity).to_lowercase();
+                let help = finding.help.as_deref().unwrap_or_default();
+                format!("{severity} {}; {help}", finding.message)
+            })
+            .collect();
+        assert_eq!(found, said, "{lines}");
+    }
+}
+
+#[test]
+fn advice_on_room_names_the_key_that_the_channel_has_for_it() {
+    let checked = |lines: &str| {
+        let checking = checking(&format!("{GOOD}{lines}"));
+        checking.checked.unwrap_or_else(|| panic!("{:?}", checking.findings))
+    };
+    for (kind, key) in [("file", "holds"), ("memory", "capacity")] {
+        let lines = format!("a1.channels.c1.type = {kind}\na1.channels.c1.{key} = 150");
+        let checked = checked(&lines);
+        let findings = account(&checked).findings;
+        let tight = findings.iter().find(|finding| finding.code == "tight-channel").unwrap();
+        let help = format!("set `{key}` of c1 to several batches, 400 or more");
+        assert_eq!(tight.help, Some(help));
+        assert_eq!(tight.span, checked.channels[0].part.section.value_span(key));
+    }
+    let few = "a1.channels.c1.holds = 150\na1.sources.r1.batchSize = 20000\n";
+    let findings = checking(&format!("{GOOD}{few}")).findings;
+    let large = findings.iter().find(|finding| finding.code == "batch-exceeds-transaction");
+    let help = large.unwrap().help.as_deref().unwrap();
+    assert!(
+        help.starts_with("set `transactionCapacity` and `holds` of channel c1 to 20000"),
+        "{help}"
+    );
 }

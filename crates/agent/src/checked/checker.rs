@@ -375,10 +375,12 @@ impl Checker {
         let written = batch_key(section);
         let at = written.map(splashdam_config::Entry::value_span).or(section.span());
         let name = &channel.name;
-        let raise = if facts.capacity_events.is_some_and(|capacity| capacity < batch) {
-            format!("set `transactionCapacity` and `capacity` of channel {name} to {batch} or more")
-        } else {
-            format!("set `transactionCapacity` of channel {name} to {batch} or more")
+        let small = facts.capacity_events.is_some_and(|capacity| capacity < batch);
+        let raise = match facts.capacity_key.filter(|_| small) {
+            Some(key) => format!(
+                "set `transactionCapacity` and `{key}` of channel {name} to {batch} or more"
+            ),
+            None => format!("set `transactionCapacity` of channel {name} to {batch} or more"),
         };
         let lower = match written {
             Some(entry) => format!(", or `{}` to at most {most}", entry.key()),

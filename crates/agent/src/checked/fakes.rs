@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Deserialize;
-use splashdam_config::{Plan, Source as Text, Sources, Spanned};
+use splashdam_config::{CommaList, Plan, Severity, Source as Text, Sources, Spanned};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, DeliverError, Delivered, Entry,
-    Event, Facts, Interceptor, Level, Lists, OpenError, Outlet, Put, Route, Selector, Sink, SinkId,
-    SinkProcessor, Size, Source, SourceError, Stop, Take, Went,
+    Batch, BoxFuture, Channel, ChannelError, Claim, Component, Context, DeliverError, Delivered,
+    Entry, Event, Facts, Hold, Interceptor, Level, Lists, LogTerms, OpenError, Outlet, Put, Route,
+    Selector, Sink, SinkId, SinkProcessor, Size, Source, SourceError, Stop, Take, Transport, Went,
 };
 
 use super::{Checking, check};
@@ -78,19 +78,26 @@ macro_rules! config {
 
 config!(TailConfig {
     "batchSize" batch_size: usize = 100,
-    "positionFile" position_file: String = String::new(),
+    "positionFile" position_file: String = "~/positions".into(),
 });
 component!(Tail, TailConfig, "taildir", "org.apache.flume.source.taildir.TaildirSource", |c| {
     Facts {
         batch_events: Some(c.batch_size),
         acknowledged: Some("after the commit"),
+        claims: vec![Claim::file("positionFile", &c.position_file, Severity::Error)],
         process_crash: Some("lines since the last position are read again"),
         ..Facts::default()
     }
 });
-config!(SeqConfig { "batchSize" batch_size: usize = 1, "totalEvents" total: u64 = 0, });
+config!(SeqConfig {
+    "batchSize" batch_size: usize = 1,
+    "totalEvents" total: u64 = 0,
+    "host" host: String = "0.0.0.0".into(),
+    "ports" ports: Vec<u16> = Vec::new(),
+});
 component!(Seq, SeqConfig, "seq", "org.apache.flume.source.SequenceGeneratorSource", |c| Facts {
     batch_events: Some(c.batch_size),
+    claims: c.ports.iter().map(|n| Claim::port("ports", Transport::Tcp, &c.host, *n)).collect(),
     ..Facts::default()
 });
 config!(MemoryConfig {
@@ -100,15 +107,33 @@ config!(MemoryConfig {
 });
 component!(Memory, MemoryConfig, "memory", "org.apache.flume.channel.MemoryChannel", |c| Facts {
     capacity_events: Some(c.capacity),
+    capacity_key: Some("capacity"),
     transaction_events: Some(c.transaction_capacity),
     memory_bytes: Some(1 << 20),
     process_crash: Some("everything in the channel is lost"),
     machine_crash: Some("everything in the channel is lost"),
     ..Facts::default()
 });
-config!(FileConfig { "dataDirs" data_dirs: String = String::new(), });
-component!(File, FileConfig, "file", "org.apache.flume.channel.file.FileChannel", |_c| Facts {
-    capacity_events: Some(1_000_000),
+config!(FileConfig {
+    "dataDirs" data_dirs: CommaList = CommaList(vec!["~/data".into()]),
+    "checkpointDir" checkpoint_dir: Option<String> = None,
+    "onDamage" on_damage: String = "quarantine".into(),
+    "compression" compression: String = "none".into(),
+    "apart" apart: bool = false,
+    "holds" holds: usize = 1_000_000,
+});
+component!(File, FileConfig, "file", "org.apache.flume.channel.file.FileChannel", |c| Facts {
+    claims: {
+        let data = c.data_dirs.0.iter().map(|path| ("dataDirs", path, Hold::Log));
+        let of_flume = c.checkpoint_dir.iter().map(|path| ("checkpointDir", path, Hold::OfFlume));
+        data.chain(of_flume).map(|(key, path, hold)| Claim::directory(key, path, hold)).collect()
+    },
+    log: Some(LogTerms {
+        agree: vec![("onDamage", c.on_damage.clone()), ("compression", c.compression.clone())],
+        joint: !c.apart,
+    }),
+    capacity_events: Some(c.holds),
+    capacity_key: Some("holds"),
     transaction_events: Some(10_000),
     tells_place: true,
     durable: true,
@@ -120,12 +145,14 @@ component!(Null, NullConfig, "null", "org.apache.flume.sink.NullSink", |c| Facts
     ..Facts::default()
 });
 config!(RollConfig {
-    "sink.directory" directory: String = String::new(),
+    "sink.directory" directory: String = "/rolled".into(),
+    "sink.pathManager.prefix" prefix: String = String::new(),
     "sink.batchSize" batch_size: usize = 100,
 });
 component!(Roll, RollConfig, "file_roll", "org.apache.flume.sink.RollingFileSink", |c| Facts {
     batch_events: Some(c.batch_size),
     rejects: Some("what it cannot write holds it"),
+    claims: vec![Claim::files("sink.directory", &c.directory, &c.prefix, Severity::Warning)],
     needs_place: c.directory == "/once",
     needs_headers: c.directory.contains("%Y").then(|| "timestamp".into()).into_iter().collect(),
     ..Facts::default()
@@ -148,6 +175,8 @@ component!(Multiplexing, MultiplexingConfig, "multiplexing", "a.M", |c| Facts {
 config!(ReplicatingConfig { "optional" optional: Vec<Spanned<String>> = Vec::new(), });
 component!(Replicating, ReplicatingConfig, "replicating", "a.R", |c| Facts {
     chooses: c.optional.clone(),
+    passes_over: c.optional.iter().map(|name| name.value.clone()).collect(),
+    to_all: true,
     ..Facts::default()
 });
 config!(NoKeys { "no" no: String = String::new(), });

@@ -20,7 +20,7 @@ mod transactions;
 mod under_way;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -105,15 +105,18 @@ impl Component for FileChannel {
 
     fn facts(config: &Config) -> Facts {
         let limits = config.limits();
-        let place = match &config.data_dirs.0[..] {
-            [] => "stores events in ~/.flume/file-channel/data".into(),
-            written => format!("stores events in {}", written.join(", ")),
-        };
+        let directories = config.directories(Path::new("~"));
+        let directories = directories.iter().map(|path| path.display().to_string());
+        let place = format!("stores events in {}", directories.collect::<Vec<_>>().join(", "));
         Facts {
             transaction_events: Some(limits.transaction_events),
             capacity_events: usize::try_from(limits.capacity.events).ok(),
+            capacity_key: Some("capacity"),
             place: Some(place),
+            claims: config.claims(),
+            log: Some(config.terms()),
             memory_bytes: Some(config.settings().window_bytes as u64),
+            memory_key: Some("memoryBytes"),
             durable: true,
             tells_place: config.fsync_per_transaction,
             process_crash: Some(

@@ -142,8 +142,10 @@ impl Component for Memory {
         Facts {
             transaction_events: Some(limits.transaction_events),
             capacity_events: Some(limits.events),
+            capacity_key: Some("capacity"),
             place: Some(format!("holds up to {} events in memory", limits.events)),
             memory_bytes: Some(limits.bytes as u64),
+            memory_key: Some("byteCapacity"),
             durable: false,
             process_crash: Some("everything in the channel is lost"),
             machine_crash: Some("everything in the channel is lost"),

@@ -61,8 +61,9 @@ impl Component for PseudoMemory {
     }
 
     fn facts(config: &Config) -> Facts {
+        let facts = Memory::facts(&config.as_memory());
         // Flume's declares no transaction capacity, so batches are not measured against it.
-        Facts { transaction_events: None, ..Memory::facts(&config.as_memory()) }
+        Facts { transaction_events: None, memory_key: None, ..facts }
     }
 }
 

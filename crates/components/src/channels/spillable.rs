@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::metrics::{ChannelMetrics, Counters};
 use splashdam_core::{
-    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, OpenError, Put,
-    Role, Size, Take,
+    Batch, BoxFuture, Channel, ChannelError, Component, Context, Facts, Level, LogTerms, OpenError,
+    Put, Role, Size, Take,
 };
 use tokio::sync::Notify;
 
@@ -144,15 +144,20 @@ impl Component for Spillable {
             return Facts {
                 transaction_events: Some(limits.transaction_events),
                 capacity_events: Some(limits.memory_events),
+                capacity_key: Some("memoryCapacity"),
                 place: Some(format!("holds up to {} events in memory", limits.memory_events)),
                 memory_bytes: Some(limits.memory_bytes() as u64),
+                memory_key: Some("byteCapacity"),
                 durable: false,
                 process_crash: Some("everything in the channel is lost"),
                 machine_crash: Some("everything in the channel is lost"),
                 ..Facts::default()
             };
         };
-        let overflow = FileChannel::facts(&file);
+        let mut overflow =
+            Facts { capacity_key: Some("overflowCapacity"), ..FileChannel::facts(&file) };
+        // The order of its events lies beside them, so it takes and puts in commits of its own.
+        overflow.log = overflow.log.map(|log| LogTerms { joint: false, ..log });
         let place = overflow.place.as_deref().unwrap_or_default();
         let window = overflow.memory_bytes.unwrap_or_default().saturating_mul(2);
         if limits.memory_events == 0 {
@@ -167,6 +172,7 @@ impl Component for Spillable {
                 limits.memory_events
             )),
             memory_bytes: Some(window.saturating_add(limits.memory_bytes() as u64)),
+            memory_key: Some("byteCapacity"),
             durable: false,
             process_crash: Some(loses),
             machine_crash: Some(if file.fsync_per_transaction {

@@ -38,7 +38,12 @@ impl Component for Replicating {
     }
 
     fn facts(config: &Config) -> Facts {
-        Facts { chooses: config.optional.clone(), ..Facts::default() }
+        Facts {
+            chooses: config.optional.clone(),
+            passes_over: config.optional.iter().map(|name| name.value.clone()).collect(),
+            to_all: true,
+            ..Facts::default()
+        }
     }
 }
 

@@ -31,10 +31,10 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use serde::Deserialize;
-use splashdam_config::{Diagnostic, Section};
+use splashdam_config::{Diagnostic, Section, Severity};
 use splashdam_core::{
-    Batch, Component, Context, DeliverError, Delivered, Facts, OpenError, Rejected, Sink, Size,
-    Trouble, World,
+    Batch, Claim, Component, Context, DeliverError, Delivered, Facts, OpenError, Rejected, Sink,
+    Size, Trouble, World,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, spawn_blocking};
@@ -186,6 +186,12 @@ impl Component for FileRoll {
         Facts {
             batch_events: Some(config.batch_events()),
             place: Some(format!("writes files into {}", config.directory.display())),
+            claims: vec![Claim::files(
+                "sink.directory",
+                &config.directory,
+                &config.prefix,
+                Severity::Warning,
+            )],
             process_crash: Some(match config.compression {
                 Compression::None => {
                     "the batch that is being written may be there in part, and is written again after the restart"

@@ -28,7 +28,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
-use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
+use splashdam_core::{
+    Claim, Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Transport,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -138,6 +140,7 @@ impl Component for Avro {
         let crash = "batches not answered yet are sent again by their clients, and may then be there twice; those of our own Avro sink are stored once where every event goes to all of several file channels that share a log, or to a single channel";
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.bind, config.port)],
             acknowledged: Some(
                 "after the channels have committed the batch, by the answer OK to the client",
             ),

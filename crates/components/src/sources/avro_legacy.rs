@@ -29,7 +29,8 @@ use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError, Stop,
+    Batch, Claim, Component, Context, Facts, OpenError, Outlet, PutError, Source, SourceError,
+    Stop, Transport,
 };
 use splashdam_wire::avro::handshake::Hash;
 use splashdam_wire::avro::legacy::{self, Greeting, Said, read_request};
@@ -144,6 +145,7 @@ impl Component for AvroLegacy {
         let connections = connection.saturating_mul(config.max_connections.get() as u64);
         Facts {
             place: Some(format!("listens on {}:{}", config.host, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.host, config.port)],
             memory_bytes: Some(ROOM_BYTES.saturating_add(connections)),
             acknowledged: Some(
                 "after the channels have committed the event, by the answer to the call",

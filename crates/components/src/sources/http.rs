@@ -52,7 +52,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section, Words};
-use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
+use splashdam_core::{
+    Claim, Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Transport,
+};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -237,6 +239,7 @@ impl Component for Http {
         let connections = connection.saturating_mul(config.max_connections.get() as u64);
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.bind, config.port)],
             memory_bytes: Some(body::ROOM_BYTES.saturating_add(connections)),
             acknowledged: Some(
                 "after the channels have committed the events of the request, by the answer 200",

@@ -30,7 +30,8 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
 use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Text, Trouble,
+    Claim, Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Text,
+    Transport, Trouble,
 };
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -186,9 +187,13 @@ impl Component for MultiportSyslogTcp {
         let memory = memory_bytes(limit, config.max_connections);
         let mut sets_headers = config.messages.sets_headers(HEADERS);
         sets_headers.extend(config.port_header.clone());
+        let claims = config.ports.iter();
+        let claims =
+            claims.map(|port| Claim::port("ports", Transport::Tcp, &config.host, *port)).collect();
         Facts {
             batch_events: Some(config.batch_size.get()),
             place: Some(format!("listens on {}, ports {}", config.host, ports.join(" "))),
+            claims,
             memory_bytes: Some(memory.saturating_mul(config.ports.len() as u64)),
             process_crash: Some(CRASH),
             machine_crash: Some(CRASH),

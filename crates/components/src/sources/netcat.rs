@@ -23,7 +23,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
+use splashdam_core::{
+    Claim, Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Transport,
+};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -104,6 +106,7 @@ impl Component for Netcat {
             u64::from(config.max_line_length.get()) * 4 + connection::READ_BYTES as u64;
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.bind, config.port)],
             memory_bytes: Some(connection.saturating_mul(config.max_connections.get() as u64)),
             acknowledged: config.ack_every_event.then_some(
                 "after the channels have committed the line, by an `OK` line to the client",

@@ -18,8 +18,8 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, Event, Facts, OpenError, Outlet, PutError, Size, Source,
-    SourceError, Stop, Trouble,
+    Batch, Claim, Component, Context, Event, Facts, OpenError, Outlet, PutError, Size, Source,
+    SourceError, Stop, Transport, Trouble,
 };
 use tokio::net::UdpSocket;
 use tokio::time::{Duration, sleep};
@@ -96,6 +96,7 @@ impl Component for NetcatUdp {
     fn facts(config: &Config) -> Facts {
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
+            claims: vec![Claim::port("port", Transport::Udp, &config.bind, config.port)],
             memory_bytes: Some((GROUP * usize::from(config.max_datagram_bytes.get())) as u64),
             acknowledged: Some("never: UDP has no answers"),
             process_crash: Some("datagrams that are not in a channel are lost"),

@@ -38,9 +38,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use serde::Deserialize;
-use splashdam_config::{Diagnostic, Lenient, Reading, Section};
+use splashdam_config::{Diagnostic, Lenient, Reading, Section, Severity};
 use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Trouble,
+    Claim, Component, Context, Facts, Hold, OpenError, Outlet, Source, SourceError, Stop, Trouble,
 };
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -260,6 +260,7 @@ impl Component for SpoolDir {
             (config.file_header, &config.file_header_key),
             (config.basename_header, &config.basename_header_key),
         ];
+        let alone = Hold::Alone(Severity::Error);
         let set = headers.into_iter().filter(|(on, _)| *on).map(|(_, key)| key.clone());
         Facts {
             batch_events: Some(config.batch_size.get() as usize),
@@ -267,6 +268,10 @@ impl Component for SpoolDir {
                 "takes the files that are moved into {}",
                 config.spool_dir.display()
             )),
+            claims: vec![
+                Claim::directory("spoolDir", &config.spool_dir, alone),
+                Claim::directory("trackerDir", config.spool_dir.join(&config.tracker_dir), alone),
+            ],
             memory_bytes: Some(2 * BATCH_BYTES as u64),
             acknowledged: Some(
                 "after the channels have committed the batch, by the position in the tracker directory",

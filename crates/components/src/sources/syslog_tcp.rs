@@ -27,7 +27,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
-use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
+use splashdam_core::{
+    Claim, Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Transport,
+};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -150,6 +152,7 @@ impl Component for SyslogTcp {
         let limit = config.messages.limit(config.limit());
         Facts {
             place: Some(format!("listens on {}:{}", config.host, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.host, config.port)],
             memory_bytes: Some(memory_bytes(limit, config.max_connections)),
             process_crash: Some(CRASH),
             machine_crash: Some(CRASH),

@@ -29,7 +29,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, Facts, OpenError, Outlet, Size, Source, SourceError, Stop,
+    Batch, Claim, Component, Context, Facts, OpenError, Outlet, Size, Source, SourceError, Stop,
+    Transport,
 };
 use splashdam_wire::syslog::flume::datagram;
 use tracing::info;
@@ -114,6 +115,7 @@ impl Component for SyslogUdp {
         let memory = UNDER_WAY.bytes + socket::BUFFERS_BYTES;
         Facts {
             place: Some(format!("listens on {}:{}, UDP", config.host, config.port)),
+            claims: vec![Claim::port("port", Transport::Udp, &config.host, config.port)],
             memory_bytes: u64::try_from(memory).ok(),
             process_crash: Some(CRASH),
             machine_crash: Some(CRASH),

@@ -40,16 +40,16 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use splashdam_config::{Diagnostic, Section};
+use splashdam_config::{Diagnostic, Section, Severity};
 use splashdam_core::pipeline::Patience;
 use splashdam_core::{
-    Component, Context, Facts, OpenError, Outlet, Pipeline, Size, Source, SourceError, Stop, Text,
-    Trouble,
+    Claim, Component, Context, Facts, OpenError, Outlet, Pipeline, Size, Source, SourceError, Stop,
+    Text, Trouble,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -170,8 +170,7 @@ impl Component for Taildir {
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         let groups = config.filegroups.clone();
         let groups = groups.ok_or_else(|| OpenError::Config(vec![no_groups()]))?;
-        let file = config.position_file.clone();
-        let file = file.unwrap_or_else(|| cx.world.home().join(".flume/taildir_position.json"));
+        let file = config.position_file(&cx.world.home());
         let context = cx.clone();
         let wanted = if config.create_directories { groups.directories() } else { Vec::new() };
         let opened = spawn_blocking(move || {
@@ -199,8 +198,10 @@ impl Component for Taildir {
         // What is being filled, and what is on its way.
         let filled = (BATCH_BYTES + SEND_BYTES).saturating_add(config.max_line_length.get());
         let memory = filled.saturating_add(filled.max(AHEAD_BYTES));
+        let positions = config.position_file(Path::new("~"));
         Facts {
             batch_events: Some(config.batch_size.get()),
+            claims: vec![Claim::file("positionFile", positions, Severity::Error)],
             place: config.filegroups.as_ref().map(FileGroups::place),
             memory_bytes: Some(memory as u64),
             acknowledged: Some("the position moves on after the channels have committed the batch"),
@@ -252,6 +253,10 @@ fn no_groups() -> Diagnostic {
 }
 
 impl Config {
+    fn position_file(&self, home: &Path) -> PathBuf {
+        self.position_file.clone().unwrap_or_else(|| home.join(".flume/taildir_position.json"))
+    }
+
     fn settings(&self, groups: FileGroups, name: Arc<str>) -> Settings {
         let batches = usize::try_from(self.max_batch_count).ok().filter(|n| *n > 0);
         Settings {

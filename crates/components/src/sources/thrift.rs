@@ -21,7 +21,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Lenient, Section};
-use splashdam_core::{Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop};
+use splashdam_core::{
+    Claim, Component, Context, Facts, OpenError, Outlet, Source, SourceError, Stop, Transport,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info};
 
@@ -132,6 +134,7 @@ impl Component for Thrift {
         let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         Facts {
             place: Some(format!("listens on {}:{}", config.bind, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.bind, config.port)],
             memory_bytes: Some(connection::FRAMES_BYTES.saturating_add(begun)),
             acknowledged: Some(
                 "after the channels have committed the call's events, by the answer `OK`",

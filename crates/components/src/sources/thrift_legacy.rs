@@ -23,8 +23,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use splashdam_config::{Diagnostic, Section};
 use splashdam_core::{
-    Batch, Component, Context, Facts, Malformed, OpenError, Outlet, Size, Source, SourceError,
-    Stop, Trouble,
+    Batch, Claim, Component, Context, Facts, Malformed, OpenError, Outlet, Size, Source,
+    SourceError, Stop, Transport, Trouble,
 };
 use splashdam_wire::thrift::legacy::{MOST_BYTES, Said, read_message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -100,6 +100,7 @@ impl Component for ThriftLegacy {
         let crash = "what was sent and is not in a channel is lost";
         Facts {
             place: Some(format!("listens on {}:{}", config.host, config.port)),
+            claims: vec![Claim::port("port", Transport::Tcp, &config.host, config.port)],
             memory_bytes: Some(
                 (config.max_connections.get().saturating_mul(2 * MOST_BYTES)) as u64,
             ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use splashdam_config::{CommaList, Diagnostic, Lenient, Section};
-use splashdam_core::OpenError;
+use splashdam_core::{Claim, Hold, LogTerms, OpenError};
 use splashdam_wal as wal;
 
 use super::import::FlumePlaces;
@@ -276,6 +276,44 @@ impl Config {
             [] => vec![home.join(".flume/file-channel/data")],
             written => written.iter().map(PathBuf::from).collect(),
         }
+    }
+
+    /// Where the log lies, and where a Flume had its checkpoints.
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        let log = self.directories(Path::new("~")).into_iter();
+        let log = log.map(|path| Claim::directory("dataDirs", path, Hold::Log));
+        let backup = self.backup_checkpoint_dir.as_ref().filter(|_| self.use_dual_checkpoints);
+        let of_flume =
+            [("checkpointDir", self.checkpoint_dir.as_ref()), ("backupCheckpointDir", backup)];
+        let of_flume = of_flume.into_iter().filter_map(|(key, path)| Some((key, path?)));
+        let of_flume = of_flume.map(|(key, path)| Claim::directory(key, path, Hold::OfFlume));
+        log.chain(of_flume).collect()
+    }
+
+    /// The settings of the log by their keys.
+    pub(super) fn terms(&self) -> LogTerms {
+        let Settings {
+            segment_bytes,
+            least_free_bytes,
+            window_bytes,
+            on_damage,
+            compression,
+            sync,
+            keys,
+        } = self.settings();
+        let mut agree = vec![
+            ("maxFileSize", segment_bytes.to_string()),
+            ("minimumRequiredSpace", least_free_bytes.to_string()),
+            ("memoryBytes", window_bytes.to_string()),
+            ("onDamage", format!("{on_damage:?}")),
+            ("compression", format!("{compression:?}")),
+            ("fsyncPerTransaction", self.fsync_per_transaction.to_string()),
+        ];
+        if let wal::Syncs::Every(interval) = sync {
+            agree.push(("fsyncInterval", format!("{interval:?}")));
+        }
+        agree.extend(KeySource::terms(keys.as_ref()));
+        LogTerms { agree, joint: true }
     }
 
     /// Whether `other` differs in nothing that needs the log to be opened anew.

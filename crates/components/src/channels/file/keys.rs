@@ -83,6 +83,19 @@ fn one_of(known: &[&str], written: &str) -> bool {
 }
 
 impl KeySource {
+    /// What channels of one log must agree on: first of all, whether there are keys.
+    pub(super) fn terms(of: Option<&KeySource>) -> Vec<(&'static str, String)> {
+        let Some(KeySource { store, password_file, keys, active }) = of else {
+            return vec![("encryption.activeKey", String::new())];
+        };
+        vec![
+            ("encryption.activeKey", active.clone()),
+            ("encryption.keyProvider.keyStoreFile", store.display().to_string()),
+            ("encryption.keyProvider.keyStorePasswordFile", password_file.display().to_string()),
+            ("encryption.keyProvider.keys", format!("{keys:?}")),
+        ]
+    }
+
     /// What a configuration says of keys; `None` when it says nothing.
     ///
     /// # Errors

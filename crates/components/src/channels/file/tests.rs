@@ -516,6 +516,38 @@ fn what_a_crash_costs_depends_on_the_syncs() {
     }
 }
 
+#[test]
+fn what_channels_of_one_log_must_agree_on_is_what_keys_come_to() {
+    let differ = |one: &str, other: &str| {
+        let [one, other] = [one, other].map(|keys| FileChannel::facts(&read(keys)).log.unwrap());
+        assert!(one.joint && other.joint);
+        let differs = |(key, value): &&(&'static str, String)| {
+            other.agree.iter().any(|(same, said)| same == key && said != value)
+        };
+        one.agree.iter().filter(differs).map(|(key, _)| *key).collect::<Vec<_>>()
+    };
+    assert_eq!(differ("", "compression = none\nmaxFileSize = 1623195647"), [""; 0]);
+    assert_eq!(differ("fsyncInterval = 7", "capacity = 7\ncheckpointDir = /c"), [""; 0]);
+    assert_eq!(differ("", "fsyncPerTransaction = false"), ["fsyncPerTransaction"]);
+    let lazy = "fsyncPerTransaction = false\nfsyncInterval = ";
+    assert_eq!(differ(&format!("{lazy}7"), &format!("{lazy}8")), ["fsyncInterval"]);
+    let others = "maxFileSize = 2000000\nminimumRequiredSpace = 2000000\nmemoryBytes = 70000\n\
+                  onDamage = halt\ncompression = zstd";
+    let keys = ["maxFileSize", "minimumRequiredSpace", "memoryBytes", "onDamage", "compression"];
+    assert_eq!(differ("", others), keys);
+    let sealed = |active: &str, store: &str| {
+        format!(
+            "encryption.activeKey = {active}\nencryption.cipherProvider = AESCTRNOPADDING\n\
+             encryption.keyProvider = JCEKSFILE\nencryption.keyProvider.keyStoreFile = {store}\n\
+             encryption.keyProvider.keyStorePasswordFile = /p\nencryption.keyProvider.keys = a b"
+        )
+    };
+    assert_eq!(differ("", &sealed("a", "/s")), ["encryption.activeKey"]);
+    assert_eq!(differ(&sealed("a", "/s"), &sealed("a", "/s")), [""; 0]);
+    let both = ["encryption.activeKey", "encryption.keyProvider.keyStoreFile"];
+    assert_eq!(differ(&sealed("a", "/s"), &sealed("b", "/t")), both);
+}
+
 /// A folder of stores that a JDK wrote; see the tests of [`crate::jceks`].
 const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/jceks");
 

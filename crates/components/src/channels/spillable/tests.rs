@@ -597,4 +597,16 @@ fn its_facts_say_what_a_crash_loses() {
     check("", false, Some(10_000), 100_010_000);
     check("memoryCapacity = 0\noverflowCapacity = 70", true, None, 70);
     check("overflowCapacity = 0", false, None, 10_000);
+    let log = |keys: &str| Spillable::facts(&read(keys)).log;
+    let alike = Some(FileChannel::facts(&Default::default()).log.unwrap().agree);
+    for keys in ["", "memoryCapacity = 0"] {
+        assert_eq!(log(keys).map(|log| log.joint), Some(false), "{keys}");
+        assert_eq!(log(keys).map(|log| log.agree), alike, "{keys}");
+    }
+    assert_eq!(log("overflowCapacity = 0"), None);
+    let key = |keys: &str| Spillable::facts(&read(keys)).capacity_key;
+    assert_eq!(
+        [key(""), key("overflowCapacity = 0")],
+        [Some("overflowCapacity"), Some("memoryCapacity")]
+    );
 }
