@@ -3,6 +3,7 @@ import java.security.KeyStore;
 import java.security.cert.X509Certificate;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import javax.jms.ConnectionFactory;
 import javax.net.ssl.KeyManagerFactory;
@@ -23,6 +24,7 @@ import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
 import org.apache.activemq.command.ConnectionInfo;
+import org.apache.activemq.jaas.GroupPrincipal;
 import org.apache.activemq.jaas.TextFileCertificateLoginModule;
 import org.apache.activemq.security.AuthenticationBroker;
 import org.apache.activemq.security.AuthenticationUser;
@@ -66,13 +68,20 @@ public class ClassicBroker implements Broker {
     users.setAnonymousAccessAllowed(true);
     users.setAnonymousUser("guest");
     users.setAnonymousGroup("guests");
+    // Rights add up, so that an entry of its own would close nothing.
     AuthorizationPlugin rights =
         new AuthorizationPlugin(
             new DefaultAuthorizationMap(
                 List.of(
                     all(new ActiveMQQueue(">"), "millers,guests"),
-                    all(new ActiveMQTopic(">"), "millers,guests"),
-                    all(new ActiveMQQueue("closed.>"), "millers"))));
+                    all(new ActiveMQTopic(">"), "millers,guests"))) {
+              @Override
+              public Set<Object> getReadACLs(ActiveMQDestination destination) {
+                return destination.getPhysicalName().startsWith("closed.")
+                    ? Set.of(new GroupPrincipal("millers"))
+                    : super.getReadACLs(destination);
+              }
+            });
     broker.setPlugins(new BrokerPlugin[] {users, rights, known(args[0])});
     broker.start();
     broker.waitUntilStarted();

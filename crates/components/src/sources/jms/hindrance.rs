@@ -1,6 +1,7 @@
 //! Why a broker cannot be received from, whether somebody has to mend that, and how.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use splashdam_amqp::Fault;
 use splashdam_core::OpenError;
@@ -33,6 +34,15 @@ impl Hindrance {
             None => fault.to_string(),
         };
         Hindrance { text, needs_hand: fault.needs_hand() }
+    }
+
+    /// Without the port that a connection had at our end, by which a broker may call it: the same trouble says the same
+    /// each time.
+    pub(super) fn without_port(mut self, ours: Option<SocketAddr>) -> Self {
+        if let Some(ours) = ours {
+            self.text = self.text.replace(&ours.to_string(), &ours.ip().to_string());
+        }
+        self
     }
 
     /// What came of TLS.
@@ -185,6 +195,18 @@ mod tests {
         check("", link("amqp:not-allowed"), Some("see the broker's log"));
         check("", link("amqp:resource-deleted"), None);
         check("", Fault::Io(std::io::ErrorKind::ConnectionReset.into()), None);
+    }
+
+    #[test]
+    fn the_same_trouble_is_said_alike_over_each_connection() {
+        let said = |port: u16| {
+            let text = format!("amqp:unauthorized-access: who is 127.0.0.1:{port}? not user 5");
+            let ours = SocketAddr::from(([127, 0, 0, 1], port));
+            Hindrance::passing(text).without_port(Some(ours)).to_string()
+        };
+        assert_eq!(said(4001), "amqp:unauthorized-access: who is 127.0.0.1? not user 5");
+        assert_eq!(said(4001), said(50_002));
+        assert_eq!(Hindrance::passing("x").without_port(None).to_string(), "x");
     }
 
     #[test]

@@ -208,6 +208,7 @@ impl Session {
         let connected = timeout(CONNECTING, connect::tcp(&broker.address)).await;
         let silent = |_| Hindrance::passing(format!("nobody answered within {CONNECTING:?}"));
         let stream = connected.map_err(silent)?.map_err(Hindrance::passing)?;
+        let ours = stream.local_addr().ok();
         let stream: BoxStream = match &self.tls {
             Some(tls) if broker.tls || self.config.tls.ssl => {
                 let met = tls.connect(stream, &broker.address.host).await;
@@ -216,7 +217,7 @@ impl Session {
             _ => Box::new(stream),
         };
         let opened = Receiver::open(stream, settings).await;
-        opened.map_err(|fault| Hindrance::of_fault(&fault, &self.config))
+        opened.map_err(|fault| Hindrance::of_fault(&fault, &self.config).without_port(ours))
     }
 
     /// Receives until `stop`, over `first` and as many connections after it as it takes.
