@@ -13,6 +13,7 @@ mod flow;
 mod hbase;
 mod hop;
 mod http;
+mod jms;
 mod lines;
 mod stress;
 mod syslog;
@@ -52,6 +53,7 @@ const WORKLOADS: &[Workload] = &[
     hop::CLIENT_LATENCY,
     hop::CALLS,
     http::WORKLOAD,
+    jms::WORKLOAD,
     hbase::PUTS_100,
     hbase::PUTS_1000,
     hbase::COUNTED_100,

@@ -1,5 +1,7 @@
+import java.util.Map;
 import java.util.Set;
 import javax.jms.ConnectionFactory;
+import javax.security.auth.login.AppConfigurationEntry;
 import org.apache.activemq.artemis.api.core.QueueConfiguration;
 import org.apache.activemq.artemis.api.core.RoutingType;
 import org.apache.activemq.artemis.api.core.SimpleString;
@@ -13,6 +15,7 @@ import org.apache.activemq.artemis.core.settings.impl.AddressSettings;
 import org.apache.activemq.artemis.jms.client.ActiveMQConnectionFactory;
 import org.apache.activemq.artemis.spi.core.security.ActiveMQJAASSecurityManager;
 import org.apache.activemq.artemis.spi.core.security.jaas.InVMLoginModule;
+import org.apache.activemq.artemis.spi.core.security.jaas.TextFileCertificateLoginModule;
 
 /** ActiveMQ Artemis. Addresses below "missing." are not made by being asked for, all others are. */
 public class ArtemisBroker implements Broker {
@@ -38,10 +41,17 @@ public class ArtemisBroker implements Broker {
     String idle = ";amqpIdleTimeout=8000";
     configuration.addAcceptorConfiguration(
         "plain", "tcp://127.0.0.1:" + args[1] + "?protocols=AMQP,CORE" + idle);
-    configuration.addAcceptorConfiguration(
-        "sealed",
-        "tcp://127.0.0.1:" + args[2] + "?protocols=AMQP;sslEnabled=true;keyStorePath=" + args[3]
-            + ";keyStorePassword=" + args[4] + idle);
+    if (args.length > 4) {
+      String sealed =
+          "?protocols=AMQP;sslEnabled=true;keyStorePath=" + args[4] + ";keyStorePassword=" + args[5];
+      configuration.addAcceptorConfiguration(
+          "sealed", "tcp://127.0.0.1:" + args[2] + sealed + idle);
+      configuration.addAcceptorConfiguration(
+          "known",
+          "tcp://127.0.0.1:" + args[3] + sealed + idle
+              + ";needClientAuth=true;saslMechanisms=EXTERNAL;trustStorePath=" + args[6]
+              + ";trustStorePassword=" + args[5]);
+    }
     configuration.addAddressSetting("#", settings(true));
     configuration.addAddressSetting("missing.#", settings(false));
     configuration.putSecurityRoles("#", Set.of(mayAll("millers"), mayAll("guests")));
@@ -53,8 +63,16 @@ public class ArtemisBroker implements Broker {
     users.addRole("guest", "guests");
     users.setDefaultUser("guest");
     broker.setConfiguration(configuration);
+    Map<String, String> files = Broker.known(dir, "org.apache.activemq.jaas.textfiledn.role");
+    SecurityConfiguration known =
+        new SecurityConfiguration() {
+          @Override
+          public AppConfigurationEntry[] getAppConfigurationEntry(String name) {
+            return Broker.by(TextFileCertificateLoginModule.class, files);
+          }
+        };
     broker.setSecurityManager(
-        new ActiveMQJAASSecurityManager(InVMLoginModule.class.getName(), users));
+        new ActiveMQJAASSecurityManager(InVMLoginModule.class.getName(), "known", users, known));
     broker.start();
     // Without a queue there the broker forgets what it sets aside.
     create(dead());

@@ -1,7 +1,11 @@
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
 import javax.jms.BytesMessage;
 import javax.jms.Connection;
 import javax.jms.ConnectionFactory;
@@ -10,6 +14,8 @@ import javax.jms.Message;
 import javax.jms.MessageProducer;
 import javax.jms.Session;
 import javax.jms.StreamMessage;
+import javax.security.auth.login.AppConfigurationEntry;
+import javax.security.auth.login.AppConfigurationEntry.LoginModuleControlFlag;
 import org.apache.qpid.jms.JmsConnectionFactory;
 
 /** A broker of this process, with everything in one directory. */
@@ -32,12 +38,27 @@ interface Broker {
   String dead();
 
   void stop() throws Exception;
+
+  /** Who may log in by certificate, in two files that both brokers read alike; what they call the second differs. */
+  static Map<String, String> known(String dir, String groups) throws IOException {
+    Files.writeString(Path.of(dir, "known"), "ada=CN=ada\n");
+    Files.writeString(Path.of(dir, "groups"), "millers=ada\n");
+    String users = "org.apache.activemq.jaas.textfiledn.user";
+    return Map.of("baseDir", dir, users, "known", groups, "groups");
+  }
+
+  static AppConfigurationEntry[] by(Class<?> module, Map<String, String> options) {
+    return new AppConfigurationEntry[] {
+      new AppConfigurationEntry(module.getName(), LoginModuleControlFlag.REQUIRED, options)
+    };
+  }
 }
 
 /**
  * A broker in one process, and two JMS clients to send with: its own and Qpid's, which speaks AMQP. Arguments: the class
  * of the broker, a directory for its data, a port of 127.0.0.1 for AMQP and the protocol of its own clients, a port for
- * AMQP over TLS, and the key store and password for that. It says "ready", then reads commands, one a line, and answers
+ * AMQP over TLS, another one for clients with certificates only, and, where these two are to be
+ * there, the key store for both and its password, and a store, of the same password, of clients' certificates. It says "ready", then reads commands, one a line, and answers
  * each with "ok", perhaps after other lines, or "failed" and why:
  *
  *   samples CLIENT QUEUE      sends one message of each kind; the client is "own" or "amqp"
@@ -49,7 +70,7 @@ interface Broker {
  *   bound ADDRESS             says how many queues and subscriptions an address has
  *   dead                      says how many messages were set aside
  *
- * Who gives no name is a guest. Addresses below "closed." are for the user "mill" with the password "grist" alone. A
+ * Who gives no name is a guest, who shows the certificate of "ada" may do what "mill" may. Addresses below "closed." are for the user "mill" with the password "grist" alone. A
  * connection of AMQP over which nobody says anything for eight seconds is closed. It ends with its input.
  */
 public class JmsDriver {
@@ -156,11 +177,14 @@ public class JmsDriver {
 
   private static void large(Session session, MessageProducer producer, byte[] bytes, int count)
       throws Exception {
+    int together = Math.max(1, Math.min(BATCH, (1 << 20) / bytes.length));
     for (int i = 0; i < count; i++) {
       BytesMessage message = session.createBytesMessage();
       message.writeBytes(bytes);
       producer.send(message);
-      session.commit();
+      if (i % together == 0) {
+        session.commit();
+      }
     }
   }
 

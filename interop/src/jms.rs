@@ -1,6 +1,7 @@
 //! A JMS broker in a process of its own, ActiveMQ Artemis or Classic, with everything in one directory and on free ports;
 //! and JMS clients to send with (`java/JmsDriver.java`, which says what the commands are and who may do what).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -53,25 +54,32 @@ pub struct JmsPeer {
     java: PathBuf,
     jars: PathBuf,
     brand: Brand,
+    /// Whether it is to be there soon, rather than fast once it is warm.
+    briefly: bool,
 }
 
-/// The broker's certificate with its key.
+/// What the broker has for TLS, in files that Java knows.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
-    /// A file that Java knows.
+    /// Its certificate, with its key.
     pub path: PathBuf,
-    /// Its password.
+    /// The certificates of clients that it trusts.
+    pub clients: PathBuf,
+    /// The password of both.
     pub password: String,
 }
+
+/// Where it listens: in the clear, over TLS, and over TLS for who shows a certificate.
+#[derive(Clone, Copy, Debug)]
+struct Ports([u16; 3]);
 
 /// A running broker. Dropping it kills it.
 #[derive(Debug)]
 pub struct JmsBroker {
     peer: JmsPeer,
     dir: PathBuf,
-    keys: KeyStore,
-    port: u16,
-    tls_port: u16,
+    keys: Option<KeyStore>,
+    ports: Ports,
     child: Child,
     commands: ChildStdin,
     answers: Receiver<String>,
@@ -84,13 +92,19 @@ impl JmsPeer {
             Brand::Artemis => jars::artemis()?,
             Brand::Classic => jars::activemq()?,
         };
-        Ok(JmsPeer { java: java()?, jars, brand })
+        Ok(JmsPeer { java: java()?, jars, brand, briefly: true })
     }
 
-    /// Starts a broker with its data in `dir`.
-    pub fn start(&self, dir: &Path, keys: KeyStore) -> Result<JmsBroker> {
+    /// The same, as fast as it gets once it is warm: for measuring.
+    #[must_use]
+    pub fn at_length(self) -> JmsPeer {
+        JmsPeer { briefly: false, ..self }
+    }
+
+    /// Starts a broker with its data in `dir`; without keys it speaks no TLS.
+    pub fn start(&self, dir: &Path, keys: Option<KeyStore>) -> Result<JmsBroker> {
         self.compile(dir)?;
-        self.start_at(dir, keys, [free_port()?, free_port()?])
+        self.start_at(dir, keys, Ports([free_port()?, free_port()?, free_port()?]))
     }
 
     fn compile(&self, dir: &Path) -> Result<()> {
@@ -109,17 +123,23 @@ impl JmsPeer {
         Ok(())
     }
 
-    fn start_at(&self, dir: &Path, keys: KeyStore, ports: [u16; 2]) -> Result<JmsBroker> {
-        let [port, tls_port] = ports;
+    fn start_at(&self, dir: &Path, keys: Option<KeyStore>, ports: Ports) -> Result<JmsBroker> {
         let class_path =
             format!("{}:{}", dir.join("classes").display(), self.jars.join("*").display());
+        let options: &[&str] = match self.briefly {
+            true => &["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
+            false => &["-Xmx2g"],
+        };
+        let sealed = keys.iter().flat_map(|keys| {
+            let password: &OsStr = keys.password.as_ref();
+            [keys.path.as_os_str(), password, keys.clients.as_os_str()]
+        });
         let mut child = Command::new(&self.java)
-            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .args(options)
             .args(["-cp", &class_path, "JmsDriver", self.brand.class()])
             .arg(dir)
-            .args([port.to_string(), tls_port.to_string()])
-            .arg(&keys.path)
-            .arg(&keys.password)
+            .args(ports.0.map(|port| port.to_string()))
+            .args(sealed)
             .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -134,7 +154,7 @@ impl JmsPeer {
             said.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
         });
         let (peer, dir) = (self.clone(), dir.to_owned());
-        let broker = JmsBroker { peer, dir, keys, port, tls_port, child, commands, answers };
+        let broker = JmsBroker { peer, dir, keys, ports, child, commands, answers };
         let ready = broker.answers.recv_timeout(START_LIMIT);
         let ready = ready.with_context(|| format!("no word from java: {}", broker.complaints()))?;
         ensure!(ready == "ready", "java said {ready}");
@@ -150,12 +170,17 @@ impl JmsBroker {
 
     /// Its port, of AMQP and of its Java clients.
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports.0[0]
     }
 
-    /// Its port of AMQP over TLS, where it has one.
+    /// Its port of AMQP over TLS.
     pub fn tls_port(&self) -> u16 {
-        self.tls_port
+        self.ports.0[1]
+    }
+
+    /// The same for clients with certificates only.
+    pub fn certificate_port(&self) -> u16 {
+        self.ports.0[2]
     }
 
     /// Gives it a command and answers the lines that it printed.
@@ -204,8 +229,7 @@ impl JmsBroker {
 
     /// Starts it again on the same data and ports, after [`Artemis::kill`].
     pub fn start_again(&mut self) -> Result<()> {
-        let ports = [self.port, self.tls_port];
-        *self = self.peer.start_at(&self.dir, self.keys.clone(), ports)?;
+        *self = self.peer.start_at(&self.dir, self.keys.clone(), self.ports)?;
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub struct State {
     pub rejected: Vec<Bytes>,
     /// How many came back.
     pub released: usize,
+    /// How many were given and not settled when their connection ended.
+    pub tried: usize,
     /// The fields of the attaches, and whether detaches were for good, as text.
     pub said: Vec<String>,
     /// How many connections there were.
@@ -109,6 +111,7 @@ impl Broker {
         let done = self.talk(&mut stream, &mut peer).await;
         self.change(|state| {
             state.said.push(done.map_or_else(|why| why, |()| "cut".to_owned()));
+            state.tried += peer.given.len();
             for (_, message) in peer.given.drain(..).rev() {
                 state.queue.push_front(message);
             }

@@ -123,7 +123,7 @@ pub enum Fault {
         reason: Reason,
     },
     /// The broker refuses the login.
-    #[error("the broker refuses the login (SASL outcome {code}); check the user and the password")]
+    #[error("the broker refuses the login (SASL outcome {code})")]
     Login {
         /// Its verdict: 1 for wrong credentials, more for its own trouble.
         code: u8,
@@ -152,6 +152,28 @@ pub enum Fault {
     Malformed(#[from] Malformed),
 }
 
+impl Fault {
+    /// Whether it stays so until somebody changes the settings, or the broker: what is tried again fails again, unlike
+    /// with a broker that is down for a while.
+    pub fn needs_hand(&self) -> bool {
+        match self {
+            // Others are the broker's own trouble: it cannot tell now (2), or not for the time being (4).
+            Fault::Login { code } => matches!(code, 1 | 3),
+            Fault::Mechanism { .. } | Fault::Unselected | Fault::NotAmqp { .. } => true,
+            Fault::Ended { what, reason } => match &*reason.condition {
+                "amqp:unauthorized-access"
+                | "amqp:not-found"
+                | "amqp:not-allowed"
+                | "amqp:not-implemented" => true,
+                // Of a connection, it may be its name, which is another one's until that has gone.
+                "amqp:invalid-field" => *what == "the link",
+                _ => false,
+            },
+            Fault::Io(_) | Fault::Silent(_) | Fault::Malformed(_) => false,
+        }
+    }
+}
+
 /// What it might be that answers so.
 fn heard_instead(began: &[u8]) -> &'static str {
     match began {
@@ -166,5 +188,40 @@ fn heard_instead(began: &[u8]) -> &'static str {
         [b'H', b'T', b'T', b'P', ..] => " but HTTP",
         [0x15, 3, ..] => " but TLS; write `amqps://`",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_somebody_can_mend_is_told_from_what_passes() {
+        let check = |fault: Fault, want| assert_eq!(fault.needs_hand(), want, "{fault}");
+        for (code, want) in [(1, true), (2, false), (3, true), (4, false), (u8::MAX, false)] {
+            check(Fault::Login { code }, want);
+        }
+        check(Fault::Mechanism { wanted: "PLAIN", offered: "EXTERNAL".to_owned() }, true);
+        check(Fault::Unselected, true);
+        check(Fault::NotAmqp { began: Bytes::from_static(b"HTTP") }, true);
+        for (what, condition, want) in [
+            ("the link", "amqp:unauthorized-access", true),
+            ("the connection", "amqp:unauthorized-access", true),
+            ("the link", "amqp:not-found", true),
+            ("the link", "amqp:not-allowed", true),
+            ("the link", "amqp:not-implemented", true),
+            ("the link", "amqp:invalid-field", true),
+            ("the connection", "amqp:invalid-field", false),
+            ("the connection", "amqp:connection:forced", false),
+            ("the link", "amqp:resource-limit-exceeded", false),
+            ("the link", "amqp:resource-deleted", false),
+            ("the session", "", false),
+        ] {
+            let reason = Reason { condition: condition.to_owned(), description: String::new() };
+            check(Fault::Ended { what, reason }, want);
+        }
+        check(Fault::Io(std::io::ErrorKind::ConnectionRefused.into()), false);
+        check(Fault::Silent(std::time::Duration::from_secs(1)), false);
+        check(Fault::Malformed(Malformed { what: "something", left: 0 }), false);
     }
 }

@@ -15,7 +15,7 @@ use splashdam_interop::{Agent, Launch, Make, Missing, Peers, avro_file, outputs}
 use tempfile::TempDir;
 
 use crate::side_by_side::{LIMIT, Turn, is_set, wait_for};
-use crate::thrift::{PASSWORD, stores};
+use crate::thrift::{PASSWORD, key_store, stores, trusts};
 
 /// How often an agent is killed, and how many messages it has before it each time.
 const ROUNDS: u32 = 5;
@@ -51,11 +51,16 @@ fn scene(brand: Brand) -> Result<Option<Scene>> {
         Ok((peer, flume, ours)) => {
             let dir = tempfile::tempdir()?;
             stores(dir.path())?;
+            // One that the broker knows a user by, one that it trusts and knows nobody by, and one that it does not trust.
+            for client in ["ada", "nobody", "foreign"] {
+                key_store(dir.path(), client, client)?;
+            }
+            ["ada", "nobody"].iter().try_for_each(|name| trusts(dir.path(), "clients", name))?;
             fs::write(dir.path().join("right"), "grist\n")?;
             fs::write(dir.path().join("wrong"), "gravel\n")?;
-            let keys =
-                KeyStore { path: dir.path().join("keys.jks"), password: PASSWORD.to_owned() };
-            let broker = peer.start(dir.path(), keys)?;
+            let [path, clients] = ["keys.jks", "clients.jks"].map(|name| dir.path().join(name));
+            let keys = KeyStore { path, clients, password: PASSWORD.to_owned() };
+            let broker = peer.start(dir.path(), Some(keys))?;
             Ok(Some(Scene { flume, ours, broker, dir, _turn: turn }))
         }
         Err(missing) => {
@@ -86,6 +91,7 @@ fn messages_of_a_real_activemq() -> Result<()> {
     let Some(mut scene) = scene(Brand::Classic)? else { return Ok(()) };
     let idle = scene.idles()?;
     scene.has_the_same_events_as_flume().context("beside Flume")?;
+    scene.is_refused_and_let_in().context("refused and let in")?;
     scene.gives_back_what_channels_refuse().context("full channels")?;
     scene.has_idled(idle).context("an idle connection")?;
     scene.loses_nothing_when_the_agent_is_killed().context("agents killed")?;
@@ -318,55 +324,84 @@ impl Scene {
 
     fn is_refused_and_let_in(&mut self) -> Result<()> {
         let (url, dir) = (self.url(), self.place("refused")?);
-        let sealed = format!("amqps://localhost:{}", self.broker.tls_port());
-        let loosely = format!("{sealed}?transport.verifyHost=false");
+        let [sealed, known] = [self.broker.tls_port(), self.broker.certificate_port()]
+            .map(|port| format!("amqps://localhost:{port}"));
+        let loosely = |url: &str| format!("{url}?transport.verifyHost=false");
         let at = self.dir.path().display();
         let trust = format!("truststore = {at}/trust.jks");
         let [right, wrong] =
             ["right", "wrong"].map(|password| format!("passwordFile = {at}/{password}"));
         let user = "userName = mill";
-        let sources = [
+        let [ada, nobody, foreign] =
+            ["ada", "nobody", "foreign"].map(|client| format!("keystore = {at}/{client}.jks"));
+        let opens = format!("keystore-password = {PASSWORD}");
+        let mut sources = vec![
             source("right", &url, "queue closed.a", &[user, &right]),
             source("wrong", &url, "queue closed.b", &[user, &wrong]),
             source("guest", &url, "queue closed.c", &[]),
-            source("missing", &url, "queue missing.d", &[]),
             source("selector", &url, "queue e", &["messageSelector = region = = 'north'"]),
-            source("sealed", &loosely, "queue closed.f", &[user, &right, &trust]),
-            source("stranger", &loosely, "queue g", &[]),
+            source("sealed", &loosely(&sealed), "queue closed.f", &[user, &right, &trust]),
+            source("stranger", &loosely(&sealed), "queue g", &[]),
             source("renamed", &sealed, "queue h", &[&trust]),
+            source("known", &loosely(&known), "queue closed.i", &[&trust, &ada, &opens]),
+            source("bare", &loosely(&known), "queue j", &[&trust]),
+            source("foreign", &loosely(&known), "queue k", &[&trust, &foreign, &opens]),
+            source("nobody", &loosely(&known), "queue l", &[&trust, &nobody, &opens]),
         ];
+        let mut reasons = vec![
+            ("wrong", "check `userName` and the password"),
+            ("guest", "let the broker allow who logs in without a name to receive"),
+            ("selector", "correct `messageSelector`"),
+            ("stranger", "nobody that is trusted has signed it"),
+            ("renamed", "connect by a name that it is for"),
+            ("bare", "set `keystore` to a key"),
+            ("foreign", "set `keystore` to a key"),
+            ("nobody", "certificate in `keystore`"),
+        ];
+        // The other one makes whatever is asked for.
+        let makes = self.broker.brand() == Brand::Classic;
+        if !makes {
+            sources.push(source("missing", &url, "queue missing.d", &[]));
+            reasons.push(("missing", "make the queue missing.d at the broker"));
+        }
         fs::write(dir.join("flume.conf"), agent(&sources, MEMORY, "avro_event", &dir)?)?;
         // It is not ready while a source waits.
         let mut agent = Agent::spawn(&self.ours, &dir, Launch::default())?;
-        let reasons = [
-            ("wrong", "check the user and the password"),
-            ("guest", "amqp:unauthorized-access"),
-            ("missing", "amqp:not-found"),
-            ("selector", "amqp:invalid-field"),
-            ("stranger", "certificate"),
-            ("renamed", "certificate"),
-        ];
+        let is_error = |line: &str, source: &str| {
+            line.contains("ERROR") && line.contains(&format!("source {source}: "))
+        };
         let began = Instant::now();
-        for (source, reason) in reasons {
-            let says =
-                |line: &str| line.contains(&format!("source {source}: ")) && line.contains(reason);
+        for (source, reason) in &reasons {
+            let says = |line: &str| is_error(line, source) && line.contains(reason);
             while !log(&dir)?.lines().any(says) {
                 let late = began.elapsed() > LIMIT;
-                ensure!(!late, "{source} does not say {reason}\n{}", agent.log_tail());
+                ensure!(!late, "{source} does not say {reason}\n{}", log(&dir)?);
                 thread::sleep(Duration::from_millis(20));
             }
         }
-        self.broker.drive("create missing.d")?;
-        for queue in ["closed.a", "closed.b", "missing.d", "e", "closed.f"] {
+        let mut want = vec![("known", 3), ("right", 3), ("sealed", 3)];
+        if !makes {
+            self.broker.drive("create missing.d")?;
+            self.broker.drive("texts missing.d 0 3")?;
+            want.push(("missing", 3));
+            want.sort_unstable();
+        }
+        for queue in ["closed.a", "closed.b", "e", "closed.f", "closed.i"] {
             self.broker.drive(&format!("texts {queue} 0 3"))?;
         }
-        wait_for(&mut agent, "k1", 9)?;
+        wait_for(&mut agent, "k1", 3 * want.len() as u64)?;
         agent.stop()?;
+        let found = events(&dir)?;
         let counts: Vec<_> =
-            events(&dir)?.into_iter().map(|(source, events)| (source, events.len())).collect();
-        let want = ["missing", "right", "sealed"].map(|source| (source.to_owned(), 3));
+            found.iter().map(|(source, events)| (&**source, events.len())).collect();
         assert_eq!(counts, want);
         assert_eq!(self.broker.number("count closed.b")?, 3);
+        // Each says it once, however often it is tried.
+        let said = log(&dir)?;
+        for (source, _) in reasons {
+            let errors = said.lines().filter(|line| is_error(line, source)).count();
+            assert_eq!(errors, 1, "{source}: {said}");
+        }
         Ok(())
     }
 

@@ -68,20 +68,33 @@ fn clients(keys: &str, properties: &[&str], load: Load) -> Option<Vec<String>> {
 
 /// A key store and a trust store of it.
 pub(crate) fn stores(dir: &Path) -> Result<()> {
+    key_store(dir, "keys", "mill")?;
+    trusts(dir, "trust", "mill")
+}
+
+/// A key with its certificate in a store, and the certificate alone.
+pub(crate) fn key_store(dir: &Path, store: &str, name: &str) -> Result<()> {
+    let (file, subject) = (format!("{store}.jks"), format!("CN={name}"));
+    let pair = ["-genkeypair", "-alias", name, "-dname", &subject, "-keyalg", "RSA"];
+    let store = ["-keystore", &*file, "-storetype", "JKS", "-keypass", PASSWORD];
+    keytool(dir, &[&pair[..], &store].concat())?;
+    let export = ["-exportcert", "-alias", name, "-keystore", &file, "-file"];
+    keytool(dir, &[&export[..], &[&format!("{name}.der")]].concat())
+}
+
+/// Adds the certificate to a store of those that are trusted.
+pub(crate) fn trusts(dir: &Path, store: &str, name: &str) -> Result<()> {
+    let (file, from) = (format!("{store}.jks"), format!("{name}.der"));
+    let import = ["-importcert", "-alias", name, "-keystore", &file, "-file", &from];
+    keytool(dir, &[&import[..], &["-storetype", "JKS"]].concat())
+}
+
+fn keytool(dir: &Path, arguments: &[&str]) -> Result<()> {
     let keytool = peers()?.java.with_file_name("keytool");
-    let run = |arguments: &[&str]| -> Result<()> {
-        let said = Command::new(&keytool).args(arguments).current_dir(dir).output()?;
-        ensure!(said.status.success(), "keytool: {}", String::from_utf8_lossy(&said.stdout));
-        Ok(())
-    };
     let pass = ["-storepass", PASSWORD, "-noprompt"];
-    let pair = ["-genkeypair", "-alias", "mill", "-dname", "CN=mill", "-keyalg", "RSA"];
-    let store = ["-keystore", "keys.jks", "-storetype", "JKS", "-keypass", PASSWORD];
-    run(&[&pair[..], &store, &pass].concat())?;
-    let export = ["-exportcert", "-alias", "mill", "-keystore", "keys.jks", "-file", "mill.der"];
-    run(&[&export[..], &pass].concat())?;
-    let import = ["-importcert", "-alias", "mill", "-keystore", "trust.jks", "-file", "mill.der"];
-    run(&[&import[..], &["-storetype", "JKS"], &pass].concat())
+    let said = Command::new(&keytool).args(arguments).args(pass).current_dir(dir).output()?;
+    ensure!(said.status.success(), "keytool: {}", String::from_utf8_lossy(&said.stdout));
+    Ok(())
 }
 
 pub(crate) const SERVER_TLS: &str = "a1.sources.r1.ssl = true

@@ -47,6 +47,8 @@ fn a_broker_that_gives_more_than_was_asked_for_is_left() {
     endless(&mut said);
     link.feed(&mut said).unwrap();
     assert!(!link.has_ready() && link.partial.as_ref().is_some_and(|partial| partial.bytes == 0));
+    let mixed = |out: &mut BytesMut| (0..2).for_each(|id| say::transfer(id, true, b"m", out));
+    check(&mixed, "pieces of two messages at once");
     check(&|out| say::outcome(0, out), "a frame of another protocol");
     check(
         &|out| out.extend_from_slice(b"\0\0\0\x0c\x02\0\0\0\0\x53\x77\x40"),
@@ -55,6 +57,19 @@ fn a_broker_that_gives_more_than_was_asked_for_is_left() {
     let echo =
         b"\0\0\0\x18\x02\0\0\0\0\x53\x13\xc0\x0b\x0a\x40\x40\x40\x40\x40\x40\x40\x40\x42\x41";
     check(&|out| out.extend_from_slice(&echo.repeat(40_000)), "questions, and nobody who reads");
+}
+
+#[test]
+fn much_may_be_said_of_messages() {
+    let mut link = link();
+    for id in 0..20_000 {
+        link.settle(2 * id, 2 * id, &Verdict::Rejected("it is malformed"));
+    }
+    assert!(link.out.len() > OUT_LIMIT_BYTES);
+    let mut said = BytesMut::new();
+    say::transfer(0, false, b"m", &mut said);
+    link.feed(&mut said).unwrap();
+    assert!(link.has_ready());
 }
 
 #[test]

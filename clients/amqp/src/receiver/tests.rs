@@ -150,7 +150,7 @@ async fn why_there_is_no_link_is_told() {
     let password = |password: &str| Login::Password { user: "u".into(), password: password.into() };
     check(|s| s.refuses = Some("amqp:not-found"), Login::Anonymous, "amqp:not-found: no such")
         .await;
-    check(|s| s.login = Some("u\0right"), password("wrong"), "check the user and the password")
+    check(|s| s.login = Some("u\0right"), password("wrong"), "refuses the login (SASL outcome 1)")
         .await;
     check(|s| s.mechanisms = vec!["GSSAPI"], Login::Anonymous, "by ANONYMOUS, but by: GSSAPI")
         .await;

@@ -17,10 +17,13 @@
 //!   meant for others, or lose what the channels refuse.
 //! - A connection that breaks is made anew after a pause, which grows with each failure in a row; after more than
 //!   `errorThreshold` of them the source ends and is opened again.
+//! - A login, a destination or a certificate that is refused ends it at once, as that takes somebody to mend it; it is
+//!   said as an error, once, with what to do, and tried again meanwhile.
 //! - A message goes out as it comes; `pollTimeout` is for those who poll.
 
 mod conversion;
 mod findings;
+mod hindrance;
 mod provider;
 mod session;
 
@@ -111,6 +114,15 @@ pub enum DestinationType {
     Queue,
     /// Each message goes to each receiver.
     Topic,
+}
+
+impl DestinationType {
+    fn name(self) -> &'static str {
+        match self {
+            DestinationType::Queue => "queue",
+            DestinationType::Topic => "topic",
+        }
+    }
 }
 
 impl TryFrom<String> for DestinationType {
@@ -210,23 +222,20 @@ impl Component for Jms {
 
     async fn open(config: Config, cx: Context) -> Result<Self, OpenError> {
         let mut session = Session::new(config, cx).await?;
-        let connection = session.open().await.map_err(OpenError::unavailable)?;
+        let connection = session.open().await?;
         Ok(Jms { session, connection })
     }
 
     async fn probe(config: Config, cx: Context) -> Result<Option<String>, OpenError> {
         let session = Session::new(config, cx).await?;
-        session.probe().await.map(Some).map_err(OpenError::unavailable)
+        Ok(Some(session.probe().await?))
     }
 
     fn facts(config: &Config) -> Facts {
         let crash = "messages that the channels have and the broker was not told of come again";
         let held = session::BATCH_BYTES + HELD_BYTES;
         let longest = config.max_message_bytes.get().saturating_mul(2);
-        let kind = match config.destination_type {
-            DestinationType::Queue => "queue",
-            DestinationType::Topic => "topic",
-        };
+        let kind = config.destination_type.name();
         let brokers = config.provider.brokers.iter();
         let brokers = brokers.map(|broker| broker.address.to_string()).collect::<Vec<_>>();
         Facts {

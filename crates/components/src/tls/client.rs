@@ -140,7 +140,7 @@ impl Connector {
         let name = match ServerName::try_from(host) {
             Ok(name) => name.to_owned(),
             Err(_) if self.verify_host_name => {
-                return Err(HandshakeError::Failed(format!(
+                return Err(HandshakeError::Refused(format!(
                     "{host} is no name that a certificate could be for; connect by another"
                 )));
             }

@@ -29,6 +29,9 @@ pub enum HandshakeError {
     /// What went wrong and what to do.
     #[error("{0}")]
     Failed(String),
+    /// What one side refuses of the other, and what to do: it stays so until somebody does that.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Who explains an error.
@@ -65,12 +68,16 @@ impl<IO> Stream<IO> {
 
 impl HandshakeError {
     pub(super) fn explain(error: io::Error, side: Side<'_>) -> Self {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
-        let text = match (cause, side) {
+        let text = match (tls_error(&error), side) {
             (None, _) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                "the peer closed the connection during the TLS handshake; its log may say why".into()
+                return HandshakeError::Failed(
+                    "the peer closed the connection during the TLS handshake; its log may say why"
+                        .into(),
+                );
             }
-            (None, _) => format!("the TLS handshake failed: {error}"),
+            (None, _) => {
+                return HandshakeError::Failed(format!("the TLS handshake failed: {error}"));
+            }
             (Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)), _) => {
                 "the peer does not speak TLS; set `ssl` (and, with deflate, compression) to the same on both sides".into()
             }
@@ -78,7 +85,14 @@ impl HandshakeError {
                 "the peer speaks no protocol or cipher suite that is allowed here ({what:?}); TLS 1.2 and 1.3 with ECDHE \
                  are spoken, see `include-protocols` and `include-cipher-suites`"
             ),
-            (Some(Error::AlertReceived(alert)), side) => refused(*alert, side),
+            (Some(Error::AlertReceived(alert)), side) => match refused(*alert, side) {
+                Some(text) => text,
+                None => {
+                    return HandshakeError::Failed(format!(
+                        "the peer ends the TLS handshake with the alert {alert:?}"
+                    ));
+                }
+            },
             (Some(Error::InvalidCertificate(why)), Side::Client(trust)) => server_refused(why, trust),
             (Some(Error::NoCertificatesPresented), Side::Server) => {
                 "the client shows no certificate, and `client-authentication` needs one".into()
@@ -86,32 +100,73 @@ impl HandshakeError {
             (Some(Error::InvalidCertificate(why)), Side::Server) => {
                 format!("the client's certificate is refused: {}; see `truststore`", reason(why))
             }
-            (Some(error), _) => format!("the TLS handshake failed: {error}"),
+            (Some(error), _) => {
+                return HandshakeError::Failed(format!("the TLS handshake failed: {error}"));
+            }
         };
-        HandshakeError::Failed(text)
+        HandshakeError::Refused(text)
+    }
+
+    /// What a server says of our certificate behind the handshake, if `error` is that: in TLS 1.3 it looks at it when
+    /// our side is done.
+    pub fn behind_it(error: &io::Error) -> Option<Self> {
+        match tls_error(error)? {
+            Error::AlertReceived(alert) if OF_CERTIFICATES.contains(alert) => {
+                refused(*alert, Side::Client("")).map(HandshakeError::Refused)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it stays so until somebody changes the settings of either side.
+    pub fn needs_hand(&self) -> bool {
+        matches!(self, HandshakeError::Refused(_))
     }
 }
 
-fn refused(alert: AlertDescription, side: Side<'_>) -> String {
+/// What is said of a certificate.
+const OF_CERTIFICATES: [AlertDescription; 8] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::CertificateRequired,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+];
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|cause| cause.downcast_ref::<Error>())
+}
+
+/// What an alert asks for, if it is one that is heard until somebody does that.
+fn refused(alert: AlertDescription, side: Side<'_>) -> Option<String> {
     use AlertDescription::{
         BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown,
         HandshakeFailure, ProtocolVersion, UnknownCA,
     };
-    match (alert, side) {
+    Some(match (alert, side) {
         (CertificateExpired, Side::Server) => {
             "the client refuses our certificate as expired; replace it".into()
         }
         (BadCertificate | CertificateUnknown | UnknownCA, Side::Server) => {
             "the client does not trust our certificate; import it, or who signed it, into the client's trust store".into()
         }
-        (BadCertificate | CertificateRequired | CertificateUnknown | UnknownCA, Side::Client(_)) => {
-            "the server refuses our certificate, or wants one; see `keystore`".into()
+        (CertificateExpired, Side::Client(_)) => {
+            "the server refuses our certificate as expired; replace what is in `keystore`".into()
         }
+        (CertificateRequired, Side::Client(_)) => {
+            "the server wants a certificate; set `keystore` to a key with one that it trusts".into()
+        }
+        (alert, Side::Client(_)) if OF_CERTIFICATES.contains(&alert) => format!(
+            "the server refuses our certificate, or wants one ({alert:?}); set `keystore` to a key with one that it trusts"
+        ),
         (HandshakeFailure | ProtocolVersion, _) => {
             "the peer finds no common protocol or cipher suite; TLS 1.2 and 1.3 with ECDHE are spoken here".into()
         }
-        (alert, _) => format!("the peer ends the TLS handshake with the alert {alert:?}"),
-    }
+        _ => return None,
+    })
 }
 
 fn server_refused(why: &CertificateError, trust: &str) -> String {

@@ -225,6 +225,56 @@ async fn a_peer_without_tls_is_told_apart() {
     check(&[0x16, 3, 1, 0xff, 0xff, 1], "the TLS handshake failed").await;
 }
 
+#[tokio::test]
+async fn a_client_whose_certificate_is_refused_is_told_what_to_do() {
+    let mill = Mill::new();
+    mill.pair("server", |_| ());
+    mill.pair("client", |_| ());
+    let (_, pem) = authority("another");
+    fs::write(mill.path("another.pem"), pem).unwrap();
+    let server =
+        "keystore = DIR/server\nclient-authentication = needed\ntruststore = DIR/another.pem";
+    let acceptor = mill.acceptor(server).await;
+    // With TLS 1.2 the handshake says it, with TLS 1.3 what is read behind it.
+    for (keys, early) in [
+        ("include-protocols = TLSv1.2", true),
+        ("include-protocols = TLSv1.2\nkeystore = DIR/client", true),
+        ("include-protocols = TLSv1.3", false),
+        ("include-protocols = TLSv1.3\nkeystore = DIR/client", false),
+    ] {
+        let connector = mill.connector(&format!("{TRUST_CA}\n{keys}")).await;
+        let (near, far) = duplex(1 << 16);
+        let met = tokio::join!(acceptor.accept(near), connector.connect(far, "server"));
+        let refused = match met {
+            (Err(_), Err(error)) if early => error,
+            (Err(_), Ok(mut stream)) if !early => {
+                let error = stream.read_u8().await.unwrap_err();
+                HandshakeError::behind_it(&error).expect("a word on certificates")
+            }
+            (_, client) => panic!("{keys}: {client:?}"),
+        };
+        assert!(refused.needs_hand(), "{keys}: {refused}");
+        assert!(refused.to_string().contains("set `keystore` to a key"), "{keys}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_passes_is_told_from_what_somebody_has_to_mend() {
+    let mill = Mill::new();
+    mill.pair("server", |_| ());
+    let connector = mill.connector("truststore = DIR/ca.pem\nverify-host-name = true").await;
+    let (near, far) = duplex(1 << 16);
+    drop(near);
+    let gone = connector.connect(far, "server").await.unwrap_err();
+    assert!(!gone.needs_hand(), "{gone}");
+    assert!(HandshakeError::behind_it(&std::io::ErrorKind::ConnectionReset.into()).is_none());
+    let acceptor = mill.acceptor("keystore = DIR/server").await;
+    let (near, far) = duplex(1 << 16);
+    let (_, met) = tokio::join!(acceptor.accept(near), connector.connect(far, "other"));
+    let other = met.unwrap_err();
+    assert!(other.needs_hand(), "{other}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_given_ten_seconds() {
     let mill = Mill::new();

@@ -14,31 +14,52 @@
 
 use bytes::Bytes;
 use splashdam_amqp::{Body, Message, Value};
-use splashdam_core::{Event, Headers, Text};
+use splashdam_core::{Event, Text};
 
 use crate::charset::Charset;
 
-/// The event of a message.
-pub(super) fn event(message: Message, charset: Charset) -> Event {
-    let mut headers = Headers::default();
-    for (name, value) in message.application_properties {
-        if let (Ok(name), Some(value)) = (Text::from_utf8(name), text(value)) {
-            headers.insert(name, value);
-        }
+/// An event that has less than a part in so many of its message does not keep it.
+const LITTLE: usize = 4;
+
+/// The event of a message, and the bytes of memory that it holds. Its texts are slices of the message, but where most
+/// of that is of no use, such as a map: that would stay as long as the event, and no limit would count it.
+pub(super) fn event_of(message: Message, message_bytes: usize, charset: Charset) -> (Event, usize) {
+    let mut event = event(message, charset);
+    let mut bytes = event.bytes().max(message_bytes);
+    if event.bytes().saturating_mul(LITTLE) < message_bytes {
+        event = copy(&event);
+        bytes = event.bytes();
     }
+    let headers_bytes = event.headers.len() * size_of::<(Text, Text)>();
+    (event, bytes + headers_bytes)
+}
+
+fn copy(event: &Event) -> Event {
+    let headers = event.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Event { headers: headers.collect(), body: Bytes::copy_from_slice(&event.body) }
+}
+
+fn event(message: Message, charset: Charset) -> Event {
+    let properties = message.application_properties.into_iter();
+    let properties = properties.filter_map(|(name, value)| {
+        let value = text(value)?;
+        Some((Text::from_utf8(name).ok()?, value))
+    });
     // What every JMS client shows among the properties, though it lies elsewhere in the message.
-    if let Some(group) = message.group_id.and_then(text) {
-        headers.insert("JMSXGroupID", group);
-        if let Some(sequence) = message.group_sequence {
-            headers.insert("JMSXGroupSeq", sequence.to_string());
-        }
-    }
-    if let Some(user) = message.user_id.and_then(|user| Text::from_utf8(user).ok()) {
-        headers.insert("JMSXUserID", user);
-    }
+    let group = message.group_id.and_then(text);
+    let sequence = message.group_sequence.filter(|_| group.is_some());
+    let user = message.user_id.and_then(|user| Text::from_utf8(user).ok());
     let times = u64::from(message.delivery_count) + 1;
-    headers.insert("JMSXDeliveryCount", times.to_string());
-    Event { headers, body: body(message.body, charset) }
+    let shown = [
+        ("JMSXGroupID", group),
+        ("JMSXGroupSeq", sequence.map(|sequence| sequence.to_string().into())),
+        ("JMSXUserID", user),
+        ("JMSXDeliveryCount", Some(times.to_string().into())),
+    ];
+    let shown = shown.into_iter();
+    let shown = shown.filter_map(|(name, value)| Some((Text::from_static(name), value?)));
+    // Collected and not inserted one by one, as there may be thousands.
+    Event { headers: properties.chain(shown).collect(), body: body(message.body, charset) }
 }
 
 fn body(body: Body, charset: Charset) -> Bytes {
@@ -172,6 +193,28 @@ mod tests {
         }
         check(Value::Float(0.1), Some("0.1"));
         check(Value::Float(3.4e38), Some("3.4E38"));
+    }
+
+    #[test]
+    fn an_event_keeps_no_message_that_is_much_larger() {
+        let check = |body: Body, bytes: usize, keeps: bool, holds: usize| {
+            let name = Bytes::from(vec![b'n'; 10]);
+            let application_properties = vec![(name.clone(), said("value"))];
+            let message = Message { body, application_properties, ..Message::default() };
+            let (event, held) = event_of(message, bytes, Charset::UTF_8);
+            assert_eq!(event.headers.get("nnnnnnnnnn").map(Text::as_str), Some("value"));
+            // Only one that nobody else holds can be changed.
+            assert_eq!(name.try_into_mut().is_err(), keeps, "{bytes}");
+            assert_eq!(held, holds, "{bytes}");
+        };
+        // What there is for two headers, and these: nnnnnnnnnn=value JMSXDeliveryCount=1.
+        let (two, texts) = (2 * size_of::<(Text, Text)>(), 15 + 18);
+        check(Body::None, texts, true, texts + two);
+        check(Body::None, 4 * texts, true, 4 * texts + two);
+        check(Body::None, 4 * texts + 1, false, texts + two);
+        let data = || Body::Data(Bytes::from(vec![b'x'; 1000]));
+        check(data(), 1100, true, 1100 + two);
+        check(data(), 10_000, false, 1000 + texts + two);
     }
 
     #[test]

@@ -3,17 +3,19 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use splashdam_amqp::{
     Delivery, Fault, Kind, Login, Message, Receiver, Settings, Subscription, TooLong, Verdict,
 };
 use splashdam_client::{BoxStream, connect};
 use splashdam_core::{
-    Batch, Cause, Context, Event, OpenError, Outlet, PutError, Random, SourceError, Stop, Trouble,
+    Batch, Context, Event, OpenError, Outlet, PutError, Random, SourceError, Stop, Trouble,
 };
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::hindrance::Hindrance;
 use super::provider::Broker;
 use super::{Config, DestinationType, conversion, findings};
 use crate::sources::smaller_group;
@@ -64,13 +66,21 @@ pub(super) struct Session {
 #[derive(Default)]
 struct Taken {
     batch: Batch,
+    /// Memory that the events hold.
+    held_bytes: usize,
     /// First and last of each run of numbers.
     runs: Vec<(u32, u32)>,
 }
 
 impl Taken {
-    fn push(&mut self, id: u32, event: Event) {
+    /// Whether one more makes it no larger than a batch may be.
+    fn has_room(&self, most: usize) -> bool {
+        self.batch.len() < most && self.held_bytes < BATCH_BYTES
+    }
+
+    fn push(&mut self, id: u32, (event, held_bytes): (Event, usize)) {
         self.batch.push(event);
+        self.held_bytes += held_bytes;
         match self.runs.last_mut() {
             Some((_, last)) if last.wrapping_add(1) == id => *last = id,
             _ => self.runs.push((id, id)),
@@ -160,7 +170,7 @@ impl Session {
     }
 
     /// Connects to the first broker that will have us.
-    pub(super) async fn open(&mut self) -> Result<Connection, Cause> {
+    pub(super) async fn open(&mut self) -> Result<Connection, Hindrance> {
         let (broker, connection) = self.connect(&self.settings).await?;
         self.turn = broker;
         Ok(connection)
@@ -168,7 +178,7 @@ impl Session {
 
     /// Logs in and out again. The link itself is not asked for: that would make a queue or a subscription where there is
     /// none.
-    pub(super) async fn probe(&self) -> Result<String, Cause> {
+    pub(super) async fn probe(&self) -> Result<String, Hindrance> {
         let settings = Settings { subscription: None, ..self.settings.clone() };
         let (broker, connection) = self.connect(&settings).await?;
         connection.close().await;
@@ -177,7 +187,7 @@ impl Session {
     }
 
     /// Tries the brokers in turn, and tells which one it was; an error says what each of them did.
-    async fn connect(&self, settings: &Settings) -> Result<(usize, Connection), Cause> {
+    async fn connect(&self, settings: &Settings) -> Result<(usize, Connection), Hindrance> {
         let brokers = &self.config.provider.brokers;
         let mut failures = Vec::new();
         for index in (0..brokers.len()).map(|n| (self.turn + n) % brokers.len()) {
@@ -188,22 +198,26 @@ impl Session {
                     info!(component = %self.cx.title(), broker = %broker.address, "connected to the broker");
                     return Ok((index, connection));
                 }
-                Err(error) => failures.push(format!("{}: {error}", broker.address)),
+                Err(hindrance) => failures.push((broker.address.to_string(), hindrance)),
             }
         }
-        Err(format!("cannot receive from the broker: {}", failures.join("; ")).into())
+        Err(Hindrance::of_all(&failures))
     }
 
-    async fn reach(&self, broker: &Broker, settings: Settings) -> Result<Connection, Cause> {
+    async fn reach(&self, broker: &Broker, settings: Settings) -> Result<Connection, Hindrance> {
         let connected = timeout(CONNECTING, connect::tcp(&broker.address)).await;
-        let stream = connected.map_err(|_| format!("nobody answered within {CONNECTING:?}"))??;
+        let silent = |_| Hindrance::passing(format!("nobody answered within {CONNECTING:?}"));
+        let stream = connected.map_err(silent)?.map_err(Hindrance::passing)?;
+        let ours = stream.local_addr().ok();
         let stream: BoxStream = match &self.tls {
             Some(tls) if broker.tls || self.config.tls.ssl => {
-                Box::new(tls.connect(stream, &broker.address.host).await?)
+                let met = tls.connect(stream, &broker.address.host).await;
+                Box::new(met.map_err(|error| Hindrance::of_handshake(&error))?)
             }
             _ => Box::new(stream),
         };
-        Ok(Receiver::open(stream, settings).await?)
+        let opened = Receiver::open(stream, settings).await;
+        opened.map_err(|fault| Hindrance::of_fault(&fault, &self.config).without_port(ours))
     }
 
     /// Receives until `stop`, over `first` and as many connections after it as it takes.
@@ -222,20 +236,22 @@ impl Session {
                     None => return Ok(()),
                 },
             };
-            let (lost, lasted): (Cause, _) = match connected {
+            // That no broker is of use until somebody mends it is said by who opens the source.
+            let stays = matches!(&connected, Err(hindrance) if hindrance.needs_hand());
+            let (lost, lasted) = match connected {
                 Ok(connection) => {
                     let began = Instant::now();
                     match self.serve(connection, out, stop).await {
                         Ok(()) => return Ok(()),
-                        Err(fault) => (fault.into(), began.elapsed()),
+                        Err(fault) => (Hindrance::of_fault(&fault, &self.config), began.elapsed()),
                     }
                 }
-                Err(error) => (error, Duration::ZERO),
+                Err(hindrance) => (hindrance, Duration::ZERO),
             };
             self.errors = errors_in_a_row(self.errors, lasted);
-            if self.errors > self.config.error_threshold {
+            if stays || self.errors > self.config.error_threshold {
                 out.metrics().read_failures.add(1);
-                return Err(SourceError::new(lost));
+                return Err(SourceError::new(lost.to_string()));
             }
             if self.connecting.happened(Instant::now(), &lost.to_string()).is_some() {
                 warn!(component = %self.cx.title(), error = %lost, "the broker is not there; connecting again");
@@ -282,11 +298,12 @@ impl Session {
     fn take(&mut self, connection: &mut Connection, out: &Outlet) -> Taken {
         let charset = self.config.charset;
         let mut taken = Taken::default();
-        while taken.batch.len() < self.most && taken.batch.size().bytes < BATCH_BYTES {
+        while taken.has_room(self.most) {
             let Some(Delivery { id, payload }) = connection.take() else { break };
+            let bytes = payload.as_ref().map_or(0, Bytes::len);
             let why = match payload.map(Message::read) {
                 Ok(Ok(message)) => {
-                    taken.push(id, conversion::event(message, charset));
+                    taken.push(id, conversion::event_of(message, bytes, charset));
                     continue;
                 }
                 Ok(Err(malformed)) => {
@@ -327,7 +344,7 @@ impl Session {
         out: &Outlet,
         stop: &Stop,
     ) -> Result<(), Fault> {
-        let Taken { batch, runs } = taken;
+        let Taken { batch, runs, .. } = taken;
         let (put, lost) = alongside(out.put(batch), connection).await;
         match put {
             Ok(()) => {
@@ -363,7 +380,7 @@ impl Session {
             let fits = smaller_group(error).filter(|fits| fits + 1 < messages);
             self.fits = fits.unwrap_or(self.fits);
             self.most = fits.unwrap_or(half);
-            return match stop.or(connection.give_back(runs)).await {
+            return match finished(connection.give_back(runs), stop).await {
                 Some(given) => given.map(|()| connection.resume()),
                 None => Ok(()),
             };
@@ -388,13 +405,13 @@ impl Session {
         if self.putting.happened(Instant::now(), error.kind()).is_some() {
             warn!(component = %self.cx.title(), %error, "channels refuse a batch; the broker has it back and is asked again later");
         }
-        match stop.or(connection.give_back(runs)).await {
+        match finished(connection.give_back(runs), stop).await {
             Some(given) => given?,
             // Closing the connection gives it all back.
             None => return Ok(()),
         }
         tokio::select! {
-            () = stop.wait() => {}
+            () = stop.wait() => return Ok(()),
             () = sleep(self.pause(self.refusals)) => {}
             fault = connection.idle() => return Err(fault),
         }
@@ -413,6 +430,20 @@ impl Session {
 /// One more after so many, where the last connection lasted so long.
 fn errors_in_a_row(errors: u32, lasted: Duration) -> u32 {
     if lasted >= LASTING { 1 } else { errors.saturating_add(1) }
+}
+
+/// Finishes what was begun, though a stop is asked for, but then within a limit: what a stop finds refused and does not
+/// give back would count as tried at each of them.
+async fn finished<T>(work: impl Future<Output = T>, stop: &Stop) -> Option<T> {
+    let late = async {
+        stop.wait().await;
+        sleep(STOPPING).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = late => None,
+    }
 }
 
 /// Waits for `put`, which must not be dropped half-way, while the connection is kept alive; tells whether it broke.
@@ -453,6 +484,22 @@ async fn password(config: &Config) -> Result<String, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_ends_at_what_its_events_hold() {
+        let fill = |event: &Event, held_bytes| {
+            let (mut taken, mut id) = (Taken::default(), 0);
+            while taken.has_room(10_000) {
+                taken.push(id, (event.clone(), held_bytes));
+                id += 1;
+            }
+            (taken.batch.len(), taken.runs)
+        };
+        let event = Event::new("small");
+        assert_eq!(fill(&event, 5), (10_000, vec![(0, 9_999)]));
+        assert_eq!(fill(&event, BATCH_BYTES / 4), (4, vec![(0, 3)]));
+        assert_eq!(fill(&event, BATCH_BYTES), (1, vec![(0, 0)]));
+    }
 
     #[test]
     fn errors_add_up_unless_a_connection_lasted() {

@@ -1,8 +1,15 @@
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
 use splashdam_amqp::fake::{Broker, State, text};
 use splashdam_config::Section;
-use splashdam_core::{Batch, Context, Role};
-use splashdam_testkit::{Collector, context, contract};
+use splashdam_core::{
+    Batch, BoxFuture, Channel, ChannelError, Context, Level, Put, Role, Size, Take,
+};
+use splashdam_testkit::{Collector, context, contract, outlet};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -113,6 +120,58 @@ async fn what_channels_refuse_goes_back_and_comes_again_in_order() {
     }
     check(|collector| collector.refuse(3)).await;
     check(|collector| collector.fail_commits(3)).await;
+}
+
+/// A channel that refuses, and only when it is told to.
+#[derive(Clone, Default)]
+struct Slow {
+    asked: Arc<Notify>,
+    told: Arc<Notify>,
+}
+
+impl Channel for Slow {
+    fn begin_put(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
+        Box::pin(async {
+            self.asked.notify_one();
+            self.told.notified().await;
+            Err(ChannelError::Full { channel: "c1".into(), events: 0, waited: Duration::ZERO })
+        })
+    }
+
+    fn begin_take(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
+        Box::pin(ready(Err(ChannelError::Closed { channel: "c1".into() })))
+    }
+
+    fn level(&self) -> Level {
+        Level::default()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        Box::pin(ready(Ok(())))
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_while_it_stops_goes_back_and_does_not_count_as_tried() {
+    for batch in [10, 3] {
+        let listening = broker().await;
+        listening.send(&texts(10));
+        let channel = Slow::default();
+        let keys = format!("{}\nbatchSize = {batch}", listening.keys);
+        let source = contract::open_source::<Jms>(&keys, cx()).await;
+        let running = contract::run_source_into(source, outlet(channel.clone()));
+        channel.asked.notified().await;
+        // The stop is asked for before the refusal comes.
+        let (stopped, ()) = tokio::join!(running.stop(), async { channel.told.notify_one() });
+        stopped.unwrap();
+        listening.broker.until(|state| state.said.iter().any(|said| said == "detach true")).await;
+        listening.broker.until(|state| state.queue.len() == 10).await;
+        let (queue, released, tried) =
+            listening.state(|state| (state.queue.clone(), state.released, state.tried));
+        assert!(released >= batch && tried == 0, "{batch}: {released}, {tried}");
+        let sent: Vec<_> = texts(10).iter().map(|body| text(body)).collect();
+        assert!(queue.iter().eq(&sent), "{batch}: {queue:?}");
+    }
 }
 
 #[tokio::test]
@@ -227,6 +286,34 @@ async fn failures_above_the_threshold_end_the_source() {
     assert_eq!(listening.state(|state| state.connections), 3);
 }
 
+#[tokio::test]
+async fn what_somebody_has_to_mend_ends_the_source_at_once() {
+    async fn check(refuse: impl FnOnce(&mut State), connections: usize, says: &str) {
+        let listening = broker().await;
+        let collector = Collector::new();
+        let running = listening.run("errorThreshold = 3", &collector).await;
+        listening.state(|state| {
+            refuse(state);
+            state.cuts_after = Some(0);
+            state.queue.push_back(text("never"));
+        });
+        let error = running.ended().await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert_eq!(listening.state(|state| state.connections), connections, "{error}");
+        // Whoever opens it again is told that it takes a hand.
+        let config = Section::parse(&listening.keys).read::<Config>().into_result().unwrap();
+        let opened = Jms::open(config, cx()).await.err().expect("no source");
+        assert!(opened.to_string().contains(says), "{opened}");
+        assert_eq!(opened.needs_hand(), connections == 2, "{opened}");
+    }
+    check(|state| state.login = Some("u\0p"), 2, "; set `userName` and `passwordFile`").await;
+    check(|state| state.mechanisms = vec!["EXTERNAL"], 2, "by: EXTERNAL; let").await;
+    let refuse = |condition| move |state: &mut State| state.refuses = Some(condition);
+    check(refuse("amqp:not-found"), 2, "; make the queue orders at the broker").await;
+    check(refuse("amqp:unauthorized-access"), 2, "; let the broker allow who logs in").await;
+    check(refuse("amqp:internal-error"), 4, "amqp:internal-error: no such thing").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_accepts_a_connection_and_says_nothing_is_not_waited_for() {
     for (scheme, says) in
@@ -272,7 +359,7 @@ async fn a_broker_that_cannot_be_used_keeps_the_source_from_opening() {
     std::fs::write(&file, "  right\n").unwrap();
     let keys = format!("userName = u\npasswordFile = {}", file.display());
     listening.state(|state| (state.refuses, state.login) = (None, Some("u\0wrong")));
-    check(&listening, &keys, "check the user and the password").await;
+    check(&listening, &keys, "check `userName` and the password").await;
     listening.state(|state| state.login = Some("u\0right"));
     listening.send(&texts(1));
     let collector = Collector::new();
