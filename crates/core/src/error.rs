@@ -154,6 +154,19 @@ impl ChannelError {
     pub fn is_final(&self) -> bool {
         matches!(self, ChannelError::TooLarge { .. } | ChannelError::Unfit { .. })
     }
+
+    /// What tells one trouble from another, whatever the numbers in its words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ChannelError::Full { .. } => "full",
+            ChannelError::DiskFull { .. } => "disk full",
+            ChannelError::TooLarge { .. } => "too large",
+            ChannelError::Closed { .. } => "closed",
+            ChannelError::NotReached { .. } => "not reached",
+            ChannelError::Unfit { .. } => "unfit",
+            ChannelError::Failed { .. } => "failed",
+        }
+    }
 }
 
 /// The outlet could not put a batch into every required channel. Channels that took it are
@@ -174,17 +187,9 @@ impl PutError {
         !self.failures.iter().any(ChannelError::is_final)
     }
 
-    /// What tells one trouble from another, whatever the numbers in its words.
+    /// As [`ChannelError::kind`], of the first failure.
     pub fn kind(&self) -> &'static str {
-        match self.failures.first() {
-            Some(ChannelError::Full { .. }) => "full",
-            Some(ChannelError::DiskFull { .. }) => "disk full",
-            Some(ChannelError::TooLarge { .. }) => "too large",
-            Some(ChannelError::Closed { .. }) => "closed",
-            Some(ChannelError::NotReached { .. }) => "not reached",
-            Some(ChannelError::Unfit { .. }) => "unfit",
-            Some(ChannelError::Failed { .. }) | None => "failed",
-        }
+        self.failures.first().map_or("failed", ChannelError::kind)
     }
 }
 
