@@ -52,9 +52,12 @@ impl OpenError {
     /// Whether it stays so until a human acts: what is tried again will fail again, unlike with a peer
     /// that is down for a while.
     pub fn needs_hand(&self) -> bool {
-        use io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         let OpenError::Unavailable(cause) = self else { return true };
-        let by_hand = [IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem];
+        // What exists already and cannot be used is a file where a directory has to be made.
+        let by_hand =
+            [AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem];
         let mut next: Option<&(dyn Error + 'static)> = Some(&**cause);
         while let Some(error) = next {
             let io = error.downcast_ref::<io::Error>();
@@ -262,6 +265,7 @@ mod tests {
             (io::ErrorKind::StorageFull, false),
             (io::ErrorKind::PermissionDenied, true),
             (io::ErrorKind::NotADirectory, true),
+            (io::ErrorKind::AlreadyExists, true),
             (io::ErrorKind::ReadOnlyFilesystem, true),
         ] {
             check(OpenError::refused("cannot open it", kind.into()), want);
