@@ -20,6 +20,8 @@ pub mod jceks;
 pub mod joda;
 mod known;
 pub mod name_pattern;
+#[cfg(test)]
+mod opening_tests;
 pub mod processors;
 pub mod selectors;
 pub mod serializers;

@@ -52,9 +52,12 @@ impl OpenError {
     /// Whether it stays so until a human acts: what is tried again will fail again, unlike with a peer
     /// that is down for a while.
     pub fn needs_hand(&self) -> bool {
-        use io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         let OpenError::Unavailable(cause) = self else { return true };
-        let by_hand = [IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem];
+        // What exists already and cannot be used is a file where a directory has to be made.
+        let by_hand =
+            [AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem];
         let mut next: Option<&(dyn Error + 'static)> = Some(&**cause);
         while let Some(error) = next {
             let io = error.downcast_ref::<io::Error>();
@@ -154,6 +157,19 @@ impl ChannelError {
     pub fn is_final(&self) -> bool {
         matches!(self, ChannelError::TooLarge { .. } | ChannelError::Unfit { .. })
     }
+
+    /// What tells one trouble from another, whatever the numbers in its words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ChannelError::Full { .. } => "full",
+            ChannelError::DiskFull { .. } => "disk full",
+            ChannelError::TooLarge { .. } => "too large",
+            ChannelError::Closed { .. } => "closed",
+            ChannelError::NotReached { .. } => "not reached",
+            ChannelError::Unfit { .. } => "unfit",
+            ChannelError::Failed { .. } => "failed",
+        }
+    }
 }
 
 /// The outlet could not put a batch into every required channel. Channels that took it are
@@ -174,17 +190,9 @@ impl PutError {
         !self.failures.iter().any(ChannelError::is_final)
     }
 
-    /// What tells one trouble from another, whatever the numbers in its words.
+    /// As [`ChannelError::kind`], of the first failure.
     pub fn kind(&self) -> &'static str {
-        match self.failures.first() {
-            Some(ChannelError::Full { .. }) => "full",
-            Some(ChannelError::DiskFull { .. }) => "disk full",
-            Some(ChannelError::TooLarge { .. }) => "too large",
-            Some(ChannelError::Closed { .. }) => "closed",
-            Some(ChannelError::NotReached { .. }) => "not reached",
-            Some(ChannelError::Unfit { .. }) => "unfit",
-            Some(ChannelError::Failed { .. }) | None => "failed",
-        }
+        self.failures.first().map_or("failed", ChannelError::kind)
     }
 }
 
@@ -257,6 +265,7 @@ mod tests {
             (io::ErrorKind::StorageFull, false),
             (io::ErrorKind::PermissionDenied, true),
             (io::ErrorKind::NotADirectory, true),
+            (io::ErrorKind::AlreadyExists, true),
             (io::ErrorKind::ReadOnlyFilesystem, true),
         ] {
             check(OpenError::refused("cannot open it", kind.into()), want);

@@ -37,7 +37,8 @@ struct Inner {
     channels: Vec<OutletChannel>,
     metrics: Arc<SourceMetrics>,
     tally: SourceTally,
-    optional_trouble: Mutex<Trouble>,
+    /// Of each channel, where it is an optional one.
+    optional_troubles: Box<[Mutex<Trouble>]>,
 }
 
 /// A channel as an outlet sees it.
@@ -83,6 +84,7 @@ impl Outlet {
     ) -> Self {
         assert_eq!(tally.into.len(), channels.len(), "each channel has its line");
         assert!(channels.len() <= ChannelSet::MAX, "a source has at most 64 channels");
+        let optional_troubles = channels.iter().map(|_| Mutex::default()).collect();
         Outlet(Arc::new(Inner {
             source,
             digest: 0,
@@ -91,7 +93,7 @@ impl Outlet {
             channels,
             metrics,
             tally,
-            optional_trouble: Mutex::new(Trouble::new()),
+            optional_troubles,
         }))
     }
 
@@ -183,7 +185,7 @@ impl Outlet {
             if !error.retryable() || stop.requested() {
                 return Err(error);
             }
-            if trouble.happened(Instant::now(), &error.to_string()).is_some() {
+            if trouble.happened(Instant::now(), error.kind()).is_some() {
                 warn!(component = %self.0.source, %error, "channels refuse a batch; it is kept and tried again");
             }
             if stop.or(tokio::time::sleep(wait)).await.is_none() {
@@ -473,7 +475,7 @@ impl Outlet {
             if offered.is_ok() {
                 self.0.tally.put(channels, events);
             }
-            self.0.note_optional(offered);
+            self.0.note_optional(channels, offered);
         }
     }
 }
@@ -509,17 +511,20 @@ impl Inner {
         Routes::One(first)
     }
 
-    fn note_optional(&self, offered: Result<(), ChannelError>) {
-        let mut trouble = self.optional_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    fn note_optional(&self, channels: ChannelSet, offered: Result<(), ChannelError>) {
+        let Some(first) = channels.iter().next() else { return };
+        let trouble = &self.optional_troubles[first];
+        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match offered {
             Ok(()) => {
                 if let Some(lasted) = trouble.ended(Instant::now()) {
-                    info!(component = %self.source, ?lasted, "the optional channels take batches again");
+                    let channel = &*self.channels[first].name;
+                    info!(component = %self.source, channel, ?lasted, "an optional channel takes batches again");
                 }
             }
             Err(error) => {
                 self.metrics.optional_failures.add(1);
-                if trouble.happened(Instant::now(), &error.to_string()).is_some() {
+                if trouble.happened(Instant::now(), error.kind()).is_some() {
                     warn!(component = %self.source, %error, "an optional channel refused a batch; its events are not in that channel");
                 }
             }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Log(args) => log::run(&args),
-        Command::Reconcile(args) => reconcile::run(&args),
+        Command::Reconcile(args) => Ok(reconcile::run(&args)),
         Command::Integrity(args) => integrity::run(&args),
         Command::Man(dir) => cli::write_manual(&dir).map(|()| 0),
         Command::Print(text) => std::io::stdout().write_all(text.as_bytes()).map(|()| 0),

@@ -9,35 +9,47 @@ use splashdam_config::diagnostic::escaped;
 use crate::cli::reconcile::ReconcileArgs;
 use crate::cli::{FAILED, ReportFormat};
 
-/// Exit status when nothing could be compared: 1 would say that events are missing or double.
+/// Exit status when nothing could be compared, or not be told: 1 would say that events are missing or double.
 const NOT_COMPARED: u8 = 2;
 
-/// Runs `splashdam reconcile`: answers the exit status.
-pub(crate) fn run(args: &ReconcileArgs) -> io::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// Runs `splashdam reconcile`: answers the exit status, which says something of the events only when
+/// they were compared, whatever else fails.
+pub(crate) fn run(args: &ReconcileArgs) -> u8 {
+    let done = compared(args).and_then(|found| told(&found, args.format, &mut io::stdout().lock()));
+    done.unwrap_or_else(|why| {
+        // Who would have read why has gone.
+        crate::log::refused(&why).ok();
+        NOT_COMPARED
+    })
+}
+
+fn compared(args: &ReconcileArgs) -> Result<Reconciled, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot begin: {error}"))?;
     let fetched = runtime.block_on(async {
         // The sender before and after: what it counts in between is in flight.
         Ok((fetch(&args.sender).await?, fetch(&args.receiver).await?, fetch(&args.sender).await?))
     });
-    let (before, receiver, after) = match fetched {
-        Ok(reports) => reports,
-        Err::<_, splashdam_agent::ledger::FetchError>(error) => return refused(&error.to_string()),
-    };
-    let found = match reconcile(&before, &receiver, &after, &args.way) {
-        Ok(found) => found,
-        Err(error) => return refused(&error.to_string()),
-    };
-    let told = match args.format {
-        ReportFormat::Json => serde_json::to_string_pretty(&found)? + "\n",
-        ReportFormat::Text => escaped(&text(&found), true).into_owned(),
-    };
-    io::stdout().lock().write_all(told.as_bytes())?;
-    Ok(if found.is_balanced() { 0 } else { FAILED })
+    let (before, receiver, after) =
+        fetched.map_err(|error: splashdam_agent::ledger::FetchError| error.to_string())?;
+    reconcile(&before, &receiver, &after, &args.way).map_err(|error| error.to_string())
 }
 
-fn refused(why: &str) -> io::Result<u8> {
-    crate::log::refused(why)?;
-    Ok(NOT_COMPARED)
+/// Tells what was found; the exit status.
+fn told(found: &Reconciled, format: ReportFormat, out: &mut impl Write) -> Result<u8, String> {
+    let told = match format {
+        ReportFormat::Json => {
+            serde_json::to_string_pretty(found).map_err(|error| error.to_string())? + "\n"
+        }
+        ReportFormat::Text => escaped(&text(found), true).into_owned(),
+    };
+    match out.write_all(told.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read our output has gone; the status is still an answer.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write what was found: {error}"))
+        }
+        _ => Ok(if found.is_balanced() { 0 } else { FAILED }),
+    }
 }
 
 fn text(found: &Reconciled) -> String {
@@ -90,6 +102,34 @@ fn time(minute: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Refuses what is written to it.
+    struct Refuses(io::ErrorKind);
+
+    impl Write for Refuses {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_status_speaks_of_events_only_where_they_were_compared_and_told() {
+        let balanced = Reconciled::default();
+        let missing =
+            Reconciled { missing: vec![Found { minute: 1, events: 1 }], ..Reconciled::default() };
+        for format in [ReportFormat::Text, ReportFormat::Json] {
+            for (found, want) in [(&balanced, 0), (&missing, 1)] {
+                assert_eq!(told(found, format, &mut Vec::new()), Ok(want));
+                let gone = told(found, format, &mut Refuses(io::ErrorKind::BrokenPipe));
+                assert_eq!(gone, Ok(want));
+                let full = told(found, format, &mut Refuses(io::ErrorKind::StorageFull));
+                assert!(full.unwrap_err().starts_with("cannot write what was found: "));
+            }
+        }
+    }
 
     #[test]
     fn findings_are_told_with_minute_and_path() {

@@ -149,6 +149,15 @@ impl Collector {
         self.lock().refusals.extend(std::iter::repeat_n(full, times));
     }
 
+    /// Refuses the next `times` puts as a channel whose disk is full does, with less free each time.
+    pub fn refuse_for_want_of_disk(&self, times: usize) {
+        let full = |free: usize| ChannelError::DiskFull {
+            channel: "c1".into(),
+            reason: format!("/data has {free}.1 MiB free and needs 564.0 MiB").into(),
+        };
+        self.lock().refusals.extend((0..times).rev().map(full));
+    }
+
     /// Lets the next `times` commits fail after room was granted.
     pub fn fail_commits(&self, times: usize) {
         let failed = ChannelError::Failed { channel: "c1".into(), reason: "on demand".into() };

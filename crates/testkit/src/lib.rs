@@ -3,5 +3,7 @@
 
 pub mod contract;
 pub mod fakes;
+mod lines;
 
 pub use fakes::{Collector, FakeWorld, Queue, bodies, context, events, outlet};
+pub use lines::{Lines, Listening};

@@ -71,7 +71,8 @@ impl Worker {
             match self.post(&open, letters).await {
                 Ok(burial) => return burial,
                 Err(refused) => {
-                    self.note(&format!("dead letters wait: {}", refused.error));
+                    let what = format!("dead letters wait: {}", refused.error);
+                    self.note_kind(refused.error.kind(), &what);
                     letters = refused.batch;
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Deserialize;
 use splashdam_core::metrics::{ChannelMetrics, Counters};
 use splashdam_core::{Component, Rejected, Role, Sink, StopHandle};
-use splashdam_testkit::{Collector, Queue, bodies, context, events};
+use splashdam_testkit::{Collector, Lines, Queue, bodies, context, events};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -385,6 +385,21 @@ async fn what_waits_for_its_dead_letters_is_kept_at_a_halt() {
     group.halt.stop();
     group.task.await.expect("no panic");
     assert_eq!((group.queue.level_events(), dead.events().len()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_that_dead_letters_wait_for_is_one_line() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let (name, dead) = ("rejected, disk full", Collector::new());
+    dead.refuse_for_want_of_disk(20);
+    let queue = Queue::holding(events(0, 2));
+    let group = start_with(vec![(name, &[Act::Reject], queue)], Some(Arc::new(dead.clone())));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(bodies(&dead.events()), ["0"]);
+    let said = lines.with("dead letters wait");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("its disk is full: /data has 19.1 MiB free"), "{said:?}");
+    group.drained().await;
 }
 
 /// What makes room for a dead letter may be the commit of the very take that rejects it.

@@ -85,7 +85,7 @@ impl Component for NetcatUdp {
         let Config { bind, port, .. } = &config;
         let socket = UdpSocket::bind((bind.as_str(), *port)).await.map_err(|error| {
             let remedy = remedy(error.kind());
-            OpenError::unavailable(format!("cannot listen on {bind}:{port}: {error}; {remedy}"))
+            OpenError::refused(format!("cannot listen on {bind}:{port}: {error}; {remedy}"), error)
         })?;
         if let Ok(address) = socket.local_addr() {
             info!(component = %cx.title(), %address, "listening for datagrams");

@@ -65,8 +65,21 @@ struct Delivery {
 
 /// Whoever waits for a batch.
 struct Reply {
-    to: oneshot::Sender<bool>,
+    to: oneshot::Sender<Result<(), NotStored>>,
     refused: Refused,
+}
+
+/// Why a batch is not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sources) enum NotStored {
+    /// It was refused.
+    Refused {
+        /// What tells one trouble from another.
+        kind: &'static str,
+        why: String,
+    },
+    /// Nobody was asked, since one before it was refused.
+    Behind,
 }
 
 /// Whether a batch of a connection was refused. What came behind it over that connection is refused
@@ -141,17 +154,25 @@ impl Refused {
     }
 }
 
+impl NotStored {
+    /// After a panic, or as the source is cut off.
+    fn ended() -> Self {
+        let why = "what stores the batches of its sender has ended".to_owned();
+        NotStored::Refused { kind: "ended", why }
+    }
+}
+
 impl Reply {
     /// Says that the batch is stored, and goes on as one that nobody waits for.
     #[cfg(feature = "simulation")]
     fn said(self) -> Reply {
         let refused = self.refused.clone();
-        self.say(true);
+        self.say(Ok(()));
         Reply { to: oneshot::channel().0, refused }
     }
 
-    fn say(self, stored: bool) {
-        if !stored {
+    fn say(self, stored: Result<(), NotStored>) {
+        if stored.is_err() {
             self.refused.set();
         }
         // Whoever asked may be gone.
@@ -220,21 +241,21 @@ impl Senders {
 }
 
 impl Inbox {
-    /// Stores what of a batch is not stored yet; whether all of it is then. Nothing is stored behind
+    /// Stores what of a batch is not stored yet; an error where not all of it is then. Nothing is stored behind
     /// what was refused. Not cancel-safe in that the batch may be stored all the same.
     pub(in crate::sources) async fn put(
         self,
         batch: Batch,
         claim: Claim,
         refused: Refused,
-    ) -> bool {
+    ) -> Result<(), NotStored> {
         let (to, answer) = oneshot::channel();
         let delivery = Delivery { batch, claim, reply: Reply { to, refused } };
         // It fails only where the task panicked, as it does not end while this is held.
         if let Err(back) = self.0.send(delivery).await {
-            back.0.reply.say(false);
+            back.0.reply.say(Err(NotStored::ended()));
         }
-        answer.await.unwrap_or(false)
+        answer.await.unwrap_or_else(|_| Err(NotStored::ended()))
     }
 }
 
@@ -305,7 +326,7 @@ impl Desk {
 
     fn take(&mut self, delivery: Delivery) {
         if delivery.reply.refused.is_set() && !planted!(self, RefusalForgotten) {
-            return delivery.reply.say(false);
+            return delivery.reply.say(Err(NotStored::Behind));
         }
         // A log that stopped may have more when it is opened again than was heard of it.
         if self.pipeline.is_empty() && self.last_order() != self.stands {
@@ -321,7 +342,7 @@ impl Desk {
         let Delivery { batch, claim, reply } = delivery;
         self.out.metrics().events_repeated.add(all - count);
         if count == 0 {
-            return reply.say(true);
+            return reply.say(Ok(()));
         }
         let batch = match count == all {
             true => batch,
@@ -350,9 +371,15 @@ impl Desk {
     }
 
     fn settled(&mut self, Settled { token: (reply, order), went }: Settled<(Reply, Order)>) {
-        let stored = matches!(went, Put::Stored);
-        self.broken |= !stored;
-        if stored {
+        let stored = match went {
+            Put::Stored => Ok(()),
+            Put::Refused(error) => {
+                Err(NotStored::Refused { kind: error.kind(), why: error.to_string() })
+            }
+            Put::Behind(_) => Err(NotStored::Behind),
+        };
+        self.broken |= stored.is_err();
+        if stored.is_ok() {
             self.stands = Some(order);
         }
         reply.say(stored);

@@ -251,7 +251,7 @@ impl Component for SpoolDir {
         let (for_spooler, cx_for_spooler) = (config.clone(), cx.clone());
         let opened = spawn_blocking(move || Spooler::open(&for_spooler, choice, &cx_for_spooler));
         let spooler = opened.await.map_err(|error| OpenError::unavailable(panicked(&error)))?;
-        let spooler = Box::new(spooler.map_err(OpenError::unavailable)?);
+        let spooler = Box::new(spooler?);
         Ok(SpoolDir { config, cx, spooler })
     }
 

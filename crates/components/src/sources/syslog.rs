@@ -86,7 +86,7 @@ pub(super) enum Told {
     Event(Event),
     /// An event that says that the message was none; counted as a failure, as Flume does for `multiport_syslogtcp`.
     Invalid(Event),
-    /// The same, which Flume does not count for `syslogtcp` and `syslogudp`.
+    /// The same, which is not counted: Flume does not for `syslogtcp` and `syslogudp`.
     Odd(Event),
     /// Nothing.
     Nothing,
@@ -194,8 +194,7 @@ impl Dialect {
         let at = times.now();
         match self {
             Dialect::Flume(reader) => match reader.read(message, incomplete, at) {
-                Ok(event) if event.headers.get(&STATUS) == Some(&INVALID) => Told::Odd(event),
-                Ok(event) => Told::Event(event),
+                Ok(event) => judged(event),
                 Err(flume::NoPriority) => Told::Nothing,
             },
             Dialect::Multiport(keep, charset) => {
@@ -209,8 +208,16 @@ impl Dialect {
                     Err(_) => Told::Invalid(multiport::invalid(message.clone())),
                 }
             }
-            Dialect::Rfc(keep) => Told::Event(rfc::read(message, *keep, incomplete, at)),
+            Dialect::Rfc(keep) => judged(rfc::read(message, *keep, incomplete, at)),
         }
+    }
+}
+
+/// Goes by what its reader says of the message.
+fn judged(event: Event) -> Told {
+    match event.headers.get(&STATUS) == Some(&INVALID) {
+        true => Told::Odd(event),
+        false => Told::Event(event),
     }
 }
 

@@ -177,9 +177,10 @@ impl Component for Taildir {
             for directory in wanted {
                 make_directory(&directory, sync_directory).map_err(|error| {
                     let directory = directory.display();
-                    OpenError::unavailable(format!(
+                    let said = format!(
                         "directory {directory} cannot be made: {error}; make it, or let the agent"
-                    ))
+                    );
+                    OpenError::refused(said, error)
                 })?;
             }
             Positions::open(&file, &context)

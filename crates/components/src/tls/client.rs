@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::ClientTls;
 use super::fallback::Global;
-use super::key_store::{Place, StoreError, Wanted};
+use super::key_store::{Place, StoreError, Wanted, unopened};
 use super::names::Names;
 use super::reloading::Reloading;
 use super::server::{HANDSHAKE, Keys, WorldTime};
@@ -77,7 +77,7 @@ impl ClientTls {
         let recipe = Recipe { names, trust, key_store, verify_host_name };
         let (files, title, world) = (recipe.files(), cx.title(), cx.world.clone());
         let config = Reloading::new(cx.clone(), files, move || recipe.make(&title, &world)).await;
-        let config = config.map_err(OpenError::unavailable)?;
+        let config = config.map_err(unopened)?;
         Ok(Some(Connector { config, verify_host_name, trust: described }))
     }
 }

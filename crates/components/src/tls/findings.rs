@@ -1,6 +1,7 @@
 //! What `check` says of settings for TLS before anything is opened.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use splashdam_config::{Diagnostic, Section};
 
 use super::names::Names;
-use super::{ClientTls, ServerTls};
+use super::{ClientAuthentication, ClientTls, ServerTls};
 
 /// Others may read.
 const WORLD_READS: u32 = 0o004;
@@ -23,7 +24,8 @@ impl ServerTls {
         let mut findings = of_names(&own(self), section);
         findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
         findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
-        findings.extend(missing_files(section));
+        let judges = self.client_authentication != ClientAuthentication::None;
+        findings.extend(missing_files(judges, section));
         findings
     }
 }
@@ -37,7 +39,7 @@ impl ClientTls {
         let mut findings = of_names(&own_of_client(self), section);
         findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
         findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
-        findings.extend(missing_files(section));
+        findings.extend(missing_files(!self.trust_all_certs, section));
         if self.trust_all_certs {
             let message = "`trust-all-certs` takes whoever answers for the server";
             let finding = Diagnostic::warning("trust-all-certs", message);
@@ -97,19 +99,26 @@ fn of_names(names: &Names, section: &Section) -> Vec<Diagnostic> {
     findings
 }
 
-/// Keys that name files which have to be there.
-const FILES: [&str; 4] = ["keystore", "truststore", "private-key", "certificate"];
-
-/// Warnings for files that are not there, or not yet: without them nothing is opened.
-fn missing_files(section: &Section) -> impl Iterator<Item = Diagnostic> {
-    let written = FILES.iter().filter_map(|key| Some((*key, Path::new(section.get(key)?))));
-    let missing = written.filter(|(_, path)| !path.exists());
+/// Warnings for files that are not there, or not yet: without them nothing is opened. The trust store is
+/// read only by one that `judges` its peers.
+fn missing_files(judges: bool, section: &Section) -> impl Iterator<Item = Diagnostic> {
+    let keys = ["keystore", "private-key"].into_iter().chain(judges.then_some("truststore"));
+    let written = keys.filter_map(|key| Some((key, Path::new(section.get(key)?))));
+    let missing = written.filter(|(_, path)| is_missing(path));
     missing.map(|(key, path)| {
         Diagnostic::warning("missing-file", format!("`{key}`: there is no {}", path.display()))
             .at(section.value_span(key))
             .with_note("it is waited for, and until then nothing is opened")
             .help("put the file there, or mend the path")
     })
+}
+
+/// Whether it is known that there is no such file. Who runs `check` may see less than the agent's user.
+fn is_missing(path: &Path) -> bool {
+    match path.try_exists() {
+        Ok(exists) => !exists,
+        Err(error) => error.kind() == ErrorKind::NotADirectory,
+    }
 }
 
 /// A warning for a file that is a secret, named by `key`, and that everybody may read.
@@ -156,7 +165,17 @@ mod tests {
         check("0.0.0.0", "bind = 0.0.0.0", &["plain-listener"]);
         check("192.0.2.1", "", &["plain-listener"]);
         check("0.0.0.0", "ssl = true\nkeystore = DIR/shut", &[]);
-        check("0.0.0.0", "ssl = true\nkeystore = DIR/none", &["missing-file"]);
+        let keys = "ssl = true\nkeystore = DIR";
+        check("0.0.0.0", &format!("{keys}/none"), &["missing-file"]);
+        check("0.0.0.0", &format!("{keys}/shut/none"), &["missing-file"]);
+        check("0.0.0.0", &format!("{keys}/shut\nprivate-key = DIR/none"), &["missing-file"]);
+        // Whether it is there cannot be told, as behind a directory that is shut.
+        std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
+        check("0.0.0.0", &format!("{keys}/loop"), &[]);
+        let trusts = format!("{keys}/shut\ntruststore = DIR/none");
+        check("0.0.0.0", &trusts, &[]);
+        check("0.0.0.0", &format!("{trusts}\nclient-authentication = none"), &[]);
+        check("0.0.0.0", &format!("{trusts}\nclient-authentication = wanted"), &["missing-file"]);
         check("0.0.0.0", "ssl = true\nkeystore = DIR/open", &["readable-secret"]);
         check("0.0.0.0", "ssl = true\nprivate-key = DIR/open", &["readable-secret"]);
         check("0.0.0.0", "ssl = true\ninclude-protocols = TLSv1.1 TLSv1.2", &["not-spoken"]);
@@ -206,6 +225,8 @@ mod tests {
         check("trust-all-certs = true", &[]);
         check("ssl = true", &[]);
         check("ssl = true\ntrust-all-certs = true", &["trust-all-certs"]);
+        check("ssl = true\ntruststore = /none", &["missing-file"]);
+        check("ssl = true\ntruststore = /none\ntrust-all-certs = true", &["trust-all-certs"]);
         let old = "TLS_RSA_WITH_AES_128_CBC_SHA";
         let good = "TLS_AES_128_GCM_SHA256";
         check(&format!("ssl = true\ninclude-cipher-suites = {old} {good}"), &["not-spoken"]);

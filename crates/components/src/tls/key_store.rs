@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use p12_keystore::Pkcs12Archive;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use splashdam_core::{Cause, OpenError};
 
 use super::x509::Parts;
 use super::{Password, jks};
@@ -78,7 +79,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// Why it cannot be opened, and what to do.
-pub fn list(bytes: &[u8], password: Option<&str>) -> Result<Vec<Listed>, splashdam_core::Cause> {
+pub fn list(bytes: &[u8], password: Option<&str>) -> Result<Vec<Listed>, Cause> {
     let store = parse(bytes, password, Wanted::Keys)?;
     let until = |chain: &[CertificateDer<'_>]| Parts::of(chain.first()?).map(|c| c.not_after);
     let keys = store.keys.iter().map(|key| Listed {
@@ -99,6 +100,7 @@ pub fn list(bytes: &[u8], password: Option<&str>) -> Result<Vec<Listed>, splashd
 #[error("key store {}: {damage}", path.display())]
 pub(super) struct StoreError {
     pub(super) path: PathBuf,
+    #[source]
     pub(super) damage: Damage,
 }
 
@@ -106,7 +108,11 @@ pub(super) struct StoreError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
     #[error("{error}; check `{named_by}` and that the agent's user may read the file")]
-    Unreadable { error: io::Error, named_by: &'static str },
+    Unreadable {
+        #[source]
+        error: io::Error,
+        named_by: &'static str,
+    },
     #[error("it is larger than {LIMIT_BYTES} bytes, which no key store is")]
     TooLarge,
     #[error(
@@ -141,6 +147,16 @@ pub(super) enum Damage {
     NoKey,
     #[error("there is no certificate in it that could be trusted")]
     NoTrust,
+}
+
+/// Why what needs keys or certificates does not open. A file that cannot be read may come, or be allowed;
+/// what is in one does not get better by itself.
+pub(super) fn unopened(why: Cause) -> OpenError {
+    let store = why.downcast_ref::<StoreError>();
+    match store.map(|store| &store.damage) {
+        Some(Damage::Unreadable { .. }) => OpenError::unavailable(why),
+        _ => OpenError::unmended(why),
+    }
 }
 
 impl Place {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::fallback::Global;
-use super::key_store::{Damage, KeyStore, Place, StoreError, Wanted};
+use super::key_store::{Damage, KeyStore, Place, StoreError, Wanted, unopened};
 use super::names::Names;
 use super::reloading::Reloading;
 use super::stream::{HandshakeError, Side, Stream};
@@ -78,7 +78,7 @@ impl ServerTls {
         let (title, world) = (cx.title(), cx.world.clone());
         let make = move || server_config(&names, &key_store, clients.as_ref(), &title, &world);
         let config = Reloading::new(cx.clone(), files, make).await;
-        Ok(Some(Acceptor { config: config.map_err(OpenError::unavailable)? }))
+        Ok(Some(Acceptor { config: config.map_err(unopened)? }))
     }
 }
 

@@ -234,6 +234,14 @@ fn a_dropped_batch_is_found_with_minute_and_path() {
     let said = reconcile(&sender, &receiver, &[]);
     let text = String::from_utf8(said.stdout).unwrap();
     assert_eq!((said.status.code(), text.contains("double: 100\n")), (Some(1), true), "{text}");
+    // Whoever asked may read the status only.
+    let (reader, gone) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_splashdam"))
+        .args(["reconcile", &sender.monitoring(), &receiver.monitoring()])
+        .stdout(gone)
+        .status();
+    assert_eq!(status.unwrap().code(), Some(1));
 }
 
 #[test]
@@ -249,6 +257,13 @@ fn what_cannot_be_compared_is_said() {
     check(&["reconcile", &here, &here, "--sink", "k9"], "has no sink k9; it has k1");
     check(&["reconcile", &format!("{here}/metrics/x"), &here], "404");
     check(&["reconcile", &here], "RECEIVER");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let untold = Command::new(env!("CARGO_BIN_EXE_splashdam"))
+        .args(["reconcile", &here, &here])
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert_eq!(untold.unwrap().code(), Some(2), "1 would say that events are missing");
     let said = reconcile(&agent, &agent, &[]);
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(said.status.code() == Some(0) && text.contains("nothing to compare"), "{text}");

@@ -11,7 +11,7 @@ use splashdam_core::{
     Selector, Size, Stop, Take, Undone,
 };
 use splashdam_testkit::fakes::{ToAll, outlet_channels};
-use splashdam_testkit::{Collector, bodies, events};
+use splashdam_testkit::{Collector, Lines, bodies, events};
 
 /// An outlet, its channels and its counters.
 struct Rig {
@@ -510,4 +510,26 @@ async fn nothing_goes_past_an_interceptor_that_does_not_answer() {
     assert_eq!(rig.metrics.events_filtered.value(), 2);
     rig.outlet.close().await;
     assert_eq!(distant.closed.load(SeqCst), 1);
+}
+
+/// How much is free differs from try to try, and is no news.
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_one_line_however_often_it_refuses() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let rig = Rig::new(3, ByBody);
+    let (_handle, stop) = Stop::new();
+    let wait = Duration::from_secs(1);
+    rig.channels[0].refuse_for_want_of_disk(20);
+    rig.outlet.put_patiently(batch(&["a"]), &stop, wait, wait).await.unwrap();
+    let said = lines.with("channels refuse a batch");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("its disk is full: /data has 19.1 MiB free"), "{said:?}");
+    // Another optional channel is well meanwhile.
+    rig.channels[1].refuse_for_want_of_disk(20);
+    for _ in 0..20 {
+        rig.outlet.put(batch(&["aBC"])).await.unwrap();
+    }
+    assert_eq!(rig.metrics.optional_failures.value(), 20);
+    let said = lines.with("an optional channel refused");
+    assert_eq!(said.len(), 1, "{said:?}");
 }

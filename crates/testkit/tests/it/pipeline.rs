@@ -4,7 +4,7 @@ use splashdam_core::pipeline::{Patience, Put as Went};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Level, Pipeline, Put, Refused, Size, Stop, Take,
 };
-use splashdam_testkit::{Collector, bodies, events, outlet};
+use splashdam_testkit::{Collector, Lines, bodies, events, outlet};
 use tokio::sync::Semaphore;
 
 /// The most events that a put may have.
@@ -232,4 +232,24 @@ fn a_put_under_way_is_small() {
     let outlet = outlet(Slow::new(&[]));
     let put = outlet.put(Batch::default());
     assert!(size_of_val(&put) <= 2048, "{} bytes", size_of_val(&put));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_one_line_though_how_full_changes() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let collector = Collector::new();
+    collector.refuse_for_want_of_disk(20);
+    let mut pipeline = Pipeline::new(outlet(collector.clone()), Size { events: 9, bytes: 1 << 20 });
+    let second = std::time::Duration::from_secs(1);
+    let mut patience = Patience::new("r1".into(), second, second, second);
+    let (_handle, stop) = Stop::new();
+    for n in 0..2 {
+        pipeline.put(events(n, 1), n);
+    }
+    for n in 0..2 {
+        assert_eq!(pipeline.stored(&mut patience, &stop).await.unwrap().unwrap(), n);
+    }
+    let said = lines.with("channels refuse a batch");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("its disk is full: /data has 19.1 MiB free"), "{said:?}");
 }

@@ -18,8 +18,9 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::config::{Limits, Settings};
+use super::flume;
 use super::health::Health;
-use super::import::{FlumePlaces, Import, Step};
+use super::import::{FlumePlaces, Import, ImportError, Step};
 use super::record::Datums;
 use super::under_way::UnderWay;
 
@@ -127,7 +128,7 @@ impl Logs {
         let mut held = place.clone().lock_owned().await;
         if held.strong_count() == 0 {
             let (looked, there) = (storages.clone(), places.clone());
-            let lack = move || there.lack_checkpoint(&looked).map_err(OpenError::unavailable);
+            let lack = move || there.lack_checkpoint(&looked).map_err(not_taken_over);
             if blocking(lack).await? {
                 drop(held);
                 tokio::time::sleep(GIVES_WAY).await;
@@ -242,7 +243,7 @@ async fn open(
             0 => ControlFlow::Break(()),
             _ => told.step(&step),
         };
-        import.run(&storages, &mut tell).map_err(OpenError::unavailable)?;
+        import.run(&storages, &mut tell).map_err(not_taken_over)?;
         let opened = Log::open(storages, &[queue], options).map_err(unavailable)?;
         let log = opened.start();
         let log = log.map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))?;
@@ -449,6 +450,20 @@ fn unavailable(error: wal::OpenError) -> OpenError {
         }
         // What is damaged, missing, foreign or sealed with another key.
         _ => OpenError::unmended(error.to_string()),
+    }
+}
+
+fn not_taken_over(error: ImportError) -> OpenError {
+    use ImportError::{Disk, Ended, Failed, Flume, Full};
+    match error {
+        ImportError::Log(error) => unavailable(error),
+        Flume(flume::Error::Io { .. } | flume::Error::InUse { .. })
+        | Disk(_)
+        | Full
+        | Failed(_)
+        | Ended => OpenError::unavailable(error),
+        // What is damaged, missing, encrypted with another key or not meant for this channel.
+        _ => OpenError::unmended(error),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use splashdam_core::OpenError;
 use splashdam_wal::storage::{Disk, Storage};
-use splashdam_wal::{Options, Shortage};
+use splashdam_wal::{Options, Shortage, segment};
 
 /// Says how much is free in each of the directories; an error where that is less in all of them than puts
 /// need: `least_free` bytes that stay free, and where there is no log yet its first files.
@@ -56,9 +56,10 @@ fn room(directory: &Path, least_free: u64, segment: u64) -> io::Result<Shortage>
     };
     let free = disk.free_bytes()?;
     // A new log makes two segments and the reserve before the first put; one that is there mostly has its
-    // next segment already.
+    // next segment already. What else may lie there is none: `lost+found`, or what a Flume left.
     let first = 2 * segment + Options::default().reserve_bytes;
-    let more = if is_new || disk.list()?.is_empty() { first } else { 0 };
+    let has_log = !is_new && disk.list()?.iter().any(|name| segment::number(name).is_some());
+    let more = if has_log { 0 } else { first };
     let place = directory.display().to_string();
     let needed_bytes = least_free.saturating_add(more);
     let why = format!("{place} has {} MiB free", free >> 20);
@@ -94,5 +95,21 @@ mod tests {
         check("new", MUCH, Err("/new has … MiB free and needs … lower minimumRequiredSpace"));
         check("file", 0, Err("cannot look at … /file"));
         check("file/data", 0, Err("cannot look at … /file/data"));
+    }
+
+    #[test]
+    fn a_log_is_new_where_there_is_something_else() {
+        // Whose first files no disk has room for.
+        const SEGMENT: u64 = 1 << 60;
+        let dir = tempdir().unwrap();
+        let check = |name: &str, is_new: bool| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            let here = rooms(&[path.parent().unwrap().to_owned()], 0, SEGMENT);
+            assert_eq!(here.is_err(), is_new, "{name}: {here:?}");
+        };
+        check("mounted/lost+found", true);
+        check("flumes/log-3", true);
+        check(&format!("ours/{}", segment::name(3)), false);
     }
 }

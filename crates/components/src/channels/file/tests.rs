@@ -350,6 +350,7 @@ async fn directories_that_will_not_do_are_named() {
         prepare(dir.path());
         let keys = keys(dir.path(), &more.replace("DIR", &dir.path().display().to_string()));
         let error = open_in(&Shared::default(), "c1", &keys).await.map(|_| ()).unwrap_err();
+        assert!(error.needs_hand(), "{error}");
         let error = error.to_string();
         let want = want.replace("DIR", &dir.path().canonicalize().unwrap().display().to_string());
         assert!(error.contains(&want), "{error}");
@@ -551,7 +552,7 @@ fn what_channels_of_one_log_must_agree_on_is_what_keys_come_to() {
 /// A folder of stores that a JDK wrote; see the tests of [`crate::jceks`].
 const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/jceks");
 
-fn encryption(dir: &Path, aliases: &str, active: &str) -> String {
+pub(super) fn encryption(dir: &Path, aliases: &str, active: &str) -> String {
     std::fs::write(dir.join("store"), "storePassword\n").unwrap();
     std::fs::write(dir.join("key"), "keyPassword0").unwrap();
     let dir = dir.display();

@@ -67,7 +67,11 @@ pub(super) struct Current {
 pub(super) enum FileError {
     /// No new file.
     #[error("cannot create {}: {error}; {}", path.display(), advice(error, path))]
-    Create { path: PathBuf, error: io::Error },
+    Create {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
     /// The serializer refused an event.
     #[error(transparent)]
     Serialize(#[from] SerializeError),
@@ -76,20 +80,34 @@ pub(super) enum FileError {
     NoFreeName(PathBuf),
     /// The batch is not in the file.
     #[error("cannot write to {}: {error}; {}", path.display(), advice(error, path))]
-    Write { path: PathBuf, error: io::Error },
+    Write {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
     /// Part of the batch is in the file and cannot be removed.
     #[error(
         "cannot write to {}: {error}; and cannot take back {torn_bytes} bytes of the batch: {then}; \
          the file ends in a part of a batch that is written again to the next file",
         path.display()
     )]
-    Torn { path: PathBuf, torn_bytes: u64, error: io::Error, then: io::Error },
+    Torn {
+        path: PathBuf,
+        torn_bytes: u64,
+        #[source]
+        error: io::Error,
+        then: io::Error,
+    },
     /// Nobody could find what was written.
     #[error("{} was removed while it was being written; the batch goes to a new file", .0.display())]
     Removed(PathBuf),
     /// Written, and perhaps not on the disk.
     #[error("cannot sync {}: {error}; check the disk, the batch goes to a new file", path.display())]
-    Sync { path: PathBuf, error: io::Error },
+    Sync {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
 }
 
 /// What to do about an error.

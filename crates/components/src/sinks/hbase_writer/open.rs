@@ -158,7 +158,7 @@ fn usual_site(world: &dyn World) -> Option<PathBuf> {
 
 async fn from_site(path: &Path) -> Result<ClientConfig, OpenError> {
     let shown = path.display();
-    let unreadable = |error| OpenError::unavailable(format!("{shown} cannot be read: {error}"));
+    let unreadable = |error| OpenError::refused(format!("{shown} cannot be read: {error}"), error);
     let bytes = tokio::fs::metadata(path).await.map_err(unreadable)?.len();
     if bytes > SITE_LIMIT_BYTES {
         return Err(OpenError::config(format!(

@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 
 use super::Config;
 use super::inflow::{Inflow, MOST_BEGUN_BYTES, Share};
-use crate::sources::senders::{Refused, Senders};
+use crate::sources::senders::{NotStored, Refused, Senders};
 
 /// What a connection has under way while the channels make it durable.
 const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
@@ -76,7 +76,7 @@ struct Connection<'a, S> {
     /// The pipeline is broken until it is empty.
     refused: bool,
     /// What came with one.
-    claimed: FuturesOrdered<BoxFuture<'a, (Asked, Size, bool)>>,
+    claimed: FuturesOrdered<BoxFuture<'a, (Asked, Size, Result<(), NotStored>)>>,
     claimed_size: Size,
     /// Whether one of these was refused: its client begins anew, over another connection.
     claimed_refused: Refused,
@@ -189,6 +189,16 @@ impl Service {
         Ok(response)
     }
 
+    /// What is answered for a batch that has an origin.
+    fn judge(&self, stored: &Result<(), NotStored>) -> Answer {
+        match stored {
+            Ok(()) => self.note(None),
+            Err(NotStored::Refused { kind, why }) => self.note(Some((*kind, why.as_str()))),
+            Err(NotStored::Behind) => {}
+        }
+        if stored.is_ok() { Answer::Ok } else { Answer::Failed }
+    }
+
     fn note(&self, refused: Option<(&str, &str)>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
@@ -240,9 +250,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Some(settled) = pipeline.settle(), if waits => self.settled(settled),
                 Some((asked, size, stored)) = claimed.next(), if claims => {
                     self.claimed_size = self.claimed_size - size;
-                    let refused = (!stored).then_some(("claimed", "a batch with an origin was refused"));
-                    self.service.note(refused);
-                    self.reply(&asked, if stored { &Answer::Ok } else { &Answer::Failed });
+                    let answer = self.service.judge(&stored);
+                    self.reply(&asked, &answer);
                 }
                 () = service.stop.wait(), if !self.over => self.over = true,
                 read = read_some(stream, packs), if reads => self.over |= read? == 0,

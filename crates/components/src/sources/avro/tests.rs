@@ -10,7 +10,7 @@ use splashdam_testkit::contract::{
     Running, open_source, run_source, run_source_into, source_stops,
 };
 use splashdam_testkit::fakes::outlet_to;
-use splashdam_testkit::{Collector, context, events};
+use splashdam_testkit::{Collector, Lines, context, events};
 use splashdam_wire::avro::handshake::{FLUME_HASH, Match};
 use splashdam_wire::avro::pack::{Limits, Packs};
 use splashdam_wire::avro::rpc::{Answer, Outgoing, read_answer};
@@ -18,13 +18,14 @@ use splashdam_wire::claim::Claim;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::sources::senders::{Inbox, Refused, Senders};
+use crate::sources::senders::{Inbox, NotStored, Refused, Senders};
 use tokio::time::sleep;
 
 use super::*;
 use crate::channels::file::FileChannel;
 
 mod crowd;
+mod refusals;
 
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const SOON: Duration = Duration::from_secs(5);
@@ -441,7 +442,7 @@ fn senders(outlet: Outlet) -> Senders {
     Senders::new(outlet, &context(Role::Source))
 }
 
-async fn puts(senders: &Senders, numbers: Range<u64>) -> bool {
+async fn puts(senders: &Senders, numbers: Range<u64>) -> Result<(), NotStored> {
     let numbers = &[numbers];
     let claim = claim(0, numbers);
     let inbox = senders.inbox(claim.sender).expect("there is a task");
@@ -454,7 +455,7 @@ async fn a_sender_goes_on_in_an_epoch_that_no_channel_has() {
     let channels = two_logs(dir.path()).await;
     for (count, numbers) in [(1, 0..10), (1, 10..20), (2, 20..30), (2, 30..40)] {
         let senders = senders(outlet_to(channels[..count].to_vec()));
-        assert!(puts(&senders, numbers).await);
+        puts(&senders, numbers).await.unwrap();
         senders.end().await;
     }
     assert_eq!(channels[0].level().queued.events, 40);
@@ -467,13 +468,13 @@ async fn what_a_log_has_when_it_is_opened_again_is_heard_of() {
     let channel = file_channel(dir.path()).await;
     let outlet = outlet_to(vec![channel.clone()]);
     let senders = senders(outlet.clone());
-    assert!(puts(&senders, 0..10).await);
+    puts(&senders, 0..10).await.unwrap();
     // As if a put that failed had been on disk all the same.
     let other = self::senders(outlet.clone());
-    assert!(puts(&other, 10..20).await);
+    puts(&other, 10..20).await.unwrap();
     other.end().await;
-    assert!(puts(&senders, 10..20).await);
-    assert!(puts(&senders, 20..30).await);
+    puts(&senders, 10..20).await.unwrap();
+    puts(&senders, 20..30).await.unwrap();
     assert_eq!(outlet.metrics().events_repeated.value(), 10);
     let want = numbered(&[0..30]).into_events();
     assert_eq!(stored(&*channel).await, splashdam_testkit::fakes::bodies(&want));
@@ -513,7 +514,7 @@ async fn a_source_that_is_cut_off_leaves_nobody_at_work() {
     let channel = file_channel(dir.path()).await;
     let held = Arc::downgrade(&channel);
     let senders = senders(outlet_to(vec![channel]));
-    assert!(puts(&senders, 0..10).await);
+    puts(&senders, 0..10).await.unwrap();
     drop(senders);
     let gone = async {
         while held.strong_count() > 0 {
@@ -529,7 +530,7 @@ async fn a_source_that_is_cut_off_leaves_nobody_at_work() {
 async fn calls_keep_their_places_however_long_they_wait() {
     let collector = Collector::new();
     let senders = senders(outlet_to(vec![Arc::new(collector.clone())]));
-    assert!(puts(&senders, 0..10).await);
+    puts(&senders, 0..10).await.unwrap();
     let sender = claim(0, &[0..1]).sender;
     let first = senders.inbox(sender).unwrap();
     sleep(Duration::from_secs(60)).await;
@@ -539,10 +540,10 @@ async fn calls_keep_their_places_however_long_they_wait() {
         let numbers = &[numbers];
         inbox.put(numbered(numbers), claim(0, numbers), Refused::default())
     };
-    assert_eq!(tokio::join!(put(first, 10..20), put(second, 20..30)), (true, true));
+    assert_eq!(tokio::join!(put(first, 10..20), put(second, 20..30)), (Ok(()), Ok(())));
     let want = numbered(&[0..30]).into_events();
     assert_eq!(collector.bodies(), splashdam_testkit::fakes::bodies(&want));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(senders.at_work(), 0);
-    assert!(puts(&senders, 30..40).await);
+    puts(&senders, 30..40).await.unwrap();
 }

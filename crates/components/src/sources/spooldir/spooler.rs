@@ -14,7 +14,7 @@ use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 use splashdam_core::metrics::SourceMetrics;
-use splashdam_core::{Batch, Context, Event, Headers, Origin, Outlet, Random, World};
+use splashdam_core::{Batch, Context, Event, Headers, OpenError, Origin, Outlet, Random, World};
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
@@ -117,18 +117,26 @@ pub(super) enum Step {
 
 impl Spooler {
     /// Looks at the directories and locks the tracker's. The error says what to do.
-    pub(super) fn open(config: &Config, choice: Choice, cx: &Context) -> Result<Spooler, String> {
+    pub(super) fn open(
+        config: &Config,
+        choice: Choice,
+        cx: &Context,
+    ) -> Result<Spooler, OpenError> {
         let spool_dir: PathBuf = config.spool_dir.components().collect();
         let config = Config { spool_dir, ..config.clone() };
         let root = &config.spool_dir;
         match fs::metadata(root) {
             Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(format!("spoolDir {} is not a directory", root.display())),
+            Ok(_) => {
+                let said = format!("spoolDir {} is not a directory", root.display());
+                return Err(OpenError::unmended(said));
+            }
             Err(error) => {
                 let root = root.display();
-                return Err(format!(
+                let said = format!(
                     "spoolDir {root} cannot be used: {error}; create it or correct the path"
-                ));
+                );
+                return Err(OpenError::refused(said, error));
             }
         }
         let finish = match (config.delete_policy, config.tracking_policy) {
@@ -139,11 +147,12 @@ impl Spooler {
         if finish != Finish::Note
             && let Err(error) = access(root, Access::WRITE_OK | Access::EXEC_OK)
         {
-            return Err(format!(
+            let said = format!(
                 "spoolDir {} cannot be written to: {error}; finished files could not be renamed or deleted. \
                  Allow it, or set trackingPolicy = tracker_dir and trackerDir to a directory elsewhere",
                 root.display()
-            ));
+            );
+            return Err(OpenError::refused(said, error.into()));
         }
         let tracker_dir = root.join(&config.tracker_dir);
         let lock = prepare_tracker_dir(&tracker_dir)?;
@@ -549,27 +558,28 @@ fn sender(tracker_dir: &Path, metadata: &fs::Metadata) -> [u8; 16] {
 }
 
 /// Makes the tracker directory if need be, one level only, and locks it.
-fn prepare_tracker_dir(dir: &Path) -> Result<File, String> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        format!(
+fn prepare_tracker_dir(dir: &Path) -> Result<File, OpenError> {
+    let wrong = |error: io::Error| {
+        let said = format!(
             "trackerDir {} cannot be used: {error}; set it to a directory, absolute or below spoolDir, that the agent may write to",
             dir.display()
-        )
+        );
+        OpenError::refused(said, error)
     };
     match fs::create_dir(dir) {
-        Ok(()) => dir.parent().map_or(Ok(()), sync_dir).map_err(|error| wrong(&error))?,
+        Ok(()) => dir.parent().map_or(Ok(()), sync_dir).map_err(wrong)?,
         Err(_) if dir.is_dir() => {}
-        Err(error) => return Err(wrong(&error)),
+        Err(error) => return Err(wrong(error)),
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    let lock = options.open(dir.join(LOCK)).map_err(|error| wrong(&error))?;
+    let lock = options.open(dir.join(LOCK)).map_err(wrong)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
-        Err(Errno::WOULDBLOCK) => Err(format!(
+        Err(Errno::WOULDBLOCK) => Err(OpenError::unavailable(format!(
             "trackerDir {} is in use by another source or agent; give each its own trackerDir, and each directory one source",
             dir.display()
-        )),
+        ))),
         Err(error) => {
             warn!(
                 "trackerDir {} cannot be locked: {error}; see to it that no other agent uses it",

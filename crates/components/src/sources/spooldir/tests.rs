@@ -22,7 +22,7 @@ fn spooler_in(dir: &Path, more: &str, cx: &Context) -> Result<Spooler, String> {
     let section = Section::parse(&keys(dir, more));
     let config: Config = section.read().into_result().unwrap_or_else(|e| panic!("{e:?}"));
     let choice = config.deserializer().into_result().unwrap();
-    Spooler::open(&config, choice, cx)
+    Spooler::open(&config, choice, cx).map_err(|error| error.to_string())
 }
 
 fn spooler(dir: &Path, more: &str) -> Spooler {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use splashdam_config::Section;
 use splashdam_core::{Channel, Event, Role};
-use splashdam_testkit::{Collector, context, contract, outlet};
+use splashdam_testkit::{Collector, Lines, context, contract, outlet};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -222,5 +222,23 @@ fn keys_are_checked() {
         "port = 1\nformat.regex = (",
     ] {
         assert!(Section::parse(bad).read::<Config>().into_result().is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_what_is_no_syslog_is_told_once_in_either_mode() {
+    for keys in ["", "mode = rfc"] {
+        let (lines, _guard) = Lines::of_this_thread();
+        let bench = start(keys).await;
+        send(bench.address, b"<13>- mill a\n").await;
+        bench.collector.wait_for(1).await;
+        assert_eq!(lines.with("is not syslog"), [""; 0], "{keys}");
+        send(bench.address, b"GET /\nGET /\n").await;
+        let events = bench.collector.wait_for(3).await;
+        let status = events[1].headers.get("flume.syslog.status").expect("a status");
+        assert_eq!(status.as_str(), "Invalid", "{keys}");
+        let said = lines.with("a message is not syslog");
+        assert!(matches!(&said[..], [said] if said.contains("127.0.0.1")), "{keys}: {said:?}");
+        bench.running.stop().await.unwrap();
     }
 }

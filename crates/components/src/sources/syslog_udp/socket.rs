@@ -48,10 +48,9 @@ impl Socket {
     /// Listens; the kernel is to keep `wanted` bytes.
     pub(super) async fn open(host: &str, port: u16, wanted: usize) -> Result<Self, OpenError> {
         let refused = |error: io::Error| {
-            OpenError::unavailable(format!(
-                "cannot listen on {host}:{port}, UDP: {error}; {}",
-                remedy(error.kind())
-            ))
+            let remedy = remedy(error.kind());
+            let said = format!("cannot listen on {host}:{port}, UDP: {error}; {remedy}");
+            OpenError::refused(said, error)
         };
         let socket = UdpSocket::bind((host, port)).await.map_err(refused)?;
         // More than the limit is for the privileged; who is not gets what there is.

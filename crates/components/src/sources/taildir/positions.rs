@@ -337,11 +337,11 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 fn lock(file: &Path, cx: &Context) -> Result<File, OpenError> {
     let path = beside(file, "lock");
-    let failed = |error: &dyn std::fmt::Display| {
-        OpenError::unavailable(format!("{} cannot be locked: {error}", path.display()))
+    let failed = |error: io::Error| {
+        OpenError::refused(format!("{} cannot be locked: {error}", path.display()), error)
     };
     let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let lock = lock.map_err(|e| failed(&e))?;
+    let lock = lock.map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -352,7 +352,7 @@ fn lock(file: &Path, cx: &Context) -> Result<File, OpenError> {
                 if holder.is_empty() { "another source" } else { holder.trim_end() },
             )));
         }
-        Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     // Only for the message above, so nothing depends on its being written.
     let holder = format!("agent {}, {}, process {}\n", cx.agent, cx.title(), std::process::id());
@@ -369,7 +369,7 @@ fn load(file: &Path, cx: &Context) -> Result<(Saved, u64), OpenError> {
         }
         Err(error) => {
             let message = format!("position file {} cannot be read: {error}", file.display());
-            return Err(OpenError::unavailable(message));
+            return Err(OpenError::refused(message, error));
         }
     };
     let hash = Print::of(&text).hash;
@@ -392,7 +392,7 @@ fn load(file: &Path, cx: &Context) -> Result<(Saved, u64), OpenError> {
             Saved::default()
         }
         (Err(error), None) => {
-            return Err(OpenError::unavailable(format!(
+            return Err(OpenError::unmended(format!(
                 "position file {} is damaged ({error}): put back a copy of it, or remove it to \
                  count all files as new (read from their start, or with skipToEnd from their end)",
                 file.display()

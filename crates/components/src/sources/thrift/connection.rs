@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::accepting::Counted;
-use crate::sources::senders::{Refused, Senders};
+use crate::sources::senders::{NotStored, Refused, Senders};
 use crate::tls::{Acceptor, HANDSHAKE, HandshakeError};
 
 /// Bytes of all large frames that are received or put at one time, as in Flume; who comes then waits.
@@ -285,8 +285,12 @@ impl Service {
             false => None,
         };
         let Some(inbox) = inbox else { return (self.put(batch).await, false) };
-        let stored = inbox.put(batch, claim, Refused::default()).await;
-        (self.note((!stored).then_some(("claimed", "a batch with an origin was refused"))), true)
+        let status = match inbox.put(batch, claim, Refused::default()).await {
+            Ok(()) => self.note(None::<(_, &str)>),
+            Err(NotStored::Refused { kind, why }) => self.note(Some((kind, why))),
+            Err(NotStored::Behind) => Status::Failed,
+        };
+        (status, true)
     }
 
     fn judge(&self, put: &Result<(), PutError>) -> Status {

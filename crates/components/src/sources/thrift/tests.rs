@@ -5,7 +5,7 @@ use splashdam_client::thrift::Connection;
 use splashdam_client::{Address, CallError, Plain};
 use splashdam_core::{Batch, Channel, Event, Role, Size, find};
 use splashdam_testkit::fakes::outlet_to;
-use splashdam_testkit::{Collector, bodies, context, contract};
+use splashdam_testkit::{Collector, Lines, bodies, context, contract};
 use splashdam_wire::claim::Claim;
 use splashdam_wire::thrift::Protocol as Wire;
 use splashdam_wire::thrift::rpc::{Status, read_answer, write_append_batch};
@@ -455,6 +455,7 @@ async fn who_cannot_store_once_says_so_and_who_refuses_stores_nothing() {
     assert_eq!(bench.collector.events().len(), 4);
     bench.running.stop().await.unwrap();
 
+    let (lines, _guard) = Lines::of_this_thread();
     let keys = "capacity = 2\ntransactionCapacity = 2\nkeep-alive = 0";
     let channel = channel::<Memory>(keys).await;
     let source = contract::open_source::<Thrift>(KEYS, cx()).await;
@@ -468,6 +469,8 @@ async fn who_cannot_store_once_says_so_and_who_refuses_stores_nothing() {
     };
     assert!(call(&[1..3]).await.unwrap());
     assert!(matches!(call(&[3..5]).await, Err(CallError::Refused { status: "FAILED", .. })));
+    let said = lines.with("channels refuse calls");
+    assert!(matches!(&said[..], [said] if said.contains("channel x1 is full")), "{said:?}");
     // What is there already needs no room.
     assert!(call(&[2..3]).await.unwrap());
     channel.begin_take(Size::events(2)).await.unwrap().commit().await.unwrap();

@@ -66,7 +66,7 @@ impl OpenLog {
         let (options, _) = self
             .settings
             .options(Arc::new(move |notice| health.notice(&notice)))
-            .map_err(OpenError::unavailable)?;
+            .map_err(OpenError::unmended)?;
         let queues: Vec<_> = members
             .iter()
             .map(|member| QueueOptions {
@@ -132,7 +132,7 @@ mod tests {
 
     use crate::channels::file::FileChannel;
     use crate::channels::file::config::Config;
-    use crate::channels::file::tests::{drain, numbers, open, put};
+    use crate::channels::file::tests::{drain, encryption, numbers, open, put};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_log_whose_disk_is_not_there_is_not_begun_anew() {
@@ -213,6 +213,20 @@ mod tests {
             let said = said.expect("it takes nothing");
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
         }
+        channel.close().await.unwrap();
+    }
+
+    /// As when it is opened first.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_cannot_be_had_when_a_log_is_opened_again_needs_a_hand() {
+        let (dir, keys) = (tempdir().unwrap(), tempdir().unwrap());
+        let encrypted = encryption(keys.path(), "key-0", "key-0");
+        let channel = open(dir.path(), &encrypted).await;
+        fs::write(keys.path().join("store"), "another").unwrap();
+        let why = channel.log.replace().unwrap_err();
+        assert!(why.needs_hand() && why.to_string().contains("password of the store"), "{why}");
+        encryption(keys.path(), "key-0", "key-0");
+        channel.log.replace().unwrap();
         channel.close().await.unwrap();
     }
 

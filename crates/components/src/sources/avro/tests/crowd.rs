@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::io::duplex;
 
 use super::super::connection::Service;
-use super::super::inflow::Inflow;
+use super::super::inflow::{Inflow, MOST_AHEAD_BYTES};
 use super::*;
 
 /// However many have begun more than there may be, each call is taken in the end: nobody is cut off, which a sink
@@ -57,6 +57,28 @@ async fn who_begins_too_much_waits_for_the_others() {
     let (stalled, waited) = tokio::join!(stalls, waits);
     assert_eq!((stalled, waited), (30 + 300_012 / (16 * 1024), 31));
     assert_eq!(collector.events().len(), 5);
+}
+
+/// The channel may be done with a call before it is counted as under way; nothing else would wake its connection.
+#[tokio::test(start_paused = true)]
+async fn a_call_larger_than_what_may_be_ahead_does_not_hold_up_the_next() {
+    let collector = Collector::new();
+    let (_handle, stop) = Stop::new();
+    let config = Section::parse(KEYS).read().into_result().unwrap();
+    let out = outlet_to(vec![Arc::new(collector.clone())]);
+    let service = Service::new(&config, &context(Role::Source), out, stop);
+    let (near, far) = duplex(100_000);
+    let mut client = Client::over(near);
+    let large = Batch::from(vec![Event::new("a".repeat(MOST_AHEAD_BYTES + 1))]);
+    let talk = async {
+        for (serial, batch) in [(1, &large), (2, &events(0, 1))] {
+            client.call(serial, serial == 1, None, batch).await;
+            assert_eq!(client.answer(serial == 1).await, (serial, Answer::Ok));
+        }
+        drop(client);
+    };
+    tokio::join!(service.serve(far, peer()), talk);
+    assert_eq!(collector.events().len(), 2);
 }
 
 fn peer() -> std::net::SocketAddr {

@@ -1,0 +1,36 @@
+//! What is said of batches that the channels refuse.
+
+use super::*;
+
+/// Batches with an origin are put by a task of their own, others by their connection.
+#[tokio::test]
+async fn why_channels_refuse_is_said_once_for_batches_with_an_origin_and_without() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let dir = tempfile::tempdir().unwrap();
+    let more = "\ncapacity = 20\ntransactionCapacity = 20\nkeep-alive = 0";
+    let channel = file_channel_with(dir.path(), more, context(Role::Channel)).await;
+    let (source, address) = source("").await;
+    let running = run_source_into(source, outlet_to(vec![channel.clone()]));
+    let (mut first, mut plain) = (Client::connect(address).await, Client::connect(address).await);
+    for (client, claim, count) in
+        [(&mut first, Some(claim(0, &[0..10])), 10), (&mut plain, None, 1)]
+    {
+        client.call(1, true, claim.as_ref(), &events(0, count)).await;
+        assert_eq!(client.answer(true).await, (1, Answer::Ok));
+    }
+    for serial in 2..5 {
+        // After the first of them the others are behind a refused one, over this connection.
+        let mut other = Client::connect(address).await;
+        for (client, is_new) in [(&mut first, false), (&mut other, true)] {
+            let claim = claim(0, &[10..30]);
+            client.call(serial, is_new, Some(&claim), &numbered(&[10..30])).await;
+            assert_eq!(client.answer(is_new).await, (serial, Answer::Failed));
+        }
+        plain.call(serial, false, None, &events(0, 20)).await;
+        assert_eq!(plain.answer(false).await, (serial, Answer::Failed));
+    }
+    let said = lines.with("channels refuse a batch");
+    assert!(matches!(&said[..], [said] if said.contains("channel x1 is full")), "{said:?}");
+    running.stop().await.unwrap();
+    channel.close().await.unwrap();
+}
