@@ -51,7 +51,7 @@ use splashdam_core::{
     Claim, Component, Context, Facts, OpenError, Outlet, Pipeline, Size, Source, SourceError, Stop,
     Text, Trouble,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
@@ -294,10 +294,14 @@ impl Source for Taildir {
         let pipeline = Pipeline::new(out.clone(), AHEAD);
         let patience = Patience::new(cx.name.clone(), FIRST_RETRY, longest, LAST_TRIES);
         let mut pump = Pump::new(&stop, &positions, (life, trail), pipeline, patience);
-        let done = tokio::select! {
-            done = pump.run(&leash, turns) => done,
-            never = save_often(&positions, &cx, Duration::from_millis(config.write_pos_interval)) => match never {},
+        let over = Notify::new();
+        let pumping = async {
+            let done = pump.run(&leash, turns).await;
+            over.notify_one();
+            done
         };
+        let every = Duration::from_millis(config.write_pos_interval);
+        let (done, ()) = tokio::join!(pumping, save_often(&positions, &cx, every, &over));
         // What is still in it holds up the reader, which may wait for room.
         drop(pump);
         leash.pull();
@@ -318,12 +322,9 @@ async fn save(positions: &Arc<Positions>) -> std::io::Result<()> {
     spawn_blocking(move || positions.save()).await.map_err(std::io::Error::other)?
 }
 
-/// Writes the position file now and then.
-async fn save_often(
-    positions: &Arc<Positions>,
-    cx: &Context,
-    every: Duration,
-) -> std::convert::Infallible {
+/// Writes the position file now and then, until it is over. It is not cut off in the middle of that: who opens
+/// the file next would find it locked.
+async fn save_often(positions: &Arc<Positions>, cx: &Context, every: Duration, over: &Notify) {
     let mut trouble = Trouble::new();
     let mut not_before = tokio::time::Instant::now();
     loop {
@@ -335,6 +336,7 @@ async fn save_often(
         tokio::select! {
             () = tokio::time::sleep(every.max(Duration::from_millis(10))) => {}
             () = early => {}
+            () = over.notified() => return,
         }
         let now = cx.world.instant();
         let began = tokio::time::Instant::now();
