@@ -91,6 +91,8 @@ pub struct Facts {
     /// Names that this part takes for channels of its source or sinks of its group, with their
     /// places. One that is not among [`Context::choices`] is an error.
     pub chooses: Vec<Spanned<String>>,
+    /// Of these, channels whose failure this selector passes over for every event.
+    pub optional: Vec<String>,
 }
 
 /// What an [`Entry`] finds in a section without opening anything.

@@ -38,7 +38,8 @@ impl Component for Replicating {
     }
 
     fn facts(config: &Config) -> Facts {
-        Facts { chooses: config.optional.clone(), ..Facts::default() }
+        let optional = config.optional.iter().map(|name| name.value.clone()).collect();
+        Facts { chooses: config.optional.clone(), optional, ..Facts::default() }
     }
 }
 
