@@ -92,7 +92,6 @@ impl Component for FileChannel {
         let health = counters.file.get_or_init(FileMetrics::default);
         match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
-                health.unhealthy.set(0);
                 let (_, began) = log.log().untaken(member.queue);
                 Ok(FileChannel { config, log, member, place, began })
             }
@@ -401,6 +400,8 @@ impl Channel for FileChannel {
     }
 
     fn hindrance(&self) -> Option<String> {
+        // Its log stops with the last channel that is closed: that is no trouble.
+        self.member.check_open().ok()?;
         let log = self.log.log();
         if let Some(why) = log.stopped() {
             return Some(format!("its log has stopped and is opened again when that works: {why}"));
