@@ -244,6 +244,12 @@ impl FileChannel {
         log.0.level(self.member.queue).queued.events == 0
     }
 
+    /// That puts wait for room on the disk, if they do.
+    pub(super) fn disk_full(&self) -> Option<ChannelError> {
+        let reason = lacking(&self.log.log())?.into();
+        Some(ChannelError::DiskFull { channel: self.member.name.clone(), reason })
+    }
+
     /// Opens the log anew, as if it had stopped.
     #[cfg(test)]
     pub(crate) fn open_again(&self) -> Result<(), OpenError> {
