@@ -34,7 +34,6 @@ fn an_agent_whose_next_hop_is_down_is_ready_until_it_stops_and_not_while_it_does
     let dir = directory();
     let options = [MONITORED, &["--grace-time", "3"]].concat();
     let mut agent = Agent::start(dir.path(), NO_NEXT_HOP, &options);
-    // The word in the log and the answer are of one mind.
     agent.says("is running", 1);
     assert!(is_ready(&agent), "{:?}", agent.asked("/readyz"));
     let log = agent.log();
@@ -57,6 +56,24 @@ fn an_agent_whose_next_hop_is_down_is_ready_until_it_stops_and_not_while_it_does
     }
     assert!(answers > 10, "{answers}");
     assert_eq!(agent.ended().code(), Some(1), "an event in memory is lost");
+}
+
+#[test]
+fn the_word_in_the_log_and_the_answer_are_of_one_mind() {
+    let dir = directory();
+    let (head, _) = NO_NEXT_HOP.split_once("a1.sinks.k1.type").unwrap();
+    let nowhere = dir.path().join("nowhere");
+    let sink = format!(
+        "a1.sinks.k1.type = file_roll\na1.sinks.k1.channel = c1\na1.sinks.k1.sink.directory = {}\n",
+        nowhere.display()
+    );
+    let agent = Agent::start(dir.path(), &format!("{head}{sink}"), MONITORED);
+    let stuck = || agent.asked("/flowz").is_some_and(|(_, body)| body.contains("sink k1"));
+    until(stuck, || format!("a sink that does not open:\n{}", agent.log()));
+    // Events come in all the same.
+    assert!(is_ready(&agent), "{:?}", agent.asked("/readyz"));
+    agent.says("is running", 1);
+    agent.stop();
 }
 
 #[test]
