@@ -35,7 +35,7 @@ use tracing::{info, warn};
 pub use choice::{Choice, ChoiceError, Form, Monitoring};
 pub use json::java_double;
 
-use crate::health::{Health, Problem, Reading, Verdict};
+use crate::health::{Health, Problem, Verdict};
 use crate::ledger::Bookkeeper;
 use crate::status::Board;
 
@@ -79,6 +79,8 @@ struct Served {
     board: Board,
     ledger: Bookkeeper,
     health: Mutex<Health>,
+    /// The agent's.
+    stopping: Stop,
     form: Form,
 }
 
@@ -106,10 +108,17 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop`.
-    pub async fn serve(self, registry: Registry, board: Board, ledger: Bookkeeper, stop: Stop) {
-        let health = Mutex::default();
-        let served = Arc::new(Served { registry, board, ledger, health, form: self.form });
+    /// Answers until `stop`, also while the agent does what it does when it is `stopping`.
+    pub async fn serve(
+        self,
+        registry: Registry,
+        board: Board,
+        ledger: Bookkeeper,
+        stopping: Stop,
+        stop: Stop,
+    ) {
+        let (health, form) = (Mutex::default(), self.form);
+        let served = Arc::new(Served { registry, board, ledger, health, stopping, form });
         let mut crowd = Crowd::default();
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut trouble = Trouble::new();
@@ -213,16 +222,8 @@ impl Served {
     }
 
     fn verdict(&self) -> Verdict {
-        let all = self.registry.all();
-        let readings = all.iter().filter_map(|(key, registered)| {
-            // A component that stopped has nothing more to do.
-            let stopped = registered.counters.life().stopped.value() != 0;
-            let reading = if stopped { None } else { Reading::of(registered) };
-            Some((key.clone(), reading?))
-        });
-        let readings: Vec<_> = readings.collect();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.observe(Instant::now(), &readings, &self.board.all())
+        health.look(&self.registry, &self.board, &self.stopping)
     }
 }
 

@@ -15,8 +15,10 @@ use std::sync::Arc;
 
 use splashdam_config::{Diagnostic, Plan, Section};
 use splashdam_core::{
-    Channel, DynInterceptor, DynSink, DynSource, Entry, Facts, Lists, Selector, SinkProcessor,
+    Channel, DynInterceptor, DynSink, DynSource, Entry, Facts, Lists, Role, Selector, SinkProcessor,
 };
+
+use crate::status::Need;
 
 use checker::Checker;
 
@@ -31,6 +33,19 @@ pub struct Checked {
     pub sources: Vec<CheckedSource>,
     /// Sink groups in written order, then lone sinks, each a group of its own.
     pub groups: Vec<CheckedGroup>,
+    /// What somebody wrote and does not run, as whoever read it found.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A component that is written and cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What it would be.
+    pub role: Role,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// A component's line in the lists, with its keys and what it says of itself.
@@ -113,7 +128,53 @@ impl Checked {
     /// An agent that has nothing to run.
     #[must_use]
     pub fn nothing(agent: Arc<str>) -> Self {
-        Checked { agent, channels: Vec::new(), sources: Vec::new(), groups: Vec::new() }
+        let (channels, sources, groups, left_out) = Default::default();
+        Checked { agent, channels, sources, groups, left_out }
+    }
+
+    /// This agent, with those that the findings speak of and that it does not have.
+    #[must_use]
+    pub fn without(mut self, findings: &[Diagnostic]) -> Self {
+        // An error says more than what follows from it.
+        let errors = findings.iter().filter(|finding| finding.is_error());
+        let follows = findings.iter().filter(|finding| finding.code == "left-out");
+        for finding in errors.chain(follows) {
+            let Some((role, name)) = finding.component.as_deref().and_then(role_and_name) else {
+                continue;
+            };
+            let known = |one: &LeftOut| one.role == role && *one.name == *name;
+            if self.has(role, name) || self.left_out.iter().any(known) {
+                continue;
+            }
+            let why = finding.message.clone();
+            self.left_out.push(LeftOut { role, name: name.into(), why });
+        }
+        self
+    }
+
+    fn has(&self, role: Role, name: &str) -> bool {
+        match role {
+            Role::Source => self.sources.iter().any(|source| *source.name == *name),
+            Role::Channel => self.channel(name).is_some(),
+            Role::Sink => self.sinks().any(|(_, sink)| *sink.name == *name),
+            Role::SinkGroup => {
+                self.groups.iter().any(|group| *group.name == *name && !group.is_lone_sink())
+            }
+        }
+    }
+
+    /// What its sources need a channel for.
+    #[must_use]
+    pub fn need(&self, channel: &str) -> Need {
+        let feeds = self.sources.iter().filter(|source| source.feeds(channel));
+        let needs = feeds.map(|source| {
+            let passes_over = &source.selector.facts.passes_over;
+            match passes_over.iter().any(|name| name == channel) {
+                true => Need::Optional,
+                false => Need::Required,
+            }
+        });
+        needs.max().unwrap_or(Need::Nothing)
     }
 
     /// The channel of that name.
@@ -125,6 +186,12 @@ impl Checked {
     /// All sinks with their groups.
     pub fn sinks(&self) -> impl Iterator<Item = (&CheckedGroup, &CheckedSink)> {
         self.groups.iter().flat_map(|group| group.sinks.iter().map(move |sink| (group, sink)))
+    }
+}
+
+impl CheckedSource {
+    fn feeds(&self, channel: &str) -> bool {
+        self.channels.iter().any(|name| **name == *channel)
     }
 }
 
@@ -164,6 +231,13 @@ impl<T: ?Sized> fmt::Debug for Part<T> {
             .field("section", &self.section)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads `source r1`.
+fn role_and_name(component: &str) -> Option<(Role, &str)> {
+    [Role::SinkGroup, Role::Source, Role::Channel, Role::Sink]
+        .into_iter()
+        .find_map(|role| Some((role, component.strip_prefix(role.word())?.strip_prefix(' ')?)))
 }
 
 /// Marks the sinks whose dead letters can reach the channel that they drain.
@@ -210,7 +284,10 @@ pub fn check(plan: &Plan, lists: &'static Lists) -> Checking {
         );
     }
     let agent = Arc::from(plan.agent.as_str());
-    let checked = (!fatal && !idle).then_some(Checked { agent, channels, sources, groups });
+    let checked = (!fatal && !idle).then(|| {
+        let left_out = Vec::new();
+        Checked { agent, channels, sources, groups, left_out }
+    });
     Checking { checked, findings, fatal }
 }
 

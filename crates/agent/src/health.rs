@@ -12,17 +12,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use splashdam_core::Role;
-use splashdam_core::metrics::{Counters, Registered};
+use splashdam_core::metrics::{Counters, Registered, Registry};
+use splashdam_core::{Role, Size, Stop};
 
-use crate::status::{Phase, Status};
+use crate::status::{Board, Need, Phase, Status};
 
 /// How long a channel may hold events that nobody takes, or a sink try in vain.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
-/// How long a full channel may stay so without a take: its sources are held up all the while.
+/// How long a full channel may stay so without a take, and how long one may refuse every put: its
+/// sources are held up all the while.
 pub const FULL_AFTER: Duration = Duration::from_secs(30);
+/// A channel that has refused nobody for this long has not been asked: senders that keep away from a
+/// refusal come back within it.
+const REFUSES_WITHIN: Duration = Duration::from_secs(60);
 /// A sink that has not tried for this long is not trying: another of its group may have taken over.
 const TRIES_WITHIN: Duration = Duration::from_secs(30);
+/// Why an agent that has no component is neither ready nor of use.
+const NOTHING: &str = "nothing is configured that it could run";
 /// The most characters of a component's trouble or hindrance that are shown.
 const REASON_LIMIT_CHARS: usize = 300;
 
@@ -31,12 +37,16 @@ const REASON_LIMIT_CHARS: usize = 300;
 pub enum Reading {
     /// Of a channel.
     Channel {
-        /// Events waiting or leased.
-        held: usize,
-        /// Events it holds at the most, 0 when unknown.
-        capacity: usize,
+        /// Waiting or leased.
+        held: Size,
+        /// What it holds at the most, 0 when unknown.
+        capacity: Size,
         /// Events taken and committed so far.
         taken: u64,
+        /// Events put and committed so far.
+        put: u64,
+        /// Puts refused so far that were not at fault themselves.
+        refused: u64,
         /// What keeps it from taking anything in, other than its capacity.
         hindrance: Option<String>,
     },
@@ -52,7 +62,7 @@ pub enum Reading {
 /// What is wrong with one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `sink k1`.
+    /// `sink k1`, or `agent` for all of it.
     pub component: String,
     /// Lower case, without a full stop.
     pub reason: String,
@@ -90,6 +100,21 @@ struct Seen {
     tried_at: Instant,
     /// Events tried when `done` last changed.
     tried_then: u64,
+    /// Of a channel.
+    refusals: Refusals,
+}
+
+/// Whether a channel refuses whatever is put.
+#[derive(Debug)]
+struct Refusals {
+    /// Events put when last looked at.
+    put: u64,
+    /// Puts refused when last looked at.
+    refused: u64,
+    /// When the first was refused since anything was put.
+    since: Option<Instant>,
+    /// When the last was.
+    last: Instant,
 }
 
 impl Reading {
@@ -100,9 +125,11 @@ impl Reading {
             Counters::Channel(counted) => {
                 let level = registered.level.as_ref().map(|read| read()).unwrap_or_default();
                 Some(Reading::Channel {
-                    held: (level.queued + level.leased).events,
-                    capacity: level.capacity.events,
+                    held: level.queued + level.leased,
+                    capacity: level.capacity,
                     taken: counted.take_successes.value(),
+                    put: counted.put_successes.value(),
+                    refused: counted.put_refusals.value(),
                     hindrance: registered.hindrance.as_ref().and_then(|read| read()),
                 })
             }
@@ -115,14 +142,36 @@ impl Reading {
 }
 
 impl Health {
-    /// Looks at everything once. Called every few seconds, and when somebody asks.
+    /// Reads what there is now and judges it. Called every few seconds, and when somebody asks.
+    /// `stop` is that of the agent.
+    pub fn look(&mut self, registry: &Registry, board: &Board, stop: &Stop) -> Verdict {
+        let all = registry.all();
+        let readings = all.iter().filter_map(|(key, registered)| {
+            // A component that stopped has nothing more to do.
+            let stopped = registered.counters.life().stopped.value() != 0;
+            let reading = if stopped { None } else { Reading::of(registered) };
+            Some((key.clone(), reading?))
+        });
+        let readings: Vec<_> = readings.collect();
+        self.observe(Instant::now(), &readings, &board.all(), stop.requested())
+    }
+
+    /// Judges what was read.
     pub fn observe(
         &mut self,
         now: Instant,
         readings: &[((Role, Arc<str>), Reading)],
         states: &[((Role, Arc<str>), Status)],
+        stopping: bool,
     ) -> Verdict {
         let mut verdict = Verdict::default();
+        let agent = |reason: &str| Problem { component: "agent".into(), reason: reason.into() };
+        if stopping {
+            verdict.unready.push(agent("it is stopping"));
+        } else if states.is_empty() {
+            verdict.unready.push(agent(NOTHING));
+            verdict.stuck.push(agent(NOTHING));
+        }
         for ((role, name), status) in states {
             let problem = || Problem {
                 component: format!("{} {name}", role.word()),
@@ -134,10 +183,25 @@ impl Health {
                 Phase::Closed if status.trouble.is_none() => {}
                 // The group delivers; which sink does not is in the log.
                 Phase::Waiting | Phase::Closed if status.covered => {}
-                Phase::Opening | Phase::Draining => verdict.unready.push(problem()),
+                Phase::Opening => verdict.unready.push(problem()),
+                Phase::Draining => {
+                    verdict.unready.push(problem());
+                    if status.trouble.is_some() && !status.covered {
+                        verdict.stuck.push(problem());
+                    }
+                }
                 Phase::Waiting | Phase::Closed => {
-                    verdict.stuck.push(problem());
-                    if *role != Role::Sink {
+                    // What takes so long to open is at work, such as at an import.
+                    let begun = status.again.unwrap_or(now);
+                    if now.saturating_duration_since(begun) < STALLED_AFTER {
+                        verdict.stuck.push(problem());
+                    }
+                    let carries_in = match role {
+                        Role::Source => true,
+                        Role::Channel => status.need > Need::Nothing,
+                        Role::Sink | Role::SinkGroup => false,
+                    };
+                    if carries_in {
                         verdict.unready.push(problem());
                     }
                 }
@@ -151,54 +215,31 @@ impl Health {
         for (key, reading) in readings {
             let seen = self.seen.entry(key.clone()).or_insert_with(|| Seen::first(now, reading));
             seen.update(now, reading);
-            let covered = states.iter().any(|(state, status)| state == key && status.covered);
-            let problem =
-                |reason| Problem { component: format!("{} {}", key.0.word(), key.1), reason };
-            if let Reading::Channel { hindrance: Some(reason), .. } = reading {
-                verdict.unready.push(problem(shortened(reason)));
-                verdict.stuck.push(problem(shortened(reason)));
+            let status = states.iter().find(|(state, _)| state == key).map(|(_, status)| status);
+            if status.is_some_and(|status| status.covered) {
+                continue;
             }
-            if let Some(still) = seen.standstill(now, reading).filter(|_| !covered) {
-                if matches!(still, Standstill::Full(_)) {
-                    verdict.unready.push(problem(still.reason()));
+            // Of others it takes nothing in, and yet every source can put.
+            let needed = status.is_none_or(|status| status.need == Need::Required);
+            for (reason, full) in seen.hindrances(now, reading) {
+                let component = format!("{} {}", key.0.word(), key.1);
+                let problem = Problem { component, reason };
+                if full && needed {
+                    verdict.unready.push(problem.clone());
                 }
-                verdict.stuck.push(problem(still.reason()));
+                verdict.stuck.push(problem);
             }
         }
         verdict
     }
 }
 
-/// How a component stands still, and for how many seconds.
-enum Standstill {
-    /// A channel that is full, so that its sources are held up.
-    Full(u64),
-    /// A channel that holds so many events.
-    Held(usize, u64),
-    /// A sink.
-    Undelivered(u64),
-}
-
-impl Standstill {
-    fn reason(&self) -> String {
-        match self {
-            Standstill::Full(seconds) => {
-                format!("it is full and nothing was taken for {seconds} s")
-            }
-            Standstill::Held(held, seconds) => {
-                format!("it holds {held} events and none was taken for {seconds} s")
-            }
-            Standstill::Undelivered(seconds) => {
-                format!("it has tried for {seconds} s and delivered nothing")
-            }
-        }
-    }
-}
-
 impl Seen {
     fn first(now: Instant, reading: &Reading) -> Self {
         let (done, tried) = reading.progress();
-        Seen { done, moved: now, tried, tried_at: now, tried_then: tried }
+        let (put, refused) = reading.puts();
+        let refusals = Refusals { put, refused, since: None, last: now };
+        Seen { done, moved: now, tried, tried_at: now, tried_then: tried, refusals }
     }
 
     fn update(&mut self, now: Instant, reading: &Reading) {
@@ -208,7 +249,7 @@ impl Seen {
             self.tried_at = now;
         }
         let idle = match reading {
-            Reading::Channel { held, .. } => *held == 0,
+            Reading::Channel { held, .. } => held.events == 0,
             Reading::Sink { .. } => tried == self.tried_then,
         };
         if done != self.done || idle {
@@ -216,26 +257,76 @@ impl Seen {
             self.moved = now;
             self.tried_then = tried;
         }
+        self.refusals.update(now, reading.puts(), self.moved);
     }
 
-    fn standstill(&self, now: Instant, reading: &Reading) -> Option<Standstill> {
+    /// What keeps it from its work, each with whether it is that nothing can be put.
+    fn hindrances(&self, now: Instant, reading: &Reading) -> Vec<(String, bool)> {
         let still = now.saturating_duration_since(self.moved);
         let seconds = still.as_secs();
+        let mut found = Vec::new();
         match reading {
-            Reading::Channel { held, capacity, .. } => {
-                if *capacity > 0 && held >= capacity && still >= FULL_AFTER {
-                    return Some(Standstill::Full(seconds));
-                }
-                (*held > 0 && still >= STALLED_AFTER).then_some(Standstill::Held(*held, seconds))
+            Reading::Channel { hindrance: Some(reason), .. } => {
+                found.push((shortened(reason), true));
+            }
+            Reading::Channel { held, capacity, .. }
+                if still >= FULL_AFTER && is_full(*held, *capacity) =>
+            {
+                found.push((format!("it is full and nothing was taken for {seconds} s"), true));
+                return found;
+            }
+            Reading::Channel { .. } => {
+                let refuses =
+                    |seconds: u64| format!("it has refused whatever was put for {seconds} s");
+                found.extend(self.refusals.for_seconds(now).map(|s| (refuses(s), true)));
             }
             Reading::Sink { tried, .. } => {
                 let trying = now.saturating_duration_since(self.tried_at) <= TRIES_WITHIN;
                 let tried = tried.saturating_sub(self.tried_then);
-                (trying && tried > 0 && still >= STALLED_AFTER)
-                    .then_some(Standstill::Undelivered(seconds))
+                if trying && tried > 0 && still >= STALLED_AFTER {
+                    let reason = format!("it has tried for {seconds} s and delivered nothing");
+                    found.push((reason, false));
+                }
             }
         }
+        if let Reading::Channel { held: Size { events, .. }, .. } = reading
+            && *events > 0
+            && still >= STALLED_AFTER
+        {
+            let reason = format!("it holds {events} events and none was taken for {seconds} s");
+            found.push((reason, false));
+        }
+        found
     }
+}
+
+impl Refusals {
+    /// `moved` is when something was last taken, or the channel was empty.
+    fn update(&mut self, now: Instant, (put, refused): (u64, u64), moved: Instant) {
+        let quiet = now.saturating_duration_since(self.last) > REFUSES_WITHIN;
+        if put != self.put {
+            self.since = None;
+        } else if refused != self.refused {
+            self.since.get_or_insert(now);
+            self.last = now;
+        } else if quiet && moved > self.last {
+            // There is more room than there was, and nobody has tried.
+            self.since = None;
+        }
+        (self.put, self.refused) = (put, refused);
+    }
+
+    /// For how long, if for long enough. A single refusal says nothing of a later one.
+    fn for_seconds(&self, now: Instant) -> Option<u64> {
+        let since = self.since?;
+        let long = self.last.saturating_duration_since(since) >= FULL_AFTER;
+        long.then(|| now.saturating_duration_since(since).as_secs())
+    }
+}
+
+fn is_full(held: Size, capacity: Size) -> bool {
+    let is_full = |held: usize, capacity: usize| capacity > 0 && held >= capacity;
+    is_full(held.events, capacity.events) || is_full(held.bytes, capacity.bytes)
 }
 
 impl Reading {
@@ -246,11 +337,21 @@ impl Reading {
             Reading::Sink { tried, delivered } => (*delivered, *tried),
         }
     }
+
+    /// Events put, puts refused.
+    fn puts(&self) -> (u64, u64) {
+        match self {
+            Reading::Channel { put, refused, .. } => (*put, *refused),
+            Reading::Sink { .. } => (0, 0),
+        }
+    }
 }
 
 fn reason_of(now: Instant, status: &Status) -> String {
-    let seconds = now.saturating_duration_since(status.since).as_secs();
-    let mut reason = format!("{} for {seconds} s", status.phase.word());
+    let seconds = |since| now.saturating_duration_since(since).as_secs();
+    let mut reason = format!("{} for {} s", status.phase.word(), seconds(status.since));
+    let after = status.again.map(|again| format!(", opening again for {} s after", seconds(again)));
+    reason.push_str(after.as_deref().unwrap_or_default());
     if let Some(trouble) = &status.trouble {
         reason.push_str(": ");
         reason.push_str(&shortened(trouble));
@@ -263,112 +364,4 @@ fn shortened(reason: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(role: Role) -> (Role, Arc<str>) {
-        (role, "x".into())
-    }
-
-    fn channel(held: usize, capacity: usize, taken: u64) -> Reading {
-        Reading::Channel { held, capacity, taken, hindrance: None }
-    }
-
-    /// The seconds at which a series of readings is judged stuck.
-    fn stuck_at(role: Role, series: impl Fn(u64) -> Reading) -> Vec<u64> {
-        let start = Instant::now();
-        let mut health = Health::default();
-        let ill = (0..200).step_by(5).filter(|s| {
-            let readings = [(key(role), series(*s))];
-            let verdict = health.observe(start + Duration::from_secs(*s), &readings, &[]);
-            assert!(verdict.dead.is_empty(), "a new start would not help");
-            !verdict.stuck.is_empty()
-        });
-        ill.collect()
-    }
-
-    #[test]
-    fn a_channel_must_move_while_it_holds_events() {
-        let check = |want: &[u64], series: fn(u64) -> Reading| {
-            let got = stuck_at(Role::Channel, series);
-            assert_eq!((got.first(), got.last()), (want.first(), want.last()), "{got:?}");
-        };
-        check(&[], |_| channel(0, 9, 0));
-        check(&[], |s| channel(9, 9, s / 20));
-        check(&[60, 195], |_| channel(1, 9, 3));
-        check(&[30, 195], |_| channel(9, 9, 3));
-        check(&[60, 195], |_| channel(9, 0, 3));
-        // Long idle, then an event that is taken in time.
-        check(&[], |s| channel(usize::from(s > 150 && s < 170), 9, u64::from(s >= 170)));
-        check(&[60, 95], |s| channel(5, 9, if s < 100 { 0 } else { s }));
-    }
-
-    #[test]
-    fn a_sink_must_deliver_while_it_tries() {
-        let check = |want: &[u64], series: fn(u64) -> Reading| {
-            let got = stuck_at(Role::Sink, series);
-            assert_eq!((got.first(), got.last()), (want.first(), want.last()), "{got:?}");
-        };
-        check(&[], |_| Reading::Sink { tried: 7, delivered: 0 });
-        check(&[], |s| Reading::Sink { tried: s, delivered: s });
-        check(&[60, 195], |s| Reading::Sink { tried: s, delivered: 0 });
-        // It failed and another took over: no longer its affair.
-        check(&[60, 110], |s| Reading::Sink { tried: s.min(80), delivered: 0 });
-        check(&[60, 95], |s| Reading::Sink { tried: s, delivered: if s < 100 { 0 } else { s } });
-    }
-
-    #[test]
-    fn what_takes_nothing_in_is_not_ready_and_lives() {
-        let check = |after: u64, reading: Reading, want: Option<&str>| {
-            let (start, mut health) = (Instant::now(), Health::default());
-            let readings = [(key(Role::Channel), reading)];
-            health.observe(start, &readings, &[]);
-            let verdict = health.observe(start + Duration::from_secs(after), &readings, &[]);
-            let reasons = |of: &[Problem]| of.iter().map(|one| one.reason.clone()).collect();
-            let unready: Vec<String> = reasons(&verdict.unready);
-            assert_eq!(unready, want.into_iter().collect::<Vec<_>>(), "{verdict:?}");
-            assert_eq!(verdict.dead, []);
-        };
-        let full = Some("it is full and nothing was taken for 31 s".to_owned());
-        check(31, channel(9, 9, 0), full.as_deref());
-        check(5, channel(9, 9, 0), None);
-        // It holds events that nobody takes, and has room for more.
-        check(90, channel(8, 9, 0), None);
-        let disk = "its disk is full: /data has 3.0 MiB free and needs 564.0 MiB";
-        let hindrance = Some(disk.to_owned());
-        check(0, Reading::Channel { held: 1, capacity: 9, taken: 0, hindrance }, Some(disk));
-    }
-
-    #[test]
-    fn phases_decide() {
-        let now = Instant::now();
-        let check = |role, phase, trouble: Option<&str>, want: [bool; 3]| {
-            let status =
-                Status { phase, since: now, trouble: trouble.map(Arc::from), covered: false };
-            let verdict = Health::default().observe(now, &[], &[(key(role), status)]);
-            let Verdict { dead, unready, stuck } = verdict;
-            let got = [&dead, &unready, &stuck].map(|problems| !problems.is_empty());
-            assert_eq!(got, want, "{role:?} {phase:?}");
-            stuck
-        };
-        const WELL: [bool; 3] = [false; 3];
-        const UNREADY: [bool; 3] = [false, true, false];
-        const STUCK: [bool; 3] = [false, false, true];
-        const BOTH: [bool; 3] = [false, true, true];
-        for role in [Role::Source, Role::Channel, Role::Sink] {
-            check(role, Phase::Running, None, WELL);
-            check(role, Phase::Running, Some("slow"), WELL);
-            check(role, Phase::Closed, None, WELL);
-            check(role, Phase::Opening, None, UNREADY);
-            check(role, Phase::Draining, None, UNREADY);
-            // A next hop that is down neither kills the agent nor keeps events from coming in.
-            let waits = if role == Role::Sink { STUCK } else { BOTH };
-            check(role, Phase::Closed, Some("no such directory"), waits);
-            check(role, Phase::Waiting, Some("connection refused"), waits);
-            check(role, Phase::Dead, Some("panicked"), [true, false, true]);
-        }
-        let stuck = check(Role::Sink, Phase::Waiting, Some("connection refused"), STUCK);
-        assert_eq!(stuck[0].component, "sink x");
-        assert_eq!(stuck[0].reason, "waiting for 0 s: connection refused");
-    }
-}
+mod tests;

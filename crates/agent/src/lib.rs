@@ -21,6 +21,7 @@ pub mod topology;
 pub mod watch;
 
 pub use checked::Checked;
+pub use health::{Health, Problem};
 pub use reader::{Read, Reader};
 pub use status::{Board, Phase, Sign, Status};
 pub use topology::{Surroundings, Topology};

@@ -53,9 +53,10 @@ impl Reader {
         };
         if let Some(plan) = &reading.plan {
             let checking = checked::check(plan, self.lists);
-            read.checked = checking.checked.filter(|_| !reading.fatal);
             read.findings.extend(checking.findings);
             read.fatal |= checking.fatal;
+            let checked = checking.checked.filter(|_| !reading.fatal);
+            read.checked = checked.map(|checked| checked.without(&read.findings));
         }
         read
     }

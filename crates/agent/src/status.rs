@@ -37,6 +37,18 @@ impl Phase {
     }
 }
 
+/// What sources need a channel for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// For nothing, as one of dead letters.
+    Nothing,
+    /// It may take their events. They wait until it is open, and not for room in it.
+    Optional,
+    /// It has to take their events.
+    #[default]
+    Required,
+}
+
 /// A component's phase, since when, and its trouble if it has any.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -46,8 +58,12 @@ pub struct Status {
     pub since: Instant,
     /// Why it waits or is closed before its time.
     pub trouble: Option<Arc<str>>,
+    /// Since when it is being opened again, if it is. Its trouble is that of the time before.
+    pub again: Option<Instant>,
     /// Whether others of its sink group do its work meanwhile.
     pub covered: bool,
+    /// What it is needed for, if it is a channel.
+    pub need: Need,
 }
 
 /// Everybody's status. Clones share it.
@@ -69,17 +85,6 @@ impl Board {
         sign
     }
 
-    /// Whether there is anybody, and everybody is at work or has done it.
-    pub fn is_ready(&self) -> bool {
-        let board = self.lock();
-        let up = |status: &Status| {
-            status.phase == Phase::Running
-                || status.covered
-                || status.phase == Phase::Closed && status.trouble.is_none()
-        };
-        !board.is_empty() && board.values().all(up)
-    }
-
     /// Everybody, by role and name.
     pub fn all(&self) -> Vec<((Role, Arc<str>), Status)> {
         self.lock().iter().map(|(key, status)| (key.clone(), status.clone())).collect()
@@ -90,6 +95,13 @@ impl Board {
         self.lock().retain(|(r, n), _| *r != role || &**n != name);
     }
 
+    /// Says what sources need a channel for, if it is there.
+    pub fn need(&self, channel: &Arc<str>, need: Need) {
+        if let Some(status) = self.lock().get_mut(&(Role::Channel, channel.clone())) {
+            status.need = need;
+        }
+    }
+
     // Entries are replaced whole, so a panic elsewhere leaves the map as it should be.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Role, Arc<str>), Status>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,15 +109,32 @@ impl Board {
 }
 
 impl Sign {
-    /// Says what the component does now.
+    /// Says what the component does now. One that is draining does so to its end, also while it
+    /// tries in vain.
     pub fn set(&self, phase: Phase, trouble: Option<&str>) {
         let mut board = self.board.lock();
-        let (since, covered) = match board.get(&self.key) {
+        let old = board.get(&self.key);
+        let draining = old.is_some_and(|old| old.phase == Phase::Draining);
+        let phase = match phase {
+            Phase::Running | Phase::Waiting if draining => Phase::Draining,
+            phase => phase,
+        };
+        let (since, covered) = match old {
             Some(old) if old.phase == phase => (old.since, old.covered),
             _ => (Instant::now(), false),
         };
+        let need = old.map(|old| old.need).unwrap_or_default();
         let trouble = trouble.map(Arc::from);
-        board.insert(self.key.clone(), Status { phase, since, trouble, covered });
+        let status = Status { phase, since, trouble, again: None, covered, need };
+        board.insert(self.key.clone(), status);
+    }
+
+    /// Says that the component is being opened again: until it says what came of it, it waits as
+    /// before.
+    pub fn open_again(&self) {
+        if let Some(status) = self.board.lock().get_mut(&self.key) {
+            status.again = Some(Instant::now());
+        }
     }
 
     /// Says whether others do this component's work, until it changes its phase.
@@ -131,5 +160,35 @@ mod tests {
         assert_eq!((status.since, status.trouble.as_deref()), (first, Some("slow")));
         board.remove(Role::Sink, "k1");
         assert!(board.all().is_empty());
+    }
+
+    #[test]
+    fn who_drains_does_so_to_the_end() {
+        let board = Board::default();
+        let sign = board.sign(Role::Sink, "k1".into());
+        let now = || {
+            let status = board.all()[0].1.clone();
+            (status.phase, status.trouble)
+        };
+        sign.set(Phase::Draining, None);
+        sign.set(Phase::Waiting, Some("refused"));
+        assert_eq!(now(), (Phase::Draining, Some("refused".into())));
+        sign.set(Phase::Running, None);
+        assert_eq!(now(), (Phase::Draining, None));
+        sign.set(Phase::Closed, None);
+        assert_eq!(now(), (Phase::Closed, None));
+    }
+
+    #[test]
+    fn what_a_channel_is_needed_for_outlasts_its_phases() {
+        let board = Board::default();
+        let sign = board.sign(Role::Channel, "c1".into());
+        let need = || board.all()[0].1.need;
+        assert_eq!(need(), Need::Required);
+        board.need(&"c1".into(), Need::Optional);
+        sign.set(Phase::Running, None);
+        assert_eq!(need(), Need::Optional);
+        board.need(&"c2".into(), Need::Nothing);
+        assert_eq!(board.all().len(), 1);
     }
 }

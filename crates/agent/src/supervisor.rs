@@ -134,8 +134,9 @@ pub async fn supervise(title: String, mut life: impl Life, stop: Stop, sign: Sig
         let happening = match action {
             Action::Open => {
                 // Who is tried again waits all the while, from when its trouble began.
-                if state == (State::Opening { attempt: 0 }) {
-                    sign.set(Phase::Opening, None);
+                match state == (State::Opening { attempt: 0 }) {
+                    true => sign.set(Phase::Opening, None),
+                    false => sign.open_again(),
                 }
                 match stop.or(contained(&title, life.open())).await {
                     None => Happening::Stopped,

@@ -17,12 +17,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::channel_slot::{ChannelSlot, SlotFiller};
-use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSink, CheckedSource};
+use crate::checked::{Checked, CheckedChannel, CheckedGroup, CheckedSink, CheckedSource, LeftOut};
 use crate::ledger::Bookkeeper;
 use crate::own_thread;
 use crate::sink_runner::{Member, Signals, SinkRunner, SinkTally};
 use crate::source_runner::SourceLife;
-use crate::status::{Board, Phase};
+use crate::status::{Board, Need, Phase, Sign};
 use crate::supervisor::{Life, contained, supervise};
 
 /// What all components of an agent share.
@@ -48,6 +48,8 @@ pub struct Topology {
     channels: BTreeMap<Arc<str>, RunningChannel>,
     groups: BTreeMap<Arc<str>, RunningGroup>,
     sources: BTreeMap<Arc<str>, RunningSource>,
+    /// What is on the board and does not run, as nothing can open it.
+    unopened: BTreeSet<(Role, Arc<str>)>,
 }
 
 struct RunningChannel {
@@ -66,6 +68,7 @@ struct RunningGroup {
 
 struct RunningSource {
     checked: CheckedSource,
+    sign: Sign,
     stop: StopHandle,
     task: JoinHandle<()>,
 }
@@ -106,6 +109,7 @@ impl Topology {
             channels: BTreeMap::new(),
             groups: BTreeMap::new(),
             sources: BTreeMap::new(),
+            unopened: BTreeSet::new(),
         }
     }
 
@@ -118,12 +122,18 @@ impl Topology {
         self.stop_groups(&touched, end).await;
         self.close_channels(&touched.channels, end).await;
         self.announce_ways(&checked);
-        let Checked { channels, groups, sources, .. } = checked;
+        for (role, name) in std::mem::take(&mut self.unopened) {
+            self.around.board.remove(role, &name);
+        }
+        let needs: Vec<_> =
+            checked.channels.iter().map(|c| (c.name.clone(), checked.need(&c.name))).collect();
+        let Checked { channels, groups, sources, left_out, .. } = checked;
         for channel in channels {
             if !self.channels.contains_key(&channel.name) {
                 self.start_channel(channel);
             }
         }
+        needs.iter().for_each(|(name, need)| self.around.board.need(name, *need));
         for group in groups {
             if !self.groups.contains_key(&title(&group)) {
                 self.start_group(group).await;
@@ -134,6 +144,19 @@ impl Topology {
                 self.start_source(source);
             }
         }
+        for LeftOut { role, name, why } in left_out {
+            self.show_unopened(role, name.clone(), &format!("it is left out: {why}"));
+            if role == Role::Channel {
+                // Whoever is left does without it.
+                self.around.board.need(&name, Need::Nothing);
+            }
+        }
+    }
+
+    /// Shows a component that does not run, until the configuration changes.
+    fn show_unopened(&mut self, role: Role, name: Arc<str>, why: &str) {
+        self.around.board.sign(role, name.clone()).set(Phase::Closed, Some(why));
+        self.unopened.insert((role, name));
     }
 
     /// Stops in order, within the grace time, and answers how many events were lost with channels
@@ -245,6 +268,10 @@ impl Topology {
             Ok(processor) => processor,
             Err(error) => {
                 warn!(component = %group.title(), %error, "cannot be started; its sinks do not run");
+                for sink in &checked.sinks {
+                    let why = format!("{} cannot be started: {error}", group.title());
+                    self.show_unopened(Role::Sink, sink.name.clone(), &why);
+                }
                 return;
             }
         };
@@ -313,15 +340,16 @@ impl Topology {
             stop: stopped.clone(),
             ledger: self.around.ledger.ledger().clone(),
         };
-        let task = tokio::spawn(supervise(title, life, stopped, sign, random));
+        let task = tokio::spawn(supervise(title, life, stopped, sign.clone(), random));
         let name = checked.name.clone();
-        self.sources.insert(name, RunningSource { checked, stop, task });
+        self.sources.insert(name, RunningSource { checked, sign, stop, task });
     }
 
     async fn stop_sources(&mut self, names: &BTreeSet<Arc<str>>, ending: Ending) {
         let running: Vec<_> = names.iter().filter_map(|n| self.sources.remove_entry(n)).collect();
         for (name, source) in &running {
             info!("Stopping Source {name}");
+            source.sign.set(Phase::Draining, None);
             source.stop.stop();
         }
         let ends = running.into_iter().map(async |(name, source)| {
@@ -510,3 +538,6 @@ impl Life for ChannelLife {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,7 +186,7 @@ impl PutTxn {
         match channel.begin_put(size).await {
             Ok(put) => Ok(PutTxn { put, metrics: metrics.clone(), others: Vec::new() }),
             Err(error) => {
-                metrics.put_errors.add(1);
+                count_refusal(metrics, &error);
                 Err(error)
             }
         }
@@ -212,7 +212,7 @@ impl PutTxn {
                 others: others.iter().map(|to| to.metrics.clone()).collect(),
             }),
             Err(error) => {
-                all().for_each(|to| to.metrics.put_errors.add(1));
+                all().for_each(|to| count_refusal(&to.metrics, &error));
                 Err(error)
             }
         }
@@ -223,7 +223,8 @@ impl PutTxn {
         let events = batch.len();
         let PutTxn { put, metrics, others } = self;
         let done = put.commit(batch).await;
-        count_put([metrics].iter().chain(&others), events, done.is_ok());
+        let refused = done.as_ref().err().map(|refused| &refused.error);
+        count_put([metrics].iter().chain(&others), events, refused);
         done
     }
 
@@ -234,13 +235,20 @@ impl PutTxn {
 fn count_put<'m>(
     channels: impl Iterator<Item = &'m Arc<ChannelMetrics>>,
     events: usize,
-    done: bool,
+    refused: Option<&ChannelError>,
 ) {
     for metrics in channels {
-        match done {
-            true => metrics.put_successes.add(events),
-            false => metrics.put_errors.add(1),
+        match refused {
+            None => metrics.put_successes.add(events),
+            Some(error) => count_refusal(metrics, error),
         }
+    }
+}
+
+fn count_refusal(metrics: &ChannelMetrics, error: &ChannelError) {
+    metrics.put_errors.add(1);
+    if !error.is_final() {
+        metrics.put_refusals.add(1);
     }
 }
 
@@ -289,7 +297,7 @@ impl TakeTxn {
         let PutTxn { put, metrics, others } = put;
         let done = self.take.commit_with(put, batch).await;
         count_take(&self.metrics, events, done.is_ok());
-        count_put([metrics].iter().chain(&others), more, done.is_ok());
+        count_put([metrics].iter().chain(&others), more, done.as_ref().err());
         done
     }
 

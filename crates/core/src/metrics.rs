@@ -140,6 +140,7 @@ counters! {
         take_attempts: Counter, Counter, Some("EventTakeAttemptCount"), "splashdam_channel_take_attempts_total", "Events taken, and takes that found nothing.";
         take_successes: Counter, Counter, Some("EventTakeSuccessCount"), "splashdam_channel_take_successes_total", "Events taken and committed.";
         put_errors: Counter, Counter, None, "splashdam_channel_put_errors_total", "Put transactions that failed.";
+        put_refusals: Counter, Counter, None, "splashdam_channel_put_refusals_total", "Of these, transactions that may go through another time: there was no room, or the channel was not well.";
         take_errors: Counter, Counter, None, "splashdam_channel_take_errors_total", "Take transactions that failed.";
         events_lost: Counter, Counter, None, "splashdam_channel_events_lost_total", "Events that were in a memory channel when it was closed.";
     }

@@ -11,7 +11,9 @@ use splashdam_agent::ledger::Bookkeeper;
 use splashdam_agent::provider::Provider;
 use splashdam_agent::reload::{self, Known};
 use splashdam_agent::watch::{Changes, POLL, POLL_REMOTE};
-use splashdam_agent::{Board, Checked, Phase, Read, Reader, Status, Surroundings, Topology};
+use splashdam_agent::{
+    Board, Checked, Health, Problem, Read, Reader, Status, Surroundings, Topology,
+};
 use splashdam_core::Stop;
 use splashdam_core::metrics::Registry;
 use splashdam_core::{Facts, World};
@@ -25,6 +27,9 @@ use crate::world::Machine;
 /// Threads for work that blocks, made as they are needed. Each group with a sink that writes local files keeps
 /// one, and the others find one however many such groups there are.
 const MOST_BLOCKING_THREADS: usize = 8192;
+/// How often is looked whether the agent is ready, and once that is late.
+const LOOKS: Duration = Duration::from_millis(2);
+const LATE_LOOKS: Duration = Duration::from_millis(200);
 /// How long the word that the agent is ready may be waited for before it says who is not.
 const READY_LATE: Duration = Duration::from_secs(5);
 /// A second signal sooner than this belongs to the first: `timeout` and some supervisors signal
@@ -120,8 +125,11 @@ async fn agent(
     };
     let serve = {
         let (registry, board) = (around.registry.clone(), around.board.clone());
-        let (ledger, stopped) = (around.ledger.clone(), admin_stopped.clone());
-        move || admin.map(|admin| tokio::spawn(admin.serve(registry, board, ledger, stopped)))
+        let (ledger, stopping) = (around.ledger.clone(), stop.clone());
+        let stopped = admin_stopped.clone();
+        move || {
+            admin.map(|admin| tokio::spawn(admin.serve(registry, board, ledger, stopping, stopped)))
+        }
     };
     let ledger = tokio::spawn(around.ledger.clone().run(admin_stopped));
     let mut topology = Topology::new(reader.agent.clone(), around.clone());
@@ -130,10 +138,9 @@ async fn agent(
         Some(checked) => {
             let summary = summary(&checked);
             topology.apply(checked).await;
-            // Not before everybody is known: an agent of nobody would be ready.
+            // Not before everybody is known: until then nothing would seem to be configured.
             serve();
-            let stopped = stop.clone();
-            tokio::spawn(announce(reader.agent.clone(), around.board, summary, begun, stopped));
+            tokio::spawn(announce(reader.agent.clone(), around, summary, begun, stop.clone()));
         }
         None => {
             serve();
@@ -228,8 +235,9 @@ fn telling_states(board: Board) -> io::Result<impl Future<Output = ()>> {
             };
             let all = board.all();
             info!("{name}: {} components follow", all.len());
-            for ((role, name), Status { phase, since, trouble, .. }) in all {
-                let (phase, seconds) = (phase.word(), since.elapsed().as_secs());
+            for ((role, name), Status { phase, since, trouble, again, .. }) in all {
+                let phase = if again.is_some() { "opening again" } else { phase.word() };
+                let seconds = again.unwrap_or(since).elapsed().as_secs();
                 info!(component = %format!("{} {name}", role.word()), phase, seconds, trouble = trouble.as_deref());
             }
         }
@@ -268,24 +276,30 @@ fn summary(checked: &Checked) -> Vec<String> {
     lines
 }
 
-/// Says once that everybody is at work, and where to look; not when who is not at work stops.
-async fn announce(agent: Arc<str>, board: Board, summary: Vec<String>, begun: Instant, stop: Stop) {
+/// Says once that the agent is ready, by the same judgement as `/readyz`, and where to look; not when
+/// who is not ready stops.
+async fn announce(
+    agent: Arc<str>,
+    around: Surroundings,
+    summary: Vec<String>,
+    begun: Instant,
+    stop: Stop,
+) {
+    let mut health = Health::default();
     let mut late = false;
-    while !board.is_ready() {
-        if stop.or(tokio::time::sleep(Duration::from_millis(2))).await.is_none() {
-            return;
+    loop {
+        let unready = health.look(&around.registry, &around.board, &stop).unready;
+        if unready.is_empty() || stop.requested() {
+            break;
         }
         if !late && begun.elapsed() > READY_LATE {
             late = true;
-            let late = |status: &Status| status.phase != Phase::Running && !status.covered;
-            for ((role, name), status) in board.all().into_iter().filter(|(_, s)| late(s)) {
-                let trouble = status.trouble.as_deref().unwrap_or("no trouble known");
-                info!(component = %format!("{} {name}", role.word()), phase = status.phase.word(), trouble, "not ready yet");
+            for Problem { component, reason } in unready {
+                info!(component = %component, reason, "not ready yet");
             }
         }
-        if late {
-            stop.or(tokio::time::sleep(Duration::from_millis(200))).await;
-        }
+        let wait = if late { LATE_LOOKS } else { LOOKS };
+        stop.or(tokio::time::sleep(wait)).await;
     }
     if stop.requested() {
         return;

@@ -13,6 +13,8 @@ const SOME_CONNECTIONS: usize = 64;
 struct Rig {
     address: SocketAddr,
     sign: Sign,
+    board: Board,
+    agent: StopHandle,
     _stop: StopHandle,
 }
 
@@ -48,8 +50,9 @@ async fn rig(form: Form) -> Rig {
     let (handle, stop) = Stop::new();
     let world = Arc::new(splashdam_testkit::FakeWorld::default());
     let ledger = Bookkeeper::new("a1".into(), world);
-    tokio::spawn(admin.serve(registry, board, ledger, stop));
-    Rig { address, sign, _stop: handle }
+    let (agent, stopping) = Stop::new();
+    tokio::spawn(admin.serve(registry, board.clone(), ledger, stopping, stop));
+    Rig { address, sign, board, agent, _stop: handle }
 }
 
 /// The status, the head and the body of the answer to raw bytes.
@@ -156,6 +159,35 @@ async fn health_tells_what_is_wrong() {
     check([200, 503, 200]).await;
     rig.sign.set(Phase::Dead, Some("panicked"));
     check([503, 200, 503]).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_says_so_to_its_end() {
+    let rig = rig(Form::Json).await;
+    assert_eq!(get(rig.address, "/readyz").await.0, 200);
+    rig.agent.stop();
+    for gone in [false, true] {
+        if gone {
+            rig.board.remove(Role::Sink, "k1");
+        }
+        let (status, _, body) = get(rig.address, "/readyz").await;
+        let problem = "{\"component\":\"agent\",\"reason\":\"it is stopping\"}";
+        assert!(status == 503 && body.contains(problem), "{status}: {body}");
+        for path in ["/healthz", "/flowz"] {
+            assert_eq!(get(rig.address, path).await.0, 200, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_of_nobody_is_not_ready() {
+    let rig = rig(Form::Json).await;
+    rig.board.remove(Role::Sink, "k1");
+    for (path, want) in [("/healthz", 200), ("/readyz", 503), ("/flowz", 503)] {
+        let (status, _, body) = get(rig.address, path).await;
+        assert_eq!(status, want, "{path}: {body}");
+        assert_eq!(body.contains("nothing is configured"), want == 503, "{path}: {body}");
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub(crate) static LISTS: Lists = Lists {
         Entry::processor::<Default_>(),
         Entry::processor::<Failover>(),
         Entry::processor::<LoadBalance>(),
+        Entry::processor::<Shut>(),
     ],
     serializers: &[],
     config_filters: &[],
@@ -190,6 +191,17 @@ component!(Failover, FailoverConfig, "failover", "a.F", |c| Facts {
 });
 component!(LoadBalance, NoKeys, "load_balance", "a.L", |_c| Facts::default());
 
+/// Has good keys, and does not open.
+pub(crate) struct Shut;
+
+impl Component for Shut {
+    const TYPE: &'static str = "shut";
+    type Config = NoKeys;
+    async fn open(_: NoKeys, _: Context) -> Result<Self, OpenError> {
+        Err(OpenError::config("it never opens"))
+    }
+}
+
 macro_rules! idle {
     ($($source:ident)*; $($channel:ident)*; $($sink:ident)*; $($selector:ident)*; $($processor:ident)*) => {
         $(impl Source for $source {
@@ -202,7 +214,8 @@ macro_rules! idle {
                 unreachable!("nothing opens it")
             }
             fn begin_take(&self, _: Size) -> BoxFuture<'_, Result<Box<dyn Take>, ChannelError>> {
-                unreachable!("nothing opens it")
+                // There is nothing in it.
+                Box::pin(std::future::pending())
             }
             fn level(&self) -> Level {
                 Level::default()
@@ -233,7 +246,7 @@ macro_rules! idle {
     };
 }
 
-idle!(Tail Seq; Memory File; Null Roll; Multiplexing Replicating; Default_ Failover LoadBalance);
+idle!(Tail Seq; Memory File; Null Roll; Multiplexing Replicating; Default_ Failover LoadBalance Shut);
 
 impl Interceptor for Timestamp {
     fn intercept(&self, _: &mut Batch) {}

@@ -197,3 +197,40 @@ fn parts_are_equal_when_they_say_the_same() {
     assert_eq!(base.sources, other.sources);
     assert_eq!(base.channels, other.channels);
 }
+
+#[test]
+fn what_is_left_out_is_named_with_its_reason() {
+    let left_out = |lines: &str| -> Vec<String> {
+        let checking = with(&format!("{SECOND}{lines}"));
+        let checked = checking.checked.expect("the rest").without(&checking.findings);
+        let said = checked
+            .left_out
+            .iter()
+            .map(|one| format!("{} {}: {}", one.role.word(), one.name, one.why));
+        said.collect()
+    };
+    let check = |lines: &str, want: &[&str]| {
+        let got = left_out(lines);
+        assert_eq!(got.len(), want.len(), "{lines}: {got:?}");
+        for (got, want) in got.iter().zip(want) {
+            assert!(got.starts_with(want), "{lines}: {got}");
+        }
+    };
+    check("", &[]);
+    check("a1.sources.r1.batchSize = 10k", &["source r1: "]);
+    check("a1.sinks.k1.batchSize = 101", &["sink k1: sink k1 takes batches of 101 events"]);
+    check("a1.sources.r1.channels = c9", &["source r1: source `r1` has no channel that exists"]);
+    check("a1.sources = r1 r2 r3", &["source r3: source `r3` is listed but not defined"]);
+    // Each with its own reason, errors first.
+    check(
+        "a1.channels.c1.capacity = many",
+        &["channel c1: ", "source r1: source r1 is left out too", "sink k1: sink k1 is left out"],
+    );
+    // A warning, and one that runs without a part of it.
+    check("a1.sources.r1.nonsense = 1", &[]);
+    check("a1.sources.r1.channels = c1 c9", &[]);
+    check(
+        "a1.sinkgroups = g1\na1.sinkgroups.g1.sinks = k1 k2",
+        &["sink group g1: sink group `g1` has no processor type"],
+    );
+}

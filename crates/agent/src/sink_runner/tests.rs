@@ -8,7 +8,7 @@ use splashdam_testkit::{Collector, Lines, Queue, bodies, context, events};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::status::Board;
+use crate::status::{Board, Status};
 
 mod one_log;
 
@@ -276,7 +276,10 @@ async fn a_sink_that_does_not_open_leaves_its_work_to_the_others() {
     let closed = [Act::RefuseOpen; 50];
     let group = start(&[("shut", &closed), ("open", &[])], Queue::holding(events(0, 9)));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(group.board.is_ready(), "a spare does the work");
+    let all = group.board.all();
+    let well = |status: &Status| status.covered || status.phase == Phase::Running;
+    assert!(all.iter().all(|(_, status)| well(status)), "a spare does the work: {all:?}");
+    assert_eq!(all.iter().filter(|(_, status)| status.covered).count(), 1, "{all:?}");
     group.drained().await;
     assert_eq!(got("open"), numbers(0..9));
 }
@@ -293,6 +296,26 @@ async fn draining_delivers_all_and_halting_keeps_the_rest() {
     group.halt.stop();
     group.task.await.expect("no panic");
     assert_eq!(group.queue.level_events(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_drains_in_vain_still_drains() {
+    let failing = [Act::Fail(Then::BackOff), Act::Take, Act::Fail(Then::BackOff), Act::Panic];
+    let group = start(&[("drains in vain", &failing)], Queue::holding(events(0, 20)));
+    group.drain.stop();
+    let mut seen = Vec::new();
+    while !group.task.is_finished() {
+        let Some((_, status)) = group.board.all().pop() else { break };
+        if seen.last() != Some(&(status.phase, status.trouble.is_some())) {
+            seen.push((status.phase, status.trouble.is_some()));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    group.task.await.expect("no panic");
+    seen.retain(|(phase, _)| !matches!(phase, Phase::Opening | Phase::Closed));
+    let (vain, well) = ((Phase::Draining, true), (Phase::Draining, false));
+    assert!(seen.contains(&vain), "{seen:?}");
+    assert!(seen.iter().all(|one| [vain, well].contains(one)), "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,3 +121,42 @@ async fn a_wait_ends_at_a_stop() {
     task.await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_shows_as_one_and_keeps_what_was_wrong() {
+    /// Fails at once, and then takes long.
+    struct Slow(u32);
+    impl Life for Slow {
+        type Opened = ();
+        async fn open(&mut self) -> Result<(), OpenError> {
+            self.0 += 1;
+            if self.0 > 1 {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            Err(OpenError::unavailable(format!("in use, {} times", self.0)))
+        }
+        async fn run(&mut self, (): (), _: Stop) -> Result<(), Cause> {
+            Ok(())
+        }
+    }
+    let (handle, stop) = Stop::new();
+    let board = Board::default();
+    let sign = board.sign(Role::Channel, "c1".into());
+    let task = tokio::spawn(supervise("channel c1".into(), Slow(0), stop, sign, Random::new(1)));
+    let now = || {
+        let status = board.all()[0].1.clone();
+        (status.phase, status.again.is_some(), status.trouble, status.since)
+    };
+    // The first wait is at least three quarters of its length.
+    tokio::time::sleep(FIRST_WAIT / 2).await;
+    let (phase, again, trouble, since) = now();
+    let first: Option<Arc<str>> = Some("in use, 1 times".into());
+    assert_eq!((phase, again, &trouble), (Phase::Waiting, false, &first));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(now(), (Phase::Waiting, true, first, since));
+    tokio::time::sleep(Duration::from_secs(30) + FIRST_WAIT).await;
+    let second = Some("in use, 2 times".into());
+    assert_eq!(now(), (Phase::Waiting, false, second, since));
+    handle.stop();
+    task.await.unwrap();
+}

@@ -92,7 +92,6 @@ impl Component for FileChannel {
         let health = counters.file.get_or_init(FileMetrics::default);
         match logs.attach(places, config.settings(), config.limits(), &cx).await {
             Ok((log, member)) => {
-                health.unhealthy.set(0);
                 let (_, began) = log.log().untaken(member.queue);
                 Ok(FileChannel { config, log, member, place, began })
             }
@@ -246,6 +245,12 @@ impl FileChannel {
     /// Whether nothing in the queue waits to be taken.
     pub(super) fn is_empty_in(&self, log: &OpenedLog) -> bool {
         log.0.level(self.member.queue).queued.events == 0
+    }
+
+    /// That puts wait for room on the disk, if they do.
+    pub(super) fn disk_full(&self) -> Option<ChannelError> {
+        let reason = lacking(&self.log.log())?.into();
+        Some(ChannelError::DiskFull { channel: self.member.name.clone(), reason })
     }
 
     /// Opens the log anew, as if it had stopped.
@@ -404,6 +409,8 @@ impl Channel for FileChannel {
     }
 
     fn hindrance(&self) -> Option<String> {
+        // Its log stops with the last channel that is closed: that is no trouble.
+        self.member.check_open().ok()?;
         let log = self.log.log();
         if let Some(why) = log.stopped() {
             return Some(format!("its log has stopped and is opened again when that works: {why}"));

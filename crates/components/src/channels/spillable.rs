@@ -67,6 +67,8 @@ struct State {
     used: Used,
     /// Whether puts go to the overflow without waiting for memory.
     spilling: bool,
+    /// What of memory the last put would have needed, if neither place took it.
+    refused: Option<Used>,
     leases: BTreeMap<u64, Leased>,
     next_lease: u64,
     /// Commits that the log was asked for and has not answered.
@@ -126,6 +128,7 @@ impl Component for Spillable {
                 memory: Queue::default(),
                 used: Used::default(),
                 spilling: false,
+                refused: None,
                 leases: BTreeMap::new(),
                 next_lease: 0,
                 under_way: 0,
@@ -251,12 +254,16 @@ impl Inner {
         level
     }
 
-    /// A full disk, once memory is full, too.
+    /// What keeps the overflow from taking anything, as long as memory has no room either for what
+    /// was put last.
     fn hindrance(&self) -> Option<String> {
         let full = {
             let state = self.state();
             let Used { events, slots } = state.used;
-            events >= state.limits.memory_events || slots >= state.limits.slots
+            let lacks = |wanted| !state.has_room(wanted);
+            events >= state.limits.memory_events
+                || slots >= state.limits.slots
+                || state.refused.is_some_and(lacks)
         };
         let overflow = self.overflow.as_ref().filter(|_| full);
         overflow.and_then(|overflow| overflow.main.hindrance())

@@ -79,8 +79,12 @@ impl Component for Multiplexing {
     fn facts(config: &Config) -> Facts {
         let lists = config.mapping.values().chain(config.optional.values());
         let all = lists.chain(std::iter::once(&config.default)).flatten();
+        let required = || config.mapping.values().flatten().chain(&config.default);
+        let only = |name: &&Spanned<String>| !required().any(|other| other.value == name.value);
+        let passes_over = config.optional.values().flatten().filter(only);
         Facts {
             chooses: all.cloned().collect(),
+            passes_over: passes_over.map(|name| name.value.clone()).collect(),
             needs_headers: config
                 .default
                 .is_empty()
@@ -230,6 +234,17 @@ optional.CA = c2 c4
         )
         .await;
         assert!(opened::<Multiplexing>("mapping.x =\ndefault = c1", &["c1"]).await.is_err());
+    }
+
+    #[test]
+    fn optional_are_those_that_no_event_has_to_go_to() {
+        let check = |keys: &str, want: &[&str]| {
+            let config = Section::parse(keys).read::<Config>().into_result().unwrap();
+            assert_eq!(Multiplexing::facts(&config).passes_over, want, "{keys}");
+        };
+        check("default = c1\noptional.x = c2 c1", &["c2"]);
+        check("mapping.x = c2\ndefault = c1\noptional.y = c2 c3", &["c3"]);
+        check(KEYS, &[]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    fn start(dir: &Path, config: &str, options: &[&str]) -> Agent {
+    pub(crate) fn start(dir: &Path, config: &str, options: &[&str]) -> Agent {
         let file = dir.join("flume.conf");
         fs::write(&file, config).unwrap();
         let arguments: Vec<&str> =
@@ -51,7 +51,7 @@ impl Agent {
         agent
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
@@ -61,22 +61,29 @@ impl Agent {
         until(|| self.log().matches(text).count() >= times, what);
     }
 
-    /// What monitoring says at `/metrics`, of an agent with [`MONITORED`].
-    fn metrics(&self) -> serde_json::Value {
+    /// Status and body of what monitoring answers, of an agent with [`MONITORED`]; nothing when nobody
+    /// answers any more.
+    pub(crate) fn asked(&self, path: &str) -> Option<(u16, String)> {
         let log = self.log();
-        let (_, rest) = log.split_once("address=").unwrap();
-        let mut stream = TcpStream::connect(rest.split_whitespace().next().unwrap()).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let (_, rest) = log.split_once("serving metrics")?.1.split_once("address=")?;
+        let mut stream = TcpStream::connect(rest.split_whitespace().next()?).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    fn signal(&self, signal: Signal) {
+    /// What monitoring says at `/metrics`.
+    fn metrics(&self) -> serde_json::Value {
+        serde_json::from_str(&self.asked("/metrics").unwrap().1).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         ended(&mut self.child, &self.log)
     }
 
@@ -156,7 +163,7 @@ a1.sinks.k1.sink.directory = $/out
 a1.sinks.k1.sink.rollInterval = 0
 ";
 
-const MONITORED: &[&str] = &[
+pub(crate) const MONITORED: &[&str] = &[
     "-Dflume.monitoring.type=http",
     "-Dflume.monitoring.port=0",
     "-Dflume.monitoring.host=127.0.0.1",

@@ -5,5 +5,6 @@ mod check;
 mod durable;
 mod ledger;
 mod log_tools;
+mod readiness;
 mod waiting;
 mod zookeeper;

@@ -363,8 +363,13 @@ async fn everything_is_counted() {
     ];
     assert_eq!(got, [6, 5, 1, 1, 2, 1, 1]);
     let first = &rig.channel_metrics[0];
-    let got = [first.put_attempts.value(), first.put_successes.value(), first.put_errors.value()];
-    assert_eq!(got, [6, 5, 1]);
+    let got = [
+        first.put_attempts.value(),
+        first.put_successes.value(),
+        first.put_errors.value(),
+        first.put_refusals.value(),
+    ];
+    assert_eq!(got, [6, 5, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

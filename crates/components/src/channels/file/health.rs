@@ -27,10 +27,25 @@ pub(super) struct Health {
     healing: Mutex<Trouble>,
     /// Where stored data is damaged, by directory, segment and offset, as far as it was told.
     damaged: Mutex<BTreeSet<(String, u64, u64)>>,
-    /// Directories without room.
-    full: Mutex<BTreeSet<String>>,
+    /// Directories that take nothing.
+    ill: Mutex<Ill>,
     /// Told when the log has stopped, as all of its directories failed.
     pub(super) stopped: Notify,
+}
+
+#[derive(Default)]
+struct Ill {
+    /// Those without room.
+    full: BTreeSet<String>,
+    /// Those that failed for good.
+    failed: BTreeSet<String>,
+}
+
+impl Ill {
+    fn show(&self, file: &FileMetrics) {
+        file.disk_full.set(i64::from(!self.full.is_empty()));
+        file.unhealthy.set(i64::from(!self.failed.is_empty()));
+    }
 }
 
 impl Health {
@@ -41,7 +56,7 @@ impl Health {
             untidy: Mutex::new(Trouble::new()),
             healing: Mutex::new(Trouble::new()),
             damaged: Mutex::default(),
-            full: Mutex::default(),
+            ill: Mutex::default(),
             stopped: Notify::new(),
         };
         // So that what is found while the log opens is counted.
@@ -53,6 +68,9 @@ impl Health {
         let file = counters.file.get_or_init(FileMetrics::default);
         file.open.set(1);
         file.closed.set(0);
+        // The log may be ill already, which nobody tells a second time.
+        let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        ill.show(file);
         self.insert(name, counters);
     }
 
@@ -61,14 +79,14 @@ impl Health {
         channels.insert(name.clone(), counters);
     }
 
-    /// The log begins anew, and will tell what is wrong then: it tells changes only.
+    /// The log is about to begin anew, and will tell what is wrong then, from its first step on.
     pub(super) fn anew(&self) {
-        self.each(|file| file.unhealthy.set(0));
-        self.note_full(BTreeSet::clear);
+        *self.ill.lock().unwrap_or_else(PoisonError::into_inner) = Ill::default();
     }
 
     /// The log was opened again.
     pub(super) fn healed(&self) {
+        self.note_ill(|_| {});
         let mut healing = self.healing.lock().unwrap_or_else(PoisonError::into_inner);
         healing.ended(Instant::now());
         info!(component = %self.title, "the log is open again");
@@ -107,12 +125,11 @@ impl Health {
         damaged.len() >= MOST_DAMAGED || damaged.insert(at)
     }
 
-    /// Some directory may be full while others are not.
-    fn note_full(&self, change: impl FnOnce(&mut BTreeSet<String>)) {
-        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut full);
-        let any = i64::from(!full.is_empty());
-        self.each(|file| file.disk_full.set(any));
+    /// Some directory may be full, or have failed, while others are well.
+    fn note_ill(&self, change: impl FnOnce(&mut Ill)) {
+        let mut ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut ill);
+        self.each(|file| ill.show(file));
     }
 
     /// Stored events with good checksums that are no events.
@@ -151,7 +168,10 @@ impl Health {
             }
             Notice::DirectoryFailed { place, why } => {
                 error!(%component, %place, %why, "the directory fails again and again and takes nothing more until the log is opened again; look at its disk");
-                self.each(|file| file.unhealthy.set(1));
+                self.note_ill(|ill| {
+                    ill.full.remove(place);
+                    ill.failed.insert(place.clone());
+                });
             }
             Notice::Stopped { why } => {
                 error!(%component, %why, "the log has stopped: no directory is left that takes anything");
@@ -159,11 +179,11 @@ impl Health {
             }
             Notice::DiskFull(shortage) => {
                 warn!(%component, %shortage, "no room on the disk: puts wait, takes go on; make room or lower minimumRequiredSpace");
-                self.note_full(|full| full.extend([shortage.place.clone()]));
+                self.note_ill(|ill| ill.full.extend([shortage.place.clone()]));
             }
             Notice::DiskRoom { place } => {
                 info!(%component, %place, "there is room on the disk again");
-                self.note_full(|full| full.retain(|other| other != place));
+                self.note_ill(|ill| ill.full.retain(|other| other != place));
             }
             Notice::GivenUp { place, what } => {
                 warn!(%component, %place, %what, "given up, as the operator has said");
@@ -262,6 +282,56 @@ mod tests {
             health.notice(&damage(segment, offset));
         }
         assert_eq!(counters.channel().file.get().unwrap().damaged.value(), 3);
+    }
+
+    fn health_of(name: &str) -> (Health, Counters) {
+        let counters = Counters::new(Role::Channel);
+        let context = context(Role::Channel);
+        let cx = Context { name: name.into(), counters: counters.clone(), ..context };
+        let health = Health::new(&cx);
+        health.join(&cx.name, counters.channel());
+        (health, counters)
+    }
+
+    fn disk_full(place: &str) -> Notice {
+        Notice::DiskFull(splashdam_wal::Shortage {
+            place: place.into(),
+            free_bytes: Some(0),
+            needed_bytes: 1,
+            why: "no space".into(),
+        })
+    }
+
+    /// Whether some directory is full, and whether one failed.
+    fn gauges(counters: &Counters) -> (i64, i64) {
+        let counters = counters.channel();
+        let file = counters.file.get().unwrap();
+        (file.disk_full.value(), file.unhealthy.value())
+    }
+
+    #[test]
+    fn a_channel_that_joins_shows_what_is_wrong_with_its_log_already() {
+        let (health, first) = health_of("c1");
+        let failed = Notice::DirectoryFailed { place: "/b".into(), why: "bad".into() };
+        for (notice, want) in [(disk_full("/a"), (1, 0)), (failed, (1, 1))] {
+            health.notice(&notice);
+            let second = Counters::new(Role::Channel);
+            health.join(&"c2".into(), second.channel());
+            assert_eq!([&first, &second].map(gauges), [want; 2]);
+            health.leave("c2");
+        }
+    }
+
+    #[test]
+    fn a_full_directory_that_fails_is_not_full_any_more() {
+        let (health, counters) = health_of("c1");
+        for place in ["/a", "/b"] {
+            health.notice(&disk_full(place));
+        }
+        health.notice(&Notice::DirectoryFailed { place: "/a".into(), why: "bad".into() });
+        assert_eq!(gauges(&counters), (1, 1));
+        health.notice(&Notice::DiskRoom { place: "/b".into() });
+        assert_eq!(gauges(&counters), (0, 1));
     }
 
     #[test]

@@ -237,3 +237,19 @@ async fn a_batch_that_is_put_again_is_there_once() {
     // What was held for batches that were there already is free again.
     assert_eq!(channel.0.places.available_permits(), 97);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_no_waiting_helps_is_not_counted_as_a_refusal() {
+    let channel = memory("capacity = 10\ntransactionCapacity = 5\nkeep-alive = 1");
+    let counters = Arc::new(splashdam_core::metrics::ChannelMetrics::default());
+    let put = async |events: usize| {
+        let begun = splashdam_core::PutTxn::begin(&channel, &counters, Size::events(events)).await;
+        let failed = begun.is_err();
+        (failed, counters.put_errors.value(), counters.put_refusals.value())
+    };
+    assert_eq!(put(6).await, (true, 1, 0), "too large");
+    let held = channel.begin_put(Size::events(5)).await.unwrap();
+    assert_eq!(put(5).await, (true, 2, 1), "full");
+    drop(held);
+    assert_eq!(put(2).await, (false, 2, 1));
+}

@@ -13,6 +13,17 @@ use crate::channels::file::RoomHeld;
 
 /// Holds room in one place, waiting no longer than `overflowTimeout`.
 pub(super) async fn hold(inner: &Arc<Inner>, size: Size) -> Result<Box<dyn Put>, ChannelError> {
+    let held = seek(inner, size).await;
+    let mut state = inner.state();
+    match &held {
+        Ok(_) => state.refused = None,
+        Err(error) if error.is_final() => {}
+        Err(_) => state.refused = Some(state.wanted(size, false)),
+    }
+    held
+}
+
+async fn seek(inner: &Arc<Inner>, size: Size) -> Result<Box<dyn Put>, ChannelError> {
     let limits = inner.state().limits;
     if size.events > limits.transaction_events {
         return Err(ChannelError::TooLarge {
@@ -39,11 +50,13 @@ pub(super) async fn hold(inner: &Arc<Inner>, size: Size) -> Result<Box<dyn Put>,
             return Ok(held);
         }
     }
-    Err(ChannelError::Full {
+    // Where the disk is full, more capacity would not help.
+    let disk_full = inner.overflow.as_ref().and_then(|log| log.main.disk_full());
+    Err(disk_full.unwrap_or_else(|| ChannelError::Full {
         channel: inner.name.clone(),
         events: size.events,
         waited: limits.wait,
-    })
+    }))
 }
 
 fn try_hold(inner: &Arc<Inner>, size: Size) -> Result<Option<Box<dyn Put>>, ChannelError> {
@@ -100,13 +113,20 @@ impl State {
             && free(self.used.slots, self.limits.slots)
     }
 
-    fn reserve(&mut self, wanted: Used) -> Option<Used> {
+    /// What would be used with this, if it fits.
+    fn with(&self, wanted: Used) -> Option<Used> {
         let events = self.used.events.checked_add(wanted.events)?;
         let slots = self.used.slots.checked_add(wanted.slots)?;
-        if events > self.limits.memory_events || slots > self.limits.slots {
-            return None;
-        }
-        self.used = Used { events, slots };
+        let fits = events <= self.limits.memory_events && slots <= self.limits.slots;
+        fits.then_some(Used { events, slots })
+    }
+
+    pub(super) fn has_room(&self, wanted: Used) -> bool {
+        self.with(wanted).is_some()
+    }
+
+    fn reserve(&mut self, wanted: Used) -> Option<Used> {
+        self.used = self.with(wanted)?;
         Some(wanted)
     }
 
@@ -221,5 +241,80 @@ impl Drop for Settling {
             state.under_way -= 1;
         }
         self.inner.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use splashdam_core::{Channel, Component, Role};
+    use splashdam_testkit::{context, events};
+    use tempfile::{TempDir, tempdir};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::channels::spillable::Spillable;
+    use crate::channels::spillable::tests::{put, read, take};
+
+    /// A channel with room for 100 events in memory.
+    async fn open(least_free: i64) -> (Spillable, TempDir) {
+        let dir = tempdir().unwrap();
+        let keys = format!(
+            "dataDirs = {}\nmaxFileSize = 1048576\nminimumRequiredSpace = {least_free}\n\
+             memoryCapacity = 100\noverflowCapacity = 1000\ntransactionCapacity = 100\n\
+             overflowTimeout = 0",
+            dir.path().display(),
+        );
+        (Spillable::open(read(&keys), context(Role::Channel)).await.unwrap(), dir)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_disk_is_named_as_soon_as_it_keeps_a_batch_out() {
+        let (channel, _dir) = open(i64::MAX / 2).await;
+        let log = channel.0.overflow.as_ref().unwrap();
+        let begun = Instant::now();
+        while log.main.hindrance().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the disk is full");
+            sleep(Duration::from_millis(5)).await;
+        }
+        let is_hindered = || {
+            let hindrance = channel.hindrance();
+            let right = |why: &String| why.starts_with("its disk is full");
+            assert!(hindrance.as_ref().is_none_or(right), "{hindrance:?}");
+            hindrance.is_some()
+        };
+        put(&channel, events(0, 95)).await.unwrap();
+        assert!(!is_hindered(), "memory takes more");
+        let refused = put(&channel, events(95, 10)).await.unwrap_err();
+        assert!(matches!(refused, ChannelError::DiskFull { .. }), "{refused}");
+        assert!(is_hindered());
+        put(&channel, events(95, 4)).await.unwrap();
+        assert!(!is_hindered(), "what was put last went in");
+        put(&channel, events(99, 60)).await.unwrap_err();
+        assert!(is_hindered());
+        // There is room for the same again.
+        take(&channel, 60).await;
+        assert!(!is_hindered());
+        // No disk makes room for that.
+        let refused = put(&channel, events(99, 101)).await.unwrap_err();
+        assert!(matches!(refused, ChannelError::TooLarge { .. }), "{refused}");
+        assert!(!is_hindered());
+        put(&channel, events(99, 61)).await.unwrap();
+        assert!(is_hindered(), "memory is full");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_log_that_stopped_is_named_as_soon_as_it_keeps_a_batch_out() {
+        let (channel, _dir) = open(1 << 20).await;
+        put(&channel, events(0, 95)).await.unwrap();
+        channel.0.overflow.as_ref().unwrap().main.open_log().close();
+        assert_eq!(channel.hindrance(), None);
+        put(&channel, events(95, 10)).await.unwrap_err();
+        let hindrance = channel.hindrance().expect("it takes nothing");
+        assert!(hindrance.starts_with("its log has stopped"), "{hindrance}");
+        put(&channel, events(95, 5)).await.unwrap();
+        take(&channel, 60).await;
+        assert_eq!(channel.hindrance(), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::order::Store;
 use super::*;
 
-fn read(keys: &str) -> Config {
+pub(super) fn read(keys: &str) -> Config {
     Section::parse(keys).read::<Config>().into_result().unwrap()
 }
 
@@ -43,7 +43,7 @@ async fn open_again(dir: &Path, more: &str) -> Spillable {
     panic!("the directories stay locked");
 }
 
-async fn put(channel: &Spillable, batch: Batch) -> Result<(), ChannelError> {
+pub(super) async fn put(channel: &Spillable, batch: Batch) -> Result<(), ChannelError> {
     let put = channel.begin_put(batch.size()).await?;
     put.commit(batch).await.map_err(|refused| refused.error)
 }
@@ -59,7 +59,7 @@ async fn lease(channel: &Spillable, limit: usize) -> Box<dyn Take> {
     }
 }
 
-async fn take(channel: &Spillable, limit: usize) -> Vec<String> {
+pub(super) async fn take(channel: &Spillable, limit: usize) -> Vec<String> {
     let taken = lease(channel, limit).await;
     let got = bodies(taken.batch().events());
     taken.commit().await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use splashdam_core::OpenError;
 use splashdam_wal::storage::{Disk, Storage};
-use splashdam_wal::{Log, QueueOptions};
+use splashdam_wal::{Log, Options, QueueOptions};
 use tokio::time::sleep;
 
 use super::{Member, OpenLog, blocking, locked, unavailable};
@@ -74,7 +74,20 @@ impl OpenLog {
                 capacity: member.limits().capacity,
             })
             .collect();
-        let opened = old.open_again(self.found()?, &queues, options).map_err(unavailable)?;
+        self.begin(&old, self.found()?, &queues, options, members)
+    }
+
+    /// The log in these storages, in place of `old`.
+    fn begin(
+        &self,
+        old: &Log<Datums>,
+        storages: Vec<Arc<dyn Storage>>,
+        queues: &[QueueOptions],
+        options: Options,
+        members: &[Arc<Member>],
+    ) -> Result<Log<Datums>, OpenError> {
+        self.health.anew();
+        let opened = old.open_again(storages, queues, options).map_err(unavailable)?;
         if let Some(other) =
             members.iter().find(|member| opened.log.queue(&member.name) != Some(member.queue))
         {
@@ -83,7 +96,6 @@ impl OpenLog {
                 other.name
             )));
         }
-        self.health.anew();
         opened.start().map_err(|error| OpenError::unavailable(format!("cannot start: {error}")))
     }
 
@@ -121,15 +133,18 @@ impl OpenLog {
 #[cfg(test)]
 mod tests {
     use std::fs;
-
+    use std::io;
     use std::time::{Duration, Instant};
 
     use splashdam_config::Section;
-    use splashdam_core::{Channel, ChannelError, Component, Role};
+    use splashdam_core::metrics::Counters;
+    use splashdam_core::{Channel, ChannelError, Component, Context, Role, Shared};
     use splashdam_testkit::{context, events};
+    use splashdam_wal::storage::StorageFile;
     use tempfile::tempdir;
     use tokio::time::sleep;
 
+    use super::*;
     use crate::channels::file::FileChannel;
     use crate::channels::file::config::Config;
     use crate::channels::file::tests::{drain, encryption, numbers, open, put};
@@ -228,6 +243,114 @@ mod tests {
         encryption(keys.path(), "key-0", "key-0");
         channel.log.replace().unwrap();
         channel.close().await.unwrap();
+    }
+
+    /// A disk with no room but for what is held back for that.
+    struct Crowded(Disk);
+
+    struct CrowdedFile(Arc<dyn StorageFile>);
+
+    impl Crowded {
+        fn file(name: &str, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
+            if name == "splashdam.reserve" { file } else { Arc::new(CrowdedFile(file)) }
+        }
+    }
+
+    impl Storage for Crowded {
+        fn place(&self) -> String {
+            self.0.place()
+        }
+        fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+            Ok(Crowded::file(name, self.0.create(name)?))
+        }
+        fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+            Ok(Crowded::file(name, self.0.open(name)?))
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+        fn sync_dir(&self) -> io::Result<()> {
+            self.0.sync_dir()
+        }
+        fn lock(&self, name: &str) -> io::Result<Box<dyn std::any::Any + Send + Sync>> {
+            self.0.lock(name)
+        }
+        fn free_bytes(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    impl StorageFile for CrowdedFile {
+        fn write_at(&self, parts: &[io::IoSlice<'_>], offset: u64) -> io::Result<usize> {
+            self.0.write_at(parts, offset)
+        }
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, offset)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            self.0.truncate(length)
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn length(&self) -> io::Result<u64> {
+            self.0.length()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_without_room_shows_when_it_is_found_at_the_first_step() {
+        let dir = tempdir().unwrap();
+        let cx = Context {
+            shared: Shared::default(),
+            counters: Counters::new(Role::Channel),
+            ..context(Role::Channel)
+        };
+        let counters = cx.counters.channel();
+        let keys = crate::channels::file::tests::keys(dir.path(), "");
+        let config = crate::channels::file::tests::read(&keys);
+        let channel = FileChannel::open(config, cx).await.unwrap();
+        put(&channel, events(0, 6)).await.unwrap();
+        let (log, members) = (channel.log.clone(), [channel.member.clone()]);
+        let old = log.log();
+        old.close();
+        let health = log.health.clone();
+        let notice = Arc::new(move |notice| health.notice(&notice));
+        let (options, _) = log.settings.options(notice).unwrap();
+        let queues = [QueueOptions {
+            name: channel.member.name.to_string(),
+            capacity: channel.member.limits().capacity,
+        }];
+        let storage = Arc::new(Crowded(Disk::find(dir.path()).unwrap()));
+        let new = log.begin(&old, vec![storage], &queues, options, &members).unwrap();
+        log.take(new, &members);
+        let gauges = || {
+            let file = counters.file.get().unwrap();
+            (file.disk_full.value(), file.unhealthy.value())
+        };
+        assert_eq!(gauges(), (1, 0));
+        assert_eq!(drain(&channel).await, numbers(0..6));
+        assert_eq!(gauges(), (1, 0));
+        channel.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_channel_that_is_closed_has_no_trouble_with_its_log() {
+        let dir = tempdir().unwrap();
+        let channel = open(dir.path(), "").await;
+        let log = channel.log.clone();
+        channel.close().await.unwrap();
+        assert!(log.log().stopped().is_some());
+        assert_eq!(channel.hindrance(), None);
     }
 
     #[tokio::test(flavor = "multi_thread")]
