@@ -111,10 +111,12 @@ struct Refusals {
     put: u64,
     /// Puts refused when last looked at.
     refused: u64,
-    /// When the first was refused since anything was put.
+    /// When the first was refused since anything was put, while nothing else kept it from that.
     since: Option<Instant>,
     /// When the last was.
     last: Instant,
+    /// What it could hold when last looked at.
+    capacity: Size,
 }
 
 impl Reading {
@@ -183,6 +185,7 @@ impl Health {
                 Phase::Closed if status.trouble.is_none() => {}
                 // The group delivers; which sink does not is in the log.
                 Phase::Waiting | Phase::Closed if status.covered => {}
+                Phase::Opening if *role == Role::Channel && status.need == Need::Nothing => {}
                 Phase::Opening => verdict.unready.push(problem()),
                 Phase::Draining => {
                     verdict.unready.push(problem());
@@ -237,8 +240,9 @@ impl Health {
 impl Seen {
     fn first(now: Instant, reading: &Reading) -> Self {
         let (done, tried) = reading.progress();
-        let (put, refused) = reading.puts();
-        let refusals = Refusals { put, refused, since: None, last: now };
+        let mut refusals =
+            Refusals { put: 0, refused: 0, since: None, last: now, capacity: Size::default() };
+        refusals.begin(reading);
         Seen { done, moved: now, tried, tried_at: now, tried_then: tried, refusals }
     }
 
@@ -257,7 +261,7 @@ impl Seen {
             self.moved = now;
             self.tried_then = tried;
         }
-        self.refusals.update(now, reading.puts(), self.moved);
+        self.refusals.update(now, reading, self.moved);
     }
 
     /// What keeps it from its work, each with whether it is that nothing can be put.
@@ -301,11 +305,24 @@ impl Seen {
 }
 
 impl Refusals {
+    /// From here on.
+    fn begin(&mut self, reading: &Reading) {
+        (self.put, self.refused) = reading.puts();
+        if let Reading::Channel { capacity, .. } = reading {
+            self.capacity = *capacity;
+        }
+        self.since = None;
+    }
+
     /// `moved` is when something was last taken, or the channel was empty.
-    fn update(&mut self, now: Instant, (put, refused): (u64, u64), moved: Instant) {
+    fn update(&mut self, now: Instant, reading: &Reading, moved: Instant) {
+        let Reading::Channel { capacity, hindrance, .. } = reading else { return };
+        let (put, refused) = reading.puts();
         let quiet = now.saturating_duration_since(self.last) > REFUSES_WITHIN;
-        if put != self.put {
-            self.since = None;
+        if put != self.put || hindrance.is_some() || *capacity != self.capacity {
+            // What is refused while a disk is full, say, tells nothing of later; whoever asks whether
+            // to put again must not wait for a put.
+            self.begin(reading);
         } else if refused != self.refused {
             self.since.get_or_insert(now);
             self.last = now;
@@ -313,7 +330,7 @@ impl Refusals {
             // There is more room than there was, and nobody has tried.
             self.since = None;
         }
-        (self.put, self.refused) = (put, refused);
+        self.refused = refused;
     }
 
     /// For how long, if for long enough. A single refusal says nothing of a later one.

@@ -186,7 +186,7 @@ impl PutTxn {
         match channel.begin_put(size).await {
             Ok(put) => Ok(PutTxn { put, metrics: metrics.clone(), others: Vec::new() }),
             Err(error) => {
-                count_refusal(metrics, &error);
+                count_refusal(metrics, None, &error);
                 Err(error)
             }
         }
@@ -212,7 +212,7 @@ impl PutTxn {
                 others: others.iter().map(|to| to.metrics.clone()).collect(),
             }),
             Err(error) => {
-                all().for_each(|to| count_refusal(&to.metrics, &error));
+                all().for_each(|to| count_refusal(&to.metrics, Some(&to.name), &error));
                 Err(error)
             }
         }
@@ -240,14 +240,19 @@ fn count_put<'m>(
     for metrics in channels {
         match refused {
             None => metrics.put_successes.add(events),
-            Some(error) => count_refusal(metrics, error),
+            Some(error) => count_refusal(metrics, None, error),
         }
     }
 }
 
-fn count_refusal(metrics: &ChannelMetrics, error: &ChannelError) {
+/// `name`, where it is known, tells the channel that was full from those that would have been put into with it.
+fn count_refusal(metrics: &ChannelMetrics, name: Option<&str>, error: &ChannelError) {
     metrics.put_errors.add(1);
-    if !error.is_final() {
+    let had_room = match (error, name) {
+        (ChannelError::Full { channel, .. }, Some(name)) => **channel != *name,
+        _ => false,
+    };
+    if !error.is_final() && !had_room {
         metrics.put_refusals.add(1);
     }
 }

@@ -144,6 +144,7 @@ async fn agent(
         }
         None => {
             serve();
+            tokio::spawn(announce(reader.agent.clone(), around, Vec::new(), begun, stop.clone()));
             warn!(
                 "no configuration found for this host: {}; the agent idles until its configuration changes",
                 reader.agent

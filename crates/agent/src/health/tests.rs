@@ -137,6 +137,33 @@ fn a_channel_that_refuses_whatever_is_put_is_not_ready() {
     // Until something is put.
     let put_at = |s: u64| asked(0, 9 + u64::from(s >= 200), s.min(195));
     assert_eq!(unready_at(put_at), (Some(35), Some(195)));
+    // Until it may hold more.
+    let grown_at = |s: u64| match asked(0, 9, s.min(195)) {
+        Reading::Channel { held, taken, put, refused, hindrance, .. } if s >= 200 => {
+            let capacity = Size { events: 20, bytes: 0 };
+            Reading::Channel { held, capacity, taken, put, refused, hindrance }
+        }
+        before => before,
+    };
+    assert_eq!(unready_at(grown_at), (Some(35), Some(195)));
+}
+
+/// Senders that a load balancer keeps away while it is not ready put nothing that would show it to be.
+#[test]
+fn who_refused_for_a_full_disk_is_ready_as_soon_as_there_is_room() {
+    let (start, mut health) = (Instant::now(), Health::default());
+    let series = |s: u64| match asked(0, 9, s.min(60)) {
+        Reading::Channel { held, capacity, taken, put, refused, .. } => {
+            let hindrance = (s <= 100).then(|| "its disk is full".to_owned());
+            Reading::Channel { held, capacity, taken, put, refused, hindrance }
+        }
+        sink @ Reading::Sink { .. } => sink,
+    };
+    for s in (0..200).step_by(5) {
+        let verdict = observe(&mut health, start + Duration::from_secs(s), &[series(s)]);
+        let want: &[&str] = if s <= 100 { &["its disk is full"] } else { &[] };
+        assert_eq!(reasons(&verdict.unready), want, "{s}");
+    }
 }
 
 #[test]
@@ -167,6 +194,9 @@ fn only_channels_that_sources_have_to_put_into_make_it_unready() {
         let verdict = Health::default().observe(Instant::now(), &[], &waiting, false);
         assert_eq!(Some(!verdict.unready.is_empty()), waits, "{need:?}");
         assert!(!verdict.stuck.is_empty(), "{verdict:?}");
+        let opening = [(key(Role::Channel), at(Phase::Opening, None))];
+        let verdict = Health::default().observe(Instant::now(), &[], &opening, false);
+        assert_eq!(Some(!verdict.unready.is_empty()), waits, "{need:?}");
     };
     check(Need::Required, Some(true));
     // Its source waits for it to open.

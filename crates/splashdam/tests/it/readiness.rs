@@ -54,7 +54,7 @@ fn an_agent_whose_next_hop_is_down_is_ready_until_it_stops_and_not_while_it_does
         assert!(body.contains("it is stopping"), "{body}");
         answers += 1;
     }
-    assert!(answers > 10, "{answers}");
+    assert!(answers > 0, "nobody answered while it drained");
     assert_eq!(agent.ended().code(), Some(1), "an event in memory is lost");
 }
 
@@ -71,8 +71,8 @@ fn the_word_in_the_log_and_the_answer_are_of_one_mind() {
     let stuck = || agent.asked("/flowz").is_some_and(|(_, body)| body.contains("sink k1"));
     until(stuck, || format!("a sink that does not open:\n{}", agent.log()));
     // Events come in all the same.
-    assert!(is_ready(&agent), "{:?}", agent.asked("/readyz"));
     agent.says("is running", 1);
+    assert!(is_ready(&agent), "{:?}", agent.asked("/readyz"));
     agent.stop();
 }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use splashdam_core::metrics::Counters;
-use splashdam_core::{Event, Outlet, OutletChannel, Role, Selector, Shared};
+use splashdam_core::{Event, Outlet, OutletChannel, PutTxn, Role, Selector, Shared};
 use splashdam_testkit::fakes::ToAll;
 use splashdam_testkit::{bodies, context, contract, events};
 use tempfile::{TempDir, tempdir};
@@ -224,12 +224,16 @@ pub(super) async fn pair(dir: &Path, capacities: [usize; 2]) -> Pair {
 }
 
 pub(super) fn outlet(channels: &[Arc<FileChannel>], selector: Box<dyn Selector>) -> Outlet {
-    let channels = channels.iter().map(|channel| OutletChannel {
+    let channels = channels.iter().map(outlet_channel).collect();
+    Outlet::new("r1".into(), Vec::new(), selector, channels, Arc::default())
+}
+
+fn outlet_channel(channel: &Arc<FileChannel>) -> OutletChannel {
+    OutletChannel {
         name: channel.member.name.clone(),
         channel: channel.clone(),
         metrics: Arc::default(),
-    });
-    Outlet::new("r1".into(), Vec::new(), selector, channels.collect(), Arc::default())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,6 +247,10 @@ async fn channels_of_one_log_get_a_batch_all_or_none() {
     assert!(
         matches!(&refused.failures[..], [ChannelError::Full { channel, .. }] if **channel == *"b")
     );
+    // The one that had room is not blamed.
+    let [to_a, to_b] = [&a, &b].map(outlet_channel);
+    assert!(PutTxn::begin_joint(&to_a, &[&to_b], Size::events(2)).await.is_err());
+    assert_eq!([to_a, to_b].map(|to| to.metrics.put_refusals.value()), [0, 1]);
     assert_eq!((a.level().queued.events, b.level().queued.events), (2, 2));
     assert_eq!(drain(&b).await, numbers(0..2));
     outlet.put(refused.batch).await.unwrap();
