@@ -142,12 +142,15 @@ fn plain(path: impl AsRef<Path>) -> PathBuf {
     if plain.as_os_str().is_empty() { ".".into() } else { plain }
 }
 
-/// Whether both take the same address. What a name stands for is not looked up.
+/// Whether both take the same address: `::` takes those of IPv4, too. What a name stands for is not
+/// looked up.
 fn same_host(one: &str, other: &str) -> bool {
     match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
         (Ok(a), Ok(b)) => {
-            let wide = a.is_unspecified() || b.is_unspecified();
-            a == b || wide && a.is_ipv4() == b.is_ipv4()
+            let takes = |one: IpAddr, other: IpAddr| {
+                one.is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+            };
+            a == b || takes(a, b) || takes(b, a)
         }
         _ => one.eq_ignore_ascii_case(other),
     }
@@ -181,6 +184,11 @@ mod tests {
             (tcp("mill", 1), udp("mill", 1), false),
             (tcp("0.0.0.0", 1), tcp("127.0.0.1", 1), true),
             (tcp("0.0.0.0", 1), tcp("::1", 1), false),
+            (tcp("0.0.0.0", 1), tcp("::", 1), true),
+            (tcp("127.0.0.1", 1), tcp("::", 1), true),
+            (tcp("::1", 1), tcp("::", 1), true),
+            (tcp("127.0.0.1", 1), tcp("::1", 1), false),
+            (udp("0.0.0.0", 1), udp("::", 1), true),
             (tcp("0.0.0.0", 1), tcp("localhost", 1), false),
             (tcp("127.0.0.2", 1), tcp("127.0.0.1", 1), false),
             (tcp("::1", 1), tcp("0:0::1", 1), true),
