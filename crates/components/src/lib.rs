@@ -341,12 +341,12 @@ mod tests {
             (
                 "spooldir",
                 "spoolDir = /s",
-                &["spoolDir /s, error", "trackerDir /s/.flumespool, error"],
+                &["trackerDir /s/.flumespool, error", "spoolDir /s, warning"],
             ),
             (
                 "spooldir",
                 "spoolDir = /s\ntrackerDir = /t",
-                &["spoolDir /s, error", "trackerDir /t, error"],
+                &["trackerDir /t, error", "spoolDir /s, warning"],
             ),
             ("syslogtcp", "host = a\nport = 1", &["port TCP port 1 of a, error"]),
             ("syslogudp", "host = a\nport = 1", &["port UDP port 1 of a, error"]),
