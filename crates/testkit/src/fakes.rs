@@ -158,6 +158,11 @@ impl Collector {
         self.lock().refusals.extend((0..times).rev().map(full));
     }
 
+    /// Refuses the next puts for these reasons, one after the other.
+    pub fn refuse_for(&self, reasons: impl IntoIterator<Item = ChannelError>) {
+        self.lock().refusals.extend(reasons);
+    }
+
     /// Lets the next `times` commits fail after room was granted.
     pub fn fail_commits(&self, times: usize) {
         let failed = ChannelError::Failed { channel: "c1".into(), reason: "on demand".into() };

@@ -402,7 +402,7 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Fault> {
         self.refusals = self.refusals.saturating_add(1);
-        if self.putting.happened(Instant::now(), error.kind()).is_some() {
+        if self.putting.happened(Instant::now(), &error.key()).is_some() {
             warn!(component = %self.cx.title(), %error, "channels refuse a batch; the broker has it back and is asked again later");
         }
         match finished(connection.give_back(runs), stop).await {
