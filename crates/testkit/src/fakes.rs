@@ -163,6 +163,15 @@ impl Collector {
         self.lock().refusals.extend(reasons);
     }
 
+    /// Refuses the next puts as these channels do that are full, one after the other.
+    pub fn refuse_as(&self, channels: &[&str]) {
+        self.refuse_for(channels.iter().map(|name| ChannelError::Full {
+            channel: (*name).into(),
+            events: 0,
+            waited: Duration::ZERO,
+        }));
+    }
+
     /// Lets the next `times` commits fail after room was granted.
     pub fn fail_commits(&self, times: usize) {
         let failed = ChannelError::Failed { channel: "c1".into(), reason: "on demand".into() };

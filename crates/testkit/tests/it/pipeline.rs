@@ -258,12 +258,7 @@ async fn a_full_disk_is_one_line_though_how_full_changes() {
 async fn another_channel_that_is_full_is_another_line() {
     let (lines, _guard) = Lines::of_this_thread();
     let collector = Collector::new();
-    let full = |channel: &str| ChannelError::Full {
-        channel: channel.into(),
-        events: 1,
-        waited: std::time::Duration::ZERO,
-    };
-    collector.refuse_for(["c1", "c1", "c2", "c1", "c2"].map(full));
+    collector.refuse_as(&["c1", "c1", "c2", "c1", "c2"]);
     let mut pipeline = Pipeline::new(outlet(collector.clone()), Size { events: 9, bytes: 1 << 20 });
     let second = std::time::Duration::from_secs(1);
     let mut patience = Patience::new("r1".into(), second, second, second);
