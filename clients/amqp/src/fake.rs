@@ -41,6 +41,8 @@ pub struct State {
     pub connections: usize,
     /// Messages after which the connection is cut, without a word.
     pub cuts_after: Option<usize>,
+    /// Ends the link with these words then, instead of a cut.
+    pub last_words: Option<String>,
     /// The bytes of a message that one transfer has at the most; 0 for all.
     pub piece_bytes: usize,
     /// Gives whatever there is, whatever the selector.
@@ -251,7 +253,10 @@ impl Broker {
                 }
                 if state.cuts_after == Some(0) {
                     state.cuts_after = None;
-                    return true;
+                    let Some(words) = state.last_words.take() else { return true };
+                    say::detached("amqp:internal-error", &words, out);
+                    peer.attached = false;
+                    return false;
                 }
                 state.cuts_after = state.cuts_after.map(|left| left - 1);
                 let Some(message) = state.queue.pop_front() else { break };

@@ -514,13 +514,13 @@ impl Worker {
     }
 
     fn note(&mut self, what: &str) {
-        self.note_kind(what, what);
+        self.note_as(what, what);
     }
 
-    /// As `note`, for words with numbers in them: `kind` tells one trouble from another.
-    fn note_kind(&mut self, kind: &str, what: &str) {
+    /// As `note`, for words with numbers in them: `key` tells one trouble from another.
+    fn note_as(&mut self, key: &str, what: &str) {
         self.member.sign.set(Phase::Waiting, Some(what));
-        if let Some(repeats) = self.trouble.happened(now(), kind) {
+        if let Some(repeats) = self.trouble.happened(now(), key) {
             // Said only where it is news.
             let repeats = (repeats > 0).then_some(repeats);
             warn!(component = %self.title, error = %what, repeats, "the batch stays in the channel and is tried again");

@@ -319,7 +319,7 @@ mod tests {
                 };
                 let of = match &to {
                     Claimed::Port { host, .. } => format!(" of {host}"),
-                    Claimed::Files { prefix, .. } => format!(" for {prefix}"),
+                    Claimed::Files { prefix, suffix, .. } => format!(" for {prefix}*{suffix}"),
                     Claimed::File(_) | Claimed::Directory(_) => String::new(),
                 };
                 format!("{key} {to}{of}, {how}")
@@ -341,12 +341,12 @@ mod tests {
             (
                 "spooldir",
                 "spoolDir = /s",
-                &["spoolDir /s, error", "trackerDir /s/.flumespool, error"],
+                &["trackerDir /s/.flumespool, error", "spoolDir /s, warning"],
             ),
             (
                 "spooldir",
                 "spoolDir = /s\ntrackerDir = /t",
-                &["spoolDir /s, error", "trackerDir /t, error"],
+                &["trackerDir /t, error", "spoolDir /s, warning"],
             ),
             ("syslogtcp", "host = a\nport = 1", &["port TCP port 1 of a, error"]),
             ("syslogudp", "host = a\nport = 1", &["port UDP port 1 of a, error"]),
@@ -389,6 +389,15 @@ mod tests {
             assert_eq!(claims(CHANNELS, name, keys), claimed, "{name} {keys}");
         }
         let files = "sink.directory = /f\nsink.pathManager.prefix = p";
-        assert_eq!(claims(SINKS, "file_roll", files), ["sink.directory /f for p, warning"]);
+        for (keys, claimed) in [
+            ("", "sink.directory /f for p*, warning"),
+            ("sink.pathManager.extension = e", "sink.directory /f for p*.e, warning"),
+            (
+                "sink.pathManager.extension = e\nsink.compression = gzip",
+                "sink.directory /f for p*.e.gz, warning",
+            ),
+        ] {
+            assert_eq!(claims(SINKS, "file_roll", &format!("{files}\n{keys}")), [claimed]);
+        }
     }
 }

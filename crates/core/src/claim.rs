@@ -31,6 +31,8 @@ pub enum Claimed {
         directory: PathBuf,
         /// What their names begin with.
         prefix: String,
+        /// What their names end with.
+        suffix: String,
     },
     /// A port to listen on.
     Port {
@@ -84,14 +86,16 @@ impl Claim {
         Claim { key, to: Claimed::Directory(plain(path)), hold }
     }
 
-    /// Files of a directory whose names begin with `prefix`, of the component's own.
+    /// Files of a directory whose names begin with `prefix` and end with `suffix`, of the component's own.
     pub fn files(
         key: &'static str,
         directory: impl AsRef<Path>,
         prefix: &str,
+        suffix: &str,
         severity: Severity,
     ) -> Claim {
-        let to = Claimed::Files { directory: plain(directory), prefix: prefix.to_owned() };
+        let (prefix, suffix) = (prefix.to_owned(), suffix.to_owned());
+        let to = Claimed::Files { directory: plain(directory), prefix, suffix };
         Claim { key, to, hold: Hold::Alone(severity) }
     }
 
@@ -109,9 +113,8 @@ impl Claimed {
     pub fn meets(&self, other: &Claimed) -> bool {
         use Claimed::{Directory, File, Files, Port};
         match (self, other) {
-            (Files { directory: a, prefix: one }, Files { directory: b, prefix: two }) => {
-                a == b && one == two
-            }
+            // In between stand numbers only.
+            (Files { .. }, Files { .. }) => self == other,
             (Port { transport, host, port }, Port { transport: of, host: on, port: number }) => {
                 transport == of && port == number && *port != 0 && same_host(host, on)
             }
@@ -142,12 +145,15 @@ fn plain(path: impl AsRef<Path>) -> PathBuf {
     if plain.as_os_str().is_empty() { ".".into() } else { plain }
 }
 
-/// Whether both take the same address. What a name stands for is not looked up.
+/// Whether both take the same address: `::` takes those of IPv4, too. What a name stands for is not
+/// looked up.
 fn same_host(one: &str, other: &str) -> bool {
     match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
         (Ok(a), Ok(b)) => {
-            let wide = a.is_unspecified() || b.is_unspecified();
-            a == b || wide && a.is_ipv4() == b.is_ipv4()
+            let takes = |one: IpAddr, other: IpAddr| {
+                one.is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+            };
+            a == b || takes(a, b) || takes(b, a)
         }
         _ => one.eq_ignore_ascii_case(other),
     }
@@ -161,6 +167,7 @@ mod tests {
     fn claims_meet_where_they_are_to_the_same() {
         let bad = Severity::Error;
         let directory = |path| Claim::directory("d", path, Hold::Log);
+        let files = |path, prefix, suffix| Claim::files("s", path, prefix, suffix, bad);
         let tcp = |host, port| Claim::port("port", Transport::Tcp, host, port);
         let udp = |host, port| Claim::port("port", Transport::Udp, host, port);
         for (one, other, meet) in [
@@ -171,16 +178,22 @@ mod tests {
             (directory("/a"), directory("/a/b"), false),
             (directory("/a"), Claim::file("f", "/a", bad), true),
             (directory("/a"), Claim::file("f", "/a/b", bad), false),
-            (directory("/a"), Claim::files("s", "/a/", "p", bad), true),
-            (Claim::files("s", "/a", "p", bad), Claim::files("s", "/a", "p", bad), true),
-            (Claim::files("s", "/a", "p", bad), Claim::files("s", "/a", "q", bad), false),
-            (Claim::files("s", "/a", "p", bad), Claim::files("s", "/b", "p", bad), false),
+            (directory("/a"), files("/a/", "p", ".s"), true),
+            (files("/a", "p", ".s"), files("/a/", "p", ".s"), true),
+            (files("/a", "p", ".s"), files("/a", "q", ".s"), false),
+            (files("/a", "p", ".s"), files("/a", "p", ".t"), false),
+            (files("/a", "p", ".s"), files("/b", "p", ".s"), false),
             (tcp("mill", 1), tcp("Mill", 1), true),
             (tcp("mill", 1), tcp("mill", 2), false),
             (tcp("mill", 0), tcp("mill", 0), false),
             (tcp("mill", 1), udp("mill", 1), false),
             (tcp("0.0.0.0", 1), tcp("127.0.0.1", 1), true),
             (tcp("0.0.0.0", 1), tcp("::1", 1), false),
+            (tcp("0.0.0.0", 1), tcp("::", 1), true),
+            (tcp("127.0.0.1", 1), tcp("::", 1), true),
+            (tcp("::1", 1), tcp("::", 1), true),
+            (tcp("127.0.0.1", 1), tcp("::1", 1), false),
+            (udp("0.0.0.0", 1), udp("::", 1), true),
             (tcp("0.0.0.0", 1), tcp("localhost", 1), false),
             (tcp("127.0.0.2", 1), tcp("127.0.0.1", 1), false),
             (tcp("::1", 1), tcp("0:0::1", 1), true),

@@ -1,5 +1,6 @@
 //! Errors, each with what its caller does next.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -158,17 +159,24 @@ impl ChannelError {
         matches!(self, ChannelError::TooLarge { .. } | ChannelError::Unfit { .. })
     }
 
-    /// What tells one trouble from another, whatever the numbers in its words.
-    pub fn kind(&self) -> &'static str {
+    /// What tells one trouble from another, whatever the numbers in its words: of which kind it is and
+    /// in which channel, and of a failure the reason, too.
+    pub fn key(&self) -> String {
         match self {
-            ChannelError::Full { .. } => "full",
-            ChannelError::DiskFull { .. } => "disk full",
-            ChannelError::TooLarge { .. } => "too large",
-            ChannelError::Closed { .. } => "closed",
-            ChannelError::NotReached { .. } => "not reached",
-            ChannelError::Unfit { .. } => "unfit",
-            ChannelError::Failed { .. } => "failed",
+            ChannelError::Full { channel, .. } => format!("full {channel}"),
+            ChannelError::DiskFull { channel, .. } => format!("disk full {channel}"),
+            ChannelError::TooLarge { channel, .. } => format!("too large {channel}"),
+            ChannelError::Closed { channel } => format!("closed {channel}"),
+            ChannelError::NotReached { .. } => "not reached".to_owned(),
+            ChannelError::Unfit { .. } => "unfit".to_owned(),
+            ChannelError::Failed { channel, reason } => format!("failed {channel}: {reason}"),
         }
+    }
+
+    /// As [`ChannelError::key`], of several together: in any order, and however often each is there.
+    pub(crate) fn key_of<'e>(errors: impl IntoIterator<Item = &'e ChannelError>) -> String {
+        let keys: BTreeSet<String> = errors.into_iter().map(ChannelError::key).collect();
+        Vec::from_iter(keys).join("; ")
     }
 }
 
@@ -190,9 +198,9 @@ impl PutError {
         !self.failures.iter().any(ChannelError::is_final)
     }
 
-    /// As [`ChannelError::kind`], of the first failure.
-    pub fn kind(&self) -> &'static str {
-        self.failures.first().map_or("failed", ChannelError::kind)
+    /// As [`ChannelError::key`], of all failures.
+    pub fn key(&self) -> String {
+        ChannelError::key_of(&self.failures)
     }
 }
 

@@ -185,7 +185,7 @@ impl Outlet {
             if !error.retryable() || stop.requested() {
                 return Err(error);
             }
-            if trouble.happened(Instant::now(), error.kind()).is_some() {
+            if trouble.happened(Instant::now(), &error.key()).is_some() {
                 warn!(component = %self.0.source, %error, "channels refuse a batch; it is kept and tried again");
             }
             if stop.or(tokio::time::sleep(wait)).await.is_none() {
@@ -524,7 +524,7 @@ impl Inner {
             }
             Err(error) => {
                 self.metrics.optional_failures.add(1);
-                if trouble.happened(Instant::now(), error.kind()).is_some() {
+                if trouble.happened(Instant::now(), &error.key()).is_some() {
                     warn!(component = %self.source, %error, "an optional channel refused a batch; its events are not in that channel");
                 }
             }

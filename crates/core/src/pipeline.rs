@@ -73,8 +73,8 @@ impl Patience {
             let since = *self.stopping.get_or_insert(now);
             return (now.duration_since(since) < self.at_last).then(|| now + self.first);
         }
-        let kind = why.first().map_or("failed", |error| error.kind());
-        if self.trouble.happened(now.into_std(), kind).is_some() {
+        let key = ChannelError::key_of(why.iter().copied());
+        if self.trouble.happened(now.into_std(), &key).is_some() {
             let error = why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             warn!(component = %self.source, %error, "channels refuse a batch; it is kept and tried again");
         }

@@ -158,6 +158,20 @@ impl Collector {
         self.lock().refusals.extend((0..times).rev().map(full));
     }
 
+    /// Refuses the next puts for these reasons, one after the other.
+    pub fn refuse_for(&self, reasons: impl IntoIterator<Item = ChannelError>) {
+        self.lock().refusals.extend(reasons);
+    }
+
+    /// Refuses the next puts as these channels do that are full, one after the other.
+    pub fn refuse_as(&self, channels: &[&str]) {
+        self.refuse_for(channels.iter().map(|name| ChannelError::Full {
+            channel: (*name).into(),
+            events: 0,
+            waited: Duration::ZERO,
+        }));
+    }
+
     /// Lets the next `times` commits fail after room was granted.
     pub fn fail_commits(&self, times: usize) {
         let failed = ChannelError::Failed { channel: "c1".into(), reason: "on demand".into() };

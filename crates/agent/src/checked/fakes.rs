@@ -153,7 +153,7 @@ config!(RollConfig {
 component!(Roll, RollConfig, "file_roll", "org.apache.flume.sink.RollingFileSink", |c| Facts {
     batch_events: Some(c.batch_size),
     rejects: Some("what it cannot write holds it"),
-    claims: vec![Claim::files("sink.directory", &c.directory, &c.prefix, Severity::Warning)],
+    claims: vec![Claim::files("sink.directory", &c.directory, &c.prefix, "", Severity::Warning)],
     needs_place: c.directory == "/once",
     needs_headers: c.directory.contains("%Y").then(|| "timestamp".into()).into_iter().collect(),
     ..Facts::default()

@@ -72,7 +72,7 @@ impl Worker {
                 Ok(burial) => return burial,
                 Err(refused) => {
                     let what = format!("dead letters wait: {}", refused.error);
-                    self.note_kind(refused.error.kind(), &what);
+                    self.note_as(&refused.error.key(), &what);
                     letters = refused.batch;
                 }
             }

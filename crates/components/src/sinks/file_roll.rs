@@ -152,6 +152,15 @@ impl Config {
     fn batch_events(&self) -> usize {
         usize::try_from(self.batch_size.get()).unwrap_or(usize::MAX)
     }
+
+    /// What names end with: the extension behind a dot, and that of the compression.
+    fn suffix(&self) -> String {
+        let compression = self.compression.suffix();
+        match self.extension.as_str() {
+            "" => compression.to_owned(),
+            extension => format!(".{extension}{compression}"),
+        }
+    }
 }
 
 /// The sink.
@@ -190,6 +199,7 @@ impl Component for FileRoll {
                 "sink.directory",
                 &config.directory,
                 &config.prefix,
+                &config.suffix(),
                 Severity::Warning,
             )],
             process_crash: Some(match config.compression {

@@ -75,7 +75,7 @@ pub(in crate::sources) enum NotStored {
     /// It was refused.
     Refused {
         /// What tells one trouble from another.
-        kind: &'static str,
+        key: String,
         why: String,
     },
     /// Nobody was asked, since one before it was refused.
@@ -158,7 +158,7 @@ impl NotStored {
     /// After a panic, or as the source is cut off.
     fn ended() -> Self {
         let why = "what stores the batches of its sender has ended".to_owned();
-        NotStored::Refused { kind: "ended", why }
+        NotStored::Refused { key: "ended".to_owned(), why }
     }
 }
 
@@ -374,7 +374,7 @@ impl Desk {
         let stored = match went {
             Put::Stored => Ok(()),
             Put::Refused(error) => {
-                Err(NotStored::Refused { kind: error.kind(), why: error.to_string() })
+                Err(NotStored::Refused { key: error.key(), why: error.to_string() })
             }
             Put::Behind(_) => Err(NotStored::Behind),
         };

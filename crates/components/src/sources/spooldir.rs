@@ -260,7 +260,7 @@ impl Component for SpoolDir {
             (config.file_header, &config.file_header_key),
             (config.basename_header, &config.basename_header_key),
         ];
-        let alone = Hold::Alone(Severity::Error);
+        let tracker = config.spool_dir.join(&config.tracker_dir);
         let set = headers.into_iter().filter(|(on, _)| *on).map(|(_, key)| key.clone());
         Facts {
             batch_events: Some(config.batch_size.get() as usize),
@@ -268,9 +268,10 @@ impl Component for SpoolDir {
                 "takes the files that are moved into {}",
                 config.spool_dir.display()
             )),
+            // Where two meet in both, the worse one is to be said. Patterns may keep the files apart.
             claims: vec![
-                Claim::directory("spoolDir", &config.spool_dir, alone),
-                Claim::directory("trackerDir", config.spool_dir.join(&config.tracker_dir), alone),
+                Claim::directory("trackerDir", tracker, Hold::Alone(Severity::Error)),
+                Claim::directory("spoolDir", &config.spool_dir, Hold::Alone(Severity::Warning)),
             ],
             memory_bytes: Some(2 * BATCH_BYTES as u64),
             acknowledged: Some(

@@ -538,3 +538,29 @@ async fn a_full_disk_is_one_line_however_often_it_refuses() {
     let said = lines.with("an optional channel refused");
     assert_eq!(said.len(), 1, "{said:?}");
 }
+
+/// Without an end of the first trouble in between.
+#[tokio::test(start_paused = true)]
+async fn another_trouble_is_said_too_and_those_that_take_turns_once_each() {
+    let failed =
+        |reason: &str| ChannelError::Failed { channel: "c2".into(), reason: reason.into() };
+    let (lines, _guard) = Lines::of_this_thread();
+    let rig = Rig::new(3, ByBody);
+    let (_handle, stop) = Stop::new();
+    let wait = Duration::from_secs(1);
+    rig.channels[0].refuse_as(&["c1", "c1"]);
+    rig.channels[1].refuse_as(&["c2", "c2"]);
+    rig.channels[1].refuse_for(["no disk", "no wire", "no disk"].map(failed));
+    rig.channels[1].refuse_as(&["c2"]);
+    rig.outlet.put_patiently(batch(&["ab"]), &stop, wait, wait).await.unwrap();
+    let said = lines.with("channels refuse a batch");
+    let want = ["c1 is full", "c2 is full", "c2 failed: no disk", "c2 failed: no wire"];
+    assert_eq!(said.len(), want.len(), "{said:?}");
+    assert!(said.iter().zip(want).all(|(line, want)| line.contains(want)), "{said:?}");
+    rig.channels[2].refuse_for([failed("no disk"), failed("no wire"), failed("no disk")]);
+    for _ in 0..3 {
+        rig.outlet.put(batch(&["aC"])).await.unwrap();
+    }
+    let said = lines.with("an optional channel refused");
+    assert_eq!(said.len(), 2, "{said:?}");
+}

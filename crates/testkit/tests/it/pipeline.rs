@@ -253,3 +253,19 @@ async fn a_full_disk_is_one_line_though_how_full_changes() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("its disk is full: /data has 19.1 MiB free"), "{said:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_channel_that_is_full_is_another_line() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let collector = Collector::new();
+    collector.refuse_as(&["c1", "c1", "c2", "c1", "c2"]);
+    let mut pipeline = Pipeline::new(outlet(collector.clone()), Size { events: 9, bytes: 1 << 20 });
+    let second = std::time::Duration::from_secs(1);
+    let mut patience = Patience::new("r1".into(), second, second, second);
+    let (_handle, stop) = Stop::new();
+    pipeline.put(events(0, 1), 0);
+    assert_eq!(pipeline.stored(&mut patience, &stop).await.unwrap().unwrap(), 0);
+    let said = lines.with("channels refuse a batch");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("c1 is full") && said[1].contains("c2 is full"), "{said:?}");
+}

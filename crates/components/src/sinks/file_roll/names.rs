@@ -10,7 +10,7 @@ use super::{Config, PathManager};
 pub(super) struct Names {
     scheme: Scheme,
     prefix: String,
-    extension: String,
+    suffix: String,
     number: u64,
 }
 
@@ -29,12 +29,7 @@ impl Names {
             PathManager::Default => Scheme::Started(now_millis),
             PathManager::RollTime => Scheme::Rolled { zone: zone(), last: String::new() },
         };
-        let suffix = config.compression.suffix();
-        let extension = match config.extension.as_str() {
-            "" => suffix.to_owned(),
-            extension => format!(".{extension}{suffix}"),
-        };
-        Names { scheme, prefix: config.prefix.clone(), extension, number: 0 }
+        Names { scheme, prefix: config.prefix.clone(), suffix: config.suffix(), number: 0 }
     }
 
     /// The name after the last one.
@@ -52,7 +47,7 @@ impl Names {
             }
         };
         self.number += 1;
-        format!("{}{time}-{}{}", self.prefix, self.number, self.extension)
+        format!("{}{time}-{}{}", self.prefix, self.number, self.suffix)
     }
 
     /// The last name was not used: its number is the next again.

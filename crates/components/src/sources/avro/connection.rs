@@ -193,7 +193,7 @@ impl Service {
     fn judge(&self, stored: &Result<(), NotStored>) -> Answer {
         match stored {
             Ok(()) => self.note(None),
-            Err(NotStored::Refused { kind, why }) => self.note(Some((*kind, why.as_str()))),
+            Err(NotStored::Refused { key, why }) => self.note(Some((key, why))),
             Err(NotStored::Behind) => {}
         }
         if stored.is_ok() { Answer::Ok } else { Answer::Failed }
@@ -208,8 +208,8 @@ impl Service {
                     info!(component = %self.name, ?lasted, "channels take batches again");
                 }
             }
-            Some((kind, error)) => {
-                if trouble.happened(self.world.instant(), kind).is_some() {
+            Some((key, error)) => {
+                if trouble.happened(self.world.instant(), key).is_some() {
                     warn!(component = %self.name, error, "channels refuse a batch; its client is told so and keeps it");
                 }
             }
@@ -373,7 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Answer::Ok
             }
             Put::Refused(error) => {
-                self.service.note(Some((error.kind(), &error.to_string())));
+                self.service.note(Some((&error.key(), &error.to_string())));
                 Answer::Failed
             }
             Put::Behind(_) => Answer::Failed,

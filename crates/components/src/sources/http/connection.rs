@@ -251,7 +251,7 @@ impl<D: Dialect> Service<D> {
                 self.dialect.stored(reply)
             }
             Err(error) => {
-                if refusals.happened(self.world.instant(), error.kind()).is_some() {
+                if refusals.happened(self.world.instant(), &error.key()).is_some() {
                     warn!(component = %self.name, %error, "channels refuse requests; clients are told so");
                 }
                 self.dialect.refused(reply, &error)

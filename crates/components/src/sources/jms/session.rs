@@ -1,5 +1,6 @@
 //! Connections to the brokers, one after the other, and what is done over them.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(super) struct Session {
     settings: Settings,
     /// The broker whose turn it is.
     turn: usize,
+    /// Our end of its connection.
+    ours: Option<SocketAddr>,
     /// Messages in the next batch at the most; less than `fits` while one is looked for that channels never take.
     most: usize,
     /// Messages that a transaction of the channels holds.
@@ -60,6 +63,12 @@ pub(super) struct Session {
     connecting: Trouble,
     putting: Trouble,
     rejecting: Trouble,
+}
+
+/// A connection to a broker, and our end of it.
+struct Reached {
+    connection: Connection,
+    ours: Option<SocketAddr>,
 }
 
 /// Messages that became events, and the numbers by which they are settled.
@@ -159,6 +168,7 @@ impl Session {
             tls,
             settings,
             turn,
+            ours: None,
             most,
             fits: most,
             errors,
@@ -171,8 +181,8 @@ impl Session {
 
     /// Connects to the first broker that will have us.
     pub(super) async fn open(&mut self) -> Result<Connection, Hindrance> {
-        let (broker, connection) = self.connect(&self.settings).await?;
-        self.turn = broker;
+        let (broker, Reached { connection, ours }) = self.connect(&self.settings).await?;
+        (self.turn, self.ours) = (broker, ours);
         Ok(connection)
     }
 
@@ -180,23 +190,23 @@ impl Session {
     /// none.
     pub(super) async fn probe(&self) -> Result<String, Hindrance> {
         let settings = Settings { subscription: None, ..self.settings.clone() };
-        let (broker, connection) = self.connect(&settings).await?;
+        let (broker, Reached { connection, .. }) = self.connect(&settings).await?;
         connection.close().await;
         let address = &self.config.provider.brokers[broker].address;
         Ok(format!("the broker at {address} speaks AMQP 1.0 and takes the login"))
     }
 
     /// Tries the brokers in turn, and tells which one it was; an error says what each of them did.
-    async fn connect(&self, settings: &Settings) -> Result<(usize, Connection), Hindrance> {
+    async fn connect(&self, settings: &Settings) -> Result<(usize, Reached), Hindrance> {
         let brokers = &self.config.provider.brokers;
         let mut failures = Vec::new();
         for index in (0..brokers.len()).map(|n| (self.turn + n) % brokers.len()) {
             let broker = &brokers[index];
             let host = broker.address.host.clone();
             match self.reach(broker, Settings { host, ..settings.clone() }).await {
-                Ok(connection) => {
+                Ok(reached) => {
                     info!(component = %self.cx.title(), broker = %broker.address, "connected to the broker");
-                    return Ok((index, connection));
+                    return Ok((index, reached));
                 }
                 Err(hindrance) => failures.push((broker.address.to_string(), hindrance)),
             }
@@ -204,7 +214,7 @@ impl Session {
         Err(Hindrance::of_all(&failures))
     }
 
-    async fn reach(&self, broker: &Broker, settings: Settings) -> Result<Connection, Hindrance> {
+    async fn reach(&self, broker: &Broker, settings: Settings) -> Result<Reached, Hindrance> {
         let connected = timeout(CONNECTING, connect::tcp(&broker.address)).await;
         let silent = |_| Hindrance::passing(format!("nobody answered within {CONNECTING:?}"));
         let stream = connected.map_err(silent)?.map_err(Hindrance::passing)?;
@@ -216,8 +226,14 @@ impl Session {
             }
             _ => Box::new(stream),
         };
-        let opened = Receiver::open(stream, settings).await;
-        opened.map_err(|fault| Hindrance::of_fault(&fault, &self.config).without_port(ours))
+        match Receiver::open(stream, settings).await {
+            Ok(connection) => Ok(Reached { connection, ours }),
+            Err(fault) => Err(self.hindrance(&fault, ours)),
+        }
+    }
+
+    fn hindrance(&self, fault: &Fault, ours: Option<SocketAddr>) -> Hindrance {
+        Hindrance::of_fault(fault, &self.config).without_port(ours)
     }
 
     /// Receives until `stop`, over `first` and as many connections after it as it takes.
@@ -243,7 +259,7 @@ impl Session {
                     let began = Instant::now();
                     match self.serve(connection, out, stop).await {
                         Ok(()) => return Ok(()),
-                        Err(fault) => (Hindrance::of_fault(&fault, &self.config), began.elapsed()),
+                        Err(fault) => (self.hindrance(&fault, self.ours), began.elapsed()),
                     }
                 }
                 Err(hindrance) => (hindrance, Duration::ZERO),
@@ -402,7 +418,7 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Fault> {
         self.refusals = self.refusals.saturating_add(1);
-        if self.putting.happened(Instant::now(), error.kind()).is_some() {
+        if self.putting.happened(Instant::now(), &error.key()).is_some() {
             warn!(component = %self.cx.title(), %error, "channels refuse a batch; the broker has it back and is asked again later");
         }
         match finished(connection.give_back(runs), stop).await {

@@ -286,6 +286,39 @@ async fn failures_above_the_threshold_end_the_source() {
     assert_eq!(listening.state(|state| state.connections), 3);
 }
 
+/// A broker may name our end of a connection, which has another port each time.
+#[tokio::test]
+async fn what_ends_connections_for_the_same_reason_is_said_alike() {
+    let broker = Broker::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let keys = format!(
+        "providerURL = amqp://127.0.0.1:{port}\ndestinationName = orders\ndestinationType = queue\n\
+         errorThreshold = 0"
+    );
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let collector = Collector::new();
+        let serving = async {
+            let (stream, peer) = listener.accept().await.unwrap();
+            broker.change(|state| {
+                state.queue = [text("never")].into();
+                (state.cuts_after, state.last_words) =
+                    (Some(0), Some(format!("{peer} has no say")));
+            });
+            broker.serve(stream).await;
+        };
+        let receiving = async {
+            let source = contract::open_source::<Jms>(&keys, cx()).await;
+            contract::run_source(source, &collector).ended().await.unwrap_err().to_string()
+        };
+        let ((), error) = tokio::join!(serving, receiving);
+        assert!(error.contains("127.0.0.1 has no say"), "{error}");
+        said.push(error);
+    }
+    assert_eq!(said[0], said[1]);
+}
+
 #[tokio::test]
 async fn what_somebody_has_to_mend_ends_the_source_at_once() {
     async fn check(refuse: impl FnOnce(&mut State), connections: usize, says: &str) {

@@ -258,7 +258,7 @@ impl Service {
 
     fn refused(&self, error: &PutError) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.happened(self.world.instant(), error.kind()).is_some() {
+        if trouble.happened(self.world.instant(), &error.key()).is_some() {
             warn!(component = %self.name, %error, "channels refuse lines; clients are answered FAILED");
         }
     }

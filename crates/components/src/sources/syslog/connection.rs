@@ -139,11 +139,11 @@ impl Putting {
         let events = error.batch.len();
         self.out.metrics().events_dropped.add(events);
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kind, reason) = match error.failures.is_empty() {
-            true => ("stop", "the agent stops".to_owned()),
-            false => (error.kind(), error.to_string()),
+        let (key, reason) = match error.failures.is_empty() {
+            true => ("stop".to_owned(), "the agent stops".to_owned()),
+            false => (error.key(), error.to_string()),
         };
-        if let Some(repeats) = losses.happened(self.world.instant(), kind) {
+        if let Some(repeats) = losses.happened(self.world.instant(), &key) {
             error!(component = %self.name, error = %reason, events, repeats, "messages are lost, as channels do not take them and syslog has no way to refuse them; give the channel more room");
         }
     }

@@ -286,8 +286,8 @@ impl Service {
         };
         let Some(inbox) = inbox else { return (self.put(batch).await, false) };
         let status = match inbox.put(batch, claim, Refused::default()).await {
-            Ok(()) => self.note(None::<(_, &str)>),
-            Err(NotStored::Refused { kind, why }) => self.note(Some((kind, why))),
+            Ok(()) => self.note(None),
+            Err(NotStored::Refused { key, why }) => self.note(Some((&key, &why))),
             Err(NotStored::Behind) => Status::Failed,
         };
         (status, true)
@@ -295,13 +295,13 @@ impl Service {
 
     fn judge(&self, put: &Result<(), PutError>) -> Status {
         match put {
-            Ok(()) => self.note(None::<(_, &str)>),
-            Err(error) => self.note(Some((error.kind(), error))),
+            Ok(()) => self.note(None),
+            Err(error) => self.note(Some((&error.key(), error))),
         }
     }
 
     /// What is answered; tells when the channels begin to refuse, and when that ends.
-    fn note(&self, refused: Option<(&'static str, impl Display)>) -> Status {
+    fn note(&self, refused: Option<(&str, &dyn Display)>) -> Status {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
             None => {
@@ -310,8 +310,8 @@ impl Service {
                 }
                 Status::Ok
             }
-            Some((kind, error)) => {
-                if refusals.happened(self.world.instant(), kind).is_some() {
+            Some((key, error)) => {
+                if refusals.happened(self.world.instant(), key).is_some() {
                     warn!(component = %self.name, %error, "channels refuse calls; clients are told so and send them again");
                 }
                 Status::Failed

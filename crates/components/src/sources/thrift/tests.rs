@@ -134,6 +134,22 @@ async fn a_refused_call_is_answered_failed_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn each_channel_that_is_full_is_said_once() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let collector = Collector::new();
+    collector.refuse_as(&["c1", "c1", "c2", "c1", "c2"]);
+    let bench = start("", collector).await;
+    let mut client = bench.client(Wire::Compact).await;
+    for _ in 0..5 {
+        client.append_batch(&events(2), LIMIT).await.unwrap_err();
+    }
+    let said = lines.with("channels refuse calls");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("c1 is full") && said[1].contains("c2 is full"), "{said:?}");
+    bench.running.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_answered_and_the_connection_stays() {
     let bench = start("", Collector::new()).await;
     let mut stream = bench.raw().await;

@@ -34,3 +34,21 @@ async fn why_channels_refuse_is_said_once_for_batches_with_an_origin_and_without
     running.stop().await.unwrap();
     channel.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn each_channel_that_is_full_is_said_once() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let collector = Collector::new();
+    collector.refuse_as(&["c1", "c1", "c2", "c1", "c2"]);
+    let (source, address) = source("").await;
+    let running = run_source_into(source, outlet_to(vec![Arc::new(collector)]));
+    let mut client = Client::connect(address).await;
+    for serial in 1..6 {
+        client.call(serial, serial == 1, None, &events(0, 1)).await;
+        assert_eq!(client.answer(serial == 1).await, (serial, Answer::Failed));
+    }
+    let said = lines.with("channels refuse a batch");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("c1 is full") && said[1].contains("c2 is full"), "{said:?}");
+    running.stop().await.unwrap();
+}
