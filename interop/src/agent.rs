@@ -253,7 +253,7 @@ impl Agent {
             Make::Splashdam(_) => "/readyz",
         };
         loop {
-            if matches!(fetch(self.port, path), Ok((200, _))) {
+            if fetch(self.port, path).is_ok_and(|(status, body)| has_started(status, &body)) {
                 self.ready_after = began.elapsed();
                 return Ok(());
             }
@@ -270,6 +270,18 @@ impl Agent {
             });
         }
     }
+}
+
+/// Whether an agent has begun with all that it will begin with: Flume calls that started whatever its
+/// configuration left out, ours is not ready then, and says so.
+fn has_started(status: u16, body: &[u8]) -> bool {
+    let report = || serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    let left_out = |problem: &serde_json::Value| {
+        let reason = problem["reason"].as_str().unwrap_or_default();
+        reason.contains("it is left out: ") || reason.starts_with("nothing is configured")
+    };
+    status == 200
+        || report()["problems"].as_array().is_some_and(|problems| problems.iter().all(left_out))
 }
 
 impl Drop for Agent {
