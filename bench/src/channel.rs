@@ -9,7 +9,7 @@ use splashdam_interop::{Agent, Make};
 
 use crate::machine;
 use crate::options::Options;
-use crate::workload::{Better, Peer, Quantity, Run, Unit, Workload};
+use crate::workload::{FLOW, Peer, Run, Workload};
 
 mod follow;
 mod queued;
@@ -38,16 +38,6 @@ const ROW_16: Row = Row { batch: 1, sources: 16, takes: Some(100), directories: 
 const ROW_PUT: Row = Row { batch: 1000, sources: 1, takes: None, directories: 1 };
 const ROW_TWO: Row = Row { batch: 1000, sources: 1, takes: Some(1000), directories: 2 };
 
-const QUANTITIES: &[Quantity] = &[
-    Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher },
-    Quantity {
-        name: "CPU per million events",
-        unit: Unit::CpuSecondsPerMillion,
-        better: Better::Lower,
-    },
-    Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower },
-];
-
 /// A workload of a row; functions without surroundings, since workloads are constants.
 macro_rules! workload {
     ($name:literal, $title:literal, $row:ident) => {
@@ -55,7 +45,7 @@ macro_rules! workload {
             name: $name,
             title: $title,
             about: |options| about(options, &$row),
-            quantities: QUANTITIES,
+            quantities: FLOW,
             prepare: |options| prepare(options, &$row),
             peer: Some(Peer { name: "raw disk", run: |options| raw(options, &$row) }),
         }

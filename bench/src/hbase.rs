@@ -10,7 +10,7 @@ use splashdam_interop::{Agent, Make, Peers};
 use tempfile::TempDir;
 
 use crate::options::Options;
-use crate::workload::{Better, Peer, Quantity, Run, Unit, Workload};
+use crate::workload::{FLOW, Peer, Run, Workload};
 
 /// What is written, and how many events at a time.
 struct Row {
@@ -19,16 +19,6 @@ struct Row {
     counted: bool,
 }
 
-const QUANTITIES: &[Quantity] = &[
-    Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher },
-    Quantity {
-        name: "CPU per million events",
-        unit: Unit::CpuSecondsPerMillion,
-        better: Better::Lower,
-    },
-    Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower },
-];
-
 /// A workload of a row; functions without surroundings, since workloads are constants.
 macro_rules! workload {
     ($name:literal, $title:literal, $row:expr) => {
@@ -36,7 +26,7 @@ macro_rules! workload {
             name: $name,
             title: $title,
             about: |options| about(options, &$row),
-            quantities: QUANTITIES,
+            quantities: FLOW,
             prepare: |options| prepare(options, &$row),
             peer: Some(Peer { name: "java client", run: java }),
         }

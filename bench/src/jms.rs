@@ -10,21 +10,13 @@ use splashdam_interop::{Agent, Make, Peers};
 use tempfile::TempDir;
 
 use crate::options::{Options, Side};
-use crate::workload::{Better, Quantity, Run, Unit, Workload};
+use crate::workload::{FLOW, Run, Workload};
 
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "jms-1000",
     title: "JMS: a queue of Artemis → file → null, batches of 1000",
     about,
-    quantities: &[
-        Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher },
-        Quantity {
-            name: "CPU per million events",
-            unit: Unit::CpuSecondsPerMillion,
-            better: Better::Lower,
-        },
-        Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower },
-    ],
+    quantities: FLOW,
     prepare,
     peer: None,
 };

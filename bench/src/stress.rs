@@ -7,21 +7,13 @@ use anyhow::{Context, Result, ensure};
 use splashdam_interop::{Agent, Make};
 
 use crate::options::Options;
-use crate::workload::{Better, Quantity, Run, Unit, Workload};
+use crate::workload::{FLOW, Run, Workload};
 
 pub(crate) const WORKLOAD: Workload = Workload {
     name: "stress",
     title: "Carry events: stress source → memory → null",
     about,
-    quantities: &[
-        Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher },
-        Quantity {
-            name: "CPU per million events",
-            unit: Unit::CpuSecondsPerMillion,
-            better: Better::Lower,
-        },
-        Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower },
-    ],
+    quantities: FLOW,
     prepare,
     peer: None,
 };

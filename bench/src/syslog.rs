@@ -14,16 +14,8 @@ use splashdam_interop::{Agent, Make};
 
 use crate::machine;
 use crate::options::Options;
-use crate::workload::{Better, Quantity, Run, Unit, Workload};
+use crate::workload::{Better, CPU, FLOW, PEAK, Quantity, RATE, Run, Unit, Workload};
 
-const RATE: Quantity =
-    Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher };
-const CPU: Quantity = Quantity {
-    name: "CPU per million events",
-    unit: Unit::CpuSecondsPerMillion,
-    better: Better::Lower,
-};
-const PEAK: Quantity = Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower };
 const LOST: Quantity =
     Quantity { name: "Lost of a million", unit: Unit::Count, better: Better::Lower };
 
@@ -31,7 +23,7 @@ pub(crate) const TCP: Workload = Workload {
     name: "syslog-tcp",
     title: "Syslog over TCP into a file channel",
     about: about_tcp,
-    quantities: &[RATE, CPU, PEAK],
+    quantities: FLOW,
     prepare: prepare_tcp,
     peer: None,
 };

@@ -35,6 +35,18 @@ pub(crate) struct Quantity {
     pub(crate) better: Better,
 }
 
+/// What a flow through an agent is measured by.
+pub(crate) const FLOW: &[Quantity] = &[RATE, CPU, PEAK];
+pub(crate) const RATE: Quantity =
+    Quantity { name: "Events per second", unit: Unit::EventsPerSecond, better: Better::Higher };
+pub(crate) const CPU: Quantity = Quantity {
+    name: "CPU per million events",
+    unit: Unit::CpuSecondsPerMillion,
+    better: Better::Lower,
+};
+pub(crate) const PEAK: Quantity =
+    Quantity { name: "Peak memory", unit: Unit::Bytes, better: Better::Lower };
+
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Better {
     Higher,

@@ -42,7 +42,8 @@ const GREETING: &[u8] = b"AMQP\x03\x01\x00\x00\
     \x00\x00\x00\x11\x02\x00\x00\x00\x00S\x11\xc0\x04\x02@R\x00\
     \x00\x00\x00\x16\x02\x00\x00\x00\x00S\x12\xc0\x09\x06\xa1\x01lCB@@E";
 
-fn talk(before: &[u8], input: &[u8], piece: usize) -> usize {
+/// Those of a link `l` to a queue `q`, which the greeting above opens.
+pub(crate) fn settings(prefetch_messages: u32, message_limit_bytes: u64) -> Settings {
     let subscription = Subscription {
         name: "l".to_owned(),
         address: "q".to_owned(),
@@ -50,14 +51,18 @@ fn talk(before: &[u8], input: &[u8], piece: usize) -> usize {
         selector: None,
         lasting: false,
     };
-    let mut link = Link::new(Settings {
+    Settings {
         container: "c".to_owned(),
         host: "h".to_owned(),
         login: Login::Anonymous,
         subscription: Some(subscription),
-        prefetch_messages: 4,
-        message_limit_bytes: 1000,
-    });
+        prefetch_messages,
+        message_limit_bytes,
+    }
+}
+
+fn talk(before: &[u8], input: &[u8], piece: usize) -> usize {
+    let mut link = Link::new(settings(4, 1000));
     let mut inbox = BytesMut::from(before);
     let mut taken = 0;
     for piece in [&[][..]].into_iter().chain(input.chunks(piece)) {

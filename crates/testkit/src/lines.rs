@@ -8,9 +8,12 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing::{Dispatch, Level, Metadata, Subscriber};
 
-/// What was logged as a warning or an error, a line each, with its level before it and its fields behind it.
-#[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<String>>>);
+/// What was logged, a line each, with its level before it and its fields behind it.
+#[derive(Clone)]
+pub struct Lines {
+    least: Level,
+    said: Arc<Mutex<Vec<String>>>,
+}
 
 /// Lines are kept until this is dropped.
 pub struct Listening {
@@ -21,16 +24,22 @@ pub struct Listening {
 }
 
 impl Lines {
-    /// Keeps what this thread logs from now on.
+    /// Keeps what this thread logs from now on as a warning or an error.
     pub fn of_this_thread() -> (Lines, Listening) {
-        let (lines, second) = (Lines::default(), Dispatch::new(NoSubscriber::default()));
+        Lines::from_level(Level::WARN)
+    }
+
+    /// Keeps what this thread logs from now on at this level or as something worse.
+    pub fn from_level(least: Level) -> (Lines, Listening) {
+        let lines = Lines { least, said: Arc::default() };
+        let second = Dispatch::new(NoSubscriber::default());
         let guard = tracing::subscriber::set_default(lines.clone());
         (lines, Listening { _lines: guard, _second: second })
     }
 
     /// Those with these words in them.
     pub fn with(&self, words: &str) -> Vec<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().filter(|line| line.contains(words)).cloned().collect()
     }
 }
@@ -53,7 +62,7 @@ impl Visit for Line {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
+        *metadata.level() <= self.least
     }
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
         Id::from_u64(1)
@@ -64,7 +73,7 @@ impl Subscriber for Lines {
         let said = event.metadata().level().to_string();
         let mut line = Line { said, fields: String::new() };
         event.record(&mut line);
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(line.said + &line.fields);
     }
     fn enter(&self, _span: &Id) {}

@@ -1,23 +1,10 @@
 use super::*;
+use crate::Kind;
+use crate::fuzzing::settings;
 use crate::performative as say;
-use crate::{Kind, Login, Subscription};
 
 fn link() -> Link {
-    let subscription = Subscription {
-        name: "l".to_owned(),
-        address: "q".to_owned(),
-        kind: Kind::Queue,
-        selector: None,
-        lasting: false,
-    };
-    let mut link = Link::new(Settings {
-        container: "c".to_owned(),
-        host: "h".to_owned(),
-        login: Login::Anonymous,
-        subscription: Some(subscription),
-        prefetch_messages: 2,
-        message_limit_bytes: 100,
-    });
+    let mut link = Link::new(settings(2, 100));
     let mut said = BytesMut::from(&Protocol::Sasl.header()[..]);
     say::mechanisms(&["ANONYMOUS"], &mut said);
     say::outcome(0, &mut said);

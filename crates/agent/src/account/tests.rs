@@ -200,9 +200,8 @@ fn what_a_sink_rejects_is_accounted_for() {
     assert_eq!(account.flows[1].rejected_by[0].name, "k1");
 }
 
-#[test]
-fn channels_of_one_log_agree_or_it_is_said() {
-    let two = "\
+/// Two channels that one source feeds.
+const TWO: &str = "\
 a1.channels = c1 c2
 a1.sources.r1.channels = c1 c2
 a1.channels.c1.dataDirs = /x,/y
@@ -211,6 +210,9 @@ a1.sinks = k1 k2
 a1.sinks.k2.type = null
 a1.sinks.k2.channel = c2
 ";
+
+#[test]
+fn channels_of_one_log_agree_or_it_is_said() {
     for (lines, keys) in [
         ("a1.channels.c2.dataDirs = /y, /x", &[][..]),
         ("a1.channels.c2.dataDirs = /z\na1.channels.c2.onDamage = halt", &[]),
@@ -222,7 +224,7 @@ a1.sinks.k2.channel = c2
         ("a1.channels.c2.dataDirs = /y,/x/\na1.channels.c2.onDamage = halt", &["onDamage"]),
         ("a1.channels.c2.dataDirs = /y,/x\na1.channels.c2.onDamage = quarantine", &[]),
     ] {
-        let account = with(&format!("{two}{lines}"));
+        let account = with(&format!("{TWO}{lines}"));
         let found: Vec<&str> = account
             .findings
             .iter()
@@ -235,15 +237,6 @@ a1.sinks.k2.channel = c2
 
 #[test]
 fn directories_that_are_in_the_way_of_others_are_named() {
-    let two = "\
-a1.channels = c1 c2
-a1.sources.r1.channels = c1 c2
-a1.channels.c1.dataDirs = /x,/y
-a1.channels.c2.type = file
-a1.sinks = k1 k2
-a1.sinks.k2.type = null
-a1.sinks.k2.channel = c2
-";
     for (lines, said) in [
         ("a1.channels.c2.dataDirs = /y/, /x", &[][..]),
         ("a1.channels.c2.dataDirs = /z\na1.channels.c2.checkpointDir = /x/c", &[]),
@@ -262,7 +255,7 @@ a1.sinks.k2.channel = c2
             &["`checkpointDir` /z is among the `dataDirs` of this channel"],
         ),
     ] {
-        let account = with(&format!("{two}{lines}"));
+        let account = with(&format!("{TWO}{lines}"));
         let found = account.findings.iter().filter(|finding| finding.code == "shared-place");
         let found: Vec<&str> = found.map(|finding| finding.message.as_str()).collect();
         assert_eq!(found, said, "{lines}");

@@ -101,15 +101,9 @@ fn described(event: &Event, max_bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-    use std::sync::Mutex;
-
     use super::*;
     use splashdam_core::Role;
-    use splashdam_testkit::{context, contract};
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Metadata, Subscriber};
+    use splashdam_testkit::{Lines, context, contract};
 
     #[tokio::test]
     async fn keeps_the_contract() {
@@ -155,59 +149,19 @@ mod tests {
         assert_eq!(described(&event, 16), want);
     }
 
-    /// Keeps `component message` of each event at INFO.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<String>>>);
-
-    #[derive(Default)]
-    struct Line {
-        component: String,
-        message: String,
-    }
-
-    impl Visit for Line {
-        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            match field.name() {
-                "component" => self.component = format!("{value:?}"),
-                "message" => self.message = format!("{value:?}"),
-                _ => {}
-            }
-        }
-    }
-
-    impl Subscriber for Lines {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            *metadata.level() == tracing::Level::INFO
-        }
-        fn new_span(&self, _span: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _span: &Id, _values: &Record<'_>) {}
-        fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-        fn event(&self, event: &tracing::Event<'_>) {
-            let mut line = Line::default();
-            event.record(&mut line);
-            self.0.lock().unwrap().push(format!("{} {}", line.component, line.message));
-        }
-        fn enter(&self, _span: &Id) {}
-        fn exit(&self, _span: &Id) {}
-    }
-
     #[tokio::test]
     async fn each_event_is_one_line_at_info() {
-        let lines = Lines::default();
-        let guard = tracing::subscriber::set_default(lines.clone());
+        let (lines, _guard) = Lines::from_level(tracing::Level::INFO);
         let cx = context(Role::Sink);
         let mut logger = contract::open_sink::<Logger>("maxBytesToLog = 2", cx).await;
         let batch: Batch = ["abc", "d"].into_iter().map(Event::new).collect();
         assert_eq!(logger.deliver(&batch).await.unwrap(), Delivered::all(&batch));
-        drop(guard);
         let blanks = |bytes: usize| "   ".repeat(16 - bytes);
         let want = [
-            format!("x1 Event: {{ headers:{{}} body: 61 62 {}ab }}", blanks(2)),
-            format!("x1 Event: {{ headers:{{}} body: 64 {}d }}", blanks(1)),
+            format!("INFO Event: {{ headers:{{}} body: 61 62 {}ab }} component=x1", blanks(2)),
+            format!("INFO Event: {{ headers:{{}} body: 64 {}d }} component=x1", blanks(1)),
         ];
-        assert_eq!(*lines.0.lock().unwrap(), want);
+        assert_eq!(lines.with(""), want);
     }
 
     #[tokio::test]

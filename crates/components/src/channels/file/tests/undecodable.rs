@@ -1,11 +1,8 @@
 //! Stored events that are none, though their checksums are right.
 
-use std::sync::Mutex;
-
+use splashdam_testkit::Lines;
 use tokio::sync::oneshot;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record as Recorded};
-use tracing::{Level, Metadata, Subscriber};
+use tracing::Level;
 
 use super::*;
 
@@ -41,41 +38,6 @@ fn skipped(counters: &Counters) -> u64 {
     counters.channel().file.get().unwrap().events_skipped.value()
 }
 
-/// What is logged as an error: component, message and how many events.
-#[derive(Clone, Default)]
-struct Errors(Arc<Mutex<Vec<[String; 3]>>>);
-
-impl Visit for Errors {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let place = match field.name() {
-            "component" => 0,
-            "message" => 1,
-            "events" => 2,
-            _ => return,
-        };
-        if let Some(last) = self.0.lock().unwrap().last_mut() {
-            last[place] = format!("{value:?}");
-        }
-    }
-}
-
-impl Subscriber for Errors {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
-    }
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _span: &Id, _values: &Recorded<'_>) {}
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        self.0.lock().unwrap().push(Default::default());
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _span: &Id) {}
-    fn exit(&self, _span: &Id) {}
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_decoded_is_counted_named_and_never_comes_again() {
     let dir = tempdir().unwrap();
@@ -87,8 +49,7 @@ async fn what_cannot_be_decoded_is_counted_named_and_never_comes_again() {
 
     let (channel, counters) = open_counted(dir.path()).await;
     assert_eq!(channel.level().queued.events, 8);
-    let errors = Errors::default();
-    let guard = tracing::subscriber::set_default(errors.clone());
+    let (errors, guard) = Lines::from_level(Level::ERROR);
     // A lease that is given back counts nothing.
     drop(whole(&channel).await);
     assert_eq!(skipped(&counters), 0);
@@ -97,10 +58,13 @@ async fn what_cannot_be_decoded_is_counted_named_and_never_comes_again() {
     taken.commit().await.unwrap();
     drop(guard);
     assert_eq!((skipped(&counters), channel.level().queued.events), (2, 0));
-    let said = errors.0.lock().unwrap().clone();
+    let said = errors.with("");
     assert_eq!(said.len(), 1, "{said:?}");
-    assert_eq!([&*said[0][0], &*said[0][2]], ["channel c1", "2"]);
-    assert!(said[0][1].contains("stored events cannot be read and are skipped"), "{said:?}");
+    for words in
+        ["stored events cannot be read and are skipped", " component=channel c1", " events=2"]
+    {
+        assert!(said[0].contains(words), "{said:?}");
+    }
     put(&channel, events(8, 1)).await.unwrap();
     channel.close().await.unwrap();
 
