@@ -44,7 +44,10 @@ fn clients(keys: &str, properties: &[&str], load: Load) -> Option<Vec<String>> {
             .iter()
             .map(|text| text.replace("{dir}", &site.dir.display().to_string()))
             .collect();
-        connected(site.port)?;
+        // Flume's source accepts calls for up to a second before it sets its counters to nothing and starts them.
+        agent.wait_until(LIMIT, "start of r1's counters", |metrics| {
+            metrics.count("SOURCE.r1", "StartTime").is_some_and(|at| at > 0)
+        })?;
         send(&peers()?, &format!("127.0.0.1:{}", site.port), &properties, load)?;
         wait_for(agent, "k1", events)?;
         let metrics = agent.metrics()?;
