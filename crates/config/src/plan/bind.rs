@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::keys::{Family, Keys};
+use super::keys::{self, Family, Keys};
 use super::{ChannelPlan, FilterPlan, GroupPlan, InterceptorPlan, Plan, SinkPlan, SourcePlan};
 use crate::de::Spanned;
 use crate::diagnostic::Diagnostic;
@@ -471,7 +471,9 @@ fn defined(
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Section> {
     let section = family.section(word.text(), role);
-    if section.is_none() {
+    if let Some(section) = &section {
+        findings.extend(keys::java_configuration(section));
+    } else {
         let message = format!("{} `{}` is listed but not defined", role.name(), word.text());
         let finding = Diagnostic::error("not-defined", message)
             .at(word.span())

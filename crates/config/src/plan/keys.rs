@@ -158,6 +158,19 @@ fn invalid(agent: &str, entry: &Entry, section: &str) -> Diagnostic {
     }
 }
 
+/// The class that Flume lets check the configuration of a type of one's own
+/// (`FlumeConfiguration.AgentConfiguration`); of its own types it does not ask for one.
+pub(super) fn java_configuration(section: &Section) -> Option<Diagnostic> {
+    let entry = section.entry("config")?;
+    let (role, name) = (section.role().name(), section.name());
+    let mut finding = Diagnostic::note("java-class", format!("{role} `{name}` ignores `config`"))
+        .at(entry.key_span())
+        .label("a Java class that would check this section")
+        .help("remove it: Flume asks for it only with types of one's own");
+    finding.component = section.owner().map(str::to_owned);
+    Some(finding)
+}
+
 /// The component's name in a key that is cut short.
 fn example<'a>(entry: &'a Entry, section: &str) -> &'a str {
     let rest = entry.key().get(section.len() + 1..).unwrap_or_default().trim_matches('.').trim();

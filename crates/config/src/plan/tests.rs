@@ -127,6 +127,12 @@ fn what_flume_leaves_out_is_left_out_with_a_reason() {
             "r1>c1 c1",
             &["9! unknown-channel"],
         ),
+        (
+            "k1.channel = c1",
+            "k1.channel = c1\na1.sinks.k1.config = org.example.Checked",
+            "r1>c1 c1 k1<c1",
+            &["9 java-class"],
+        ),
         ("r1.channels = c1", "r1.channels = c2 c1", "r1>c1 c1 k1<c1", &["5 unknown-channel"]),
         (
             "r1.channels = c1",
