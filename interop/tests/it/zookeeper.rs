@@ -38,10 +38,10 @@ fn config(dir: &Path, port: u16, out: &str) -> Vec<u8> {
     text.replace("{port}", &port.to_string()).into_bytes()
 }
 
-/// Sends a line to the agent, if it listens.
-fn send(port: u16, line: &str) -> Result<()> {
+/// Sends a line to the agent, if it listens, and waits for its answer.
+fn send(port: u16, line: &str, patience: Duration) -> Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
@@ -63,7 +63,8 @@ fn until(what: &str, agent: &mut Agent, mut holds: impl FnMut() -> Result<bool>)
 fn arrives(agent: &mut Agent, port: u16, out: &Path) -> Result<(Duration, String)> {
     let began = Instant::now();
     until("line", agent, || {
-        send(port, "line").ok();
+        // Flume's source neither reads nor closes a connection that it takes in while it stops.
+        send(port, "line", Duration::from_secs(2)).ok();
         Ok(!outputs::lines(out)?.is_empty())
     })?;
     Ok((began.elapsed(), outputs::lines(out)?.swap_remove(0)))
@@ -104,7 +105,7 @@ fn followed(make: &Make, zookeeper: &mut ZooKeeper) -> Result<Vec<String>> {
     zookeeper.set(NODE, &config(dir, port, OUTS[0]))?;
     stage(agent, 0)?;
     zookeeper.kill()?;
-    send(port, "while nobody answers")?;
+    send(port, "while nobody answers", LIMIT)?;
     zookeeper.restart()?;
     zookeeper.set(NODE, &config(dir, port, OUTS[1]))?;
     stage(agent, 1)?;
