@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use splashdam_config::{Diagnostic, Section};
+use splashdam_config::{Diagnostic, Section, Severity};
 use splashdam_core::{Claim, Claimed, Facts, Hold};
 
 use crate::checked::{Checked, CheckedChannel};
@@ -126,12 +126,12 @@ fn shared_place(
     other: &Holder<'_>,
     theirs: &Claim,
 ) -> Option<Diagnostic> {
-    // It is as bad as the one says who minds less.
-    let severity = [claim.hold, theirs.hold].into_iter().filter_map(|hold| match hold {
-        Hold::Alone(severity) => Some(severity),
-        Hold::Log | Hold::OfFlume => None,
-    });
-    let severity = severity.min()?;
+    // It is as bad as the one says who minds less, but a log minds whatever comes beside it.
+    let severity = match (claim.hold, theirs.hold) {
+        (Hold::Alone(one), Hold::Alone(other)) => one.min(other),
+        (Hold::Alone(_), Hold::Log) | (Hold::Log, Hold::Alone(_)) => Severity::Error,
+        _ => return None,
+    };
     let (key, their_key) = (claim.key, theirs.key);
     let written = (one.section.get(key), other.section.get(their_key));
     let what = match written {

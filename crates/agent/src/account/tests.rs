@@ -281,6 +281,12 @@ fn what_components_claim_is_compared_whatever_their_types() {
                 "error source r1 and channel c1 share /d (`positionFile` and `dataDirs`), and would be in each other's way; change `positionFile` of source r1, or `dataDirs` of channel c1",
             ],
         ),
+        (
+            "a1.channels.c1.dataDirs = /d\na1.sinks.k1.sink.directory = /d".to_owned(),
+            &[
+                "error sink k1 and channel c1 share /d (`sink.directory` and `dataDirs`), and would be in each other's way; change `sink.directory` of sink k1, or `dataDirs` of channel c1",
+            ],
+        ),
         ("a1.channels.c1.checkpointDir = /f\na1.sinks.k1.sink.directory = /f".to_owned(), &[]),
         (
             format!("{TAIL}a1.sources.r1.positionFile = /p\na1.sources.r2.positionFile = /p/\n"),
