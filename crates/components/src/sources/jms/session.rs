@@ -286,13 +286,19 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Fault> {
         let mut connection = connection;
-        if let Some(lasted) = self.connecting.ended(Instant::now()) {
-            info!(component = %self.cx.title(), ?lasted, "the broker is there again");
-        }
+        // One that is lost at once, time and again, is the same trouble still.
+        let lasts = sleep(LASTING);
+        tokio::pin!(lasts);
         loop {
-            match stop.or(connection.wait()).await {
-                Some(waited) => waited?,
-                None => break,
+            tokio::select! {
+                waited = stop.or(connection.wait()) => match waited {
+                    Some(waited) => waited?,
+                    None => break,
+                },
+                () = &mut lasts, if self.connecting.is_on() => {
+                    self.is_there();
+                    continue;
+                }
             }
             connection.gather(self.most)?;
             let taken = self.take(&mut connection, out);
@@ -308,6 +314,12 @@ impl Session {
         drop(timeout(STOPPING, connection.give_back(&[])).await);
         connection.close().await;
         Ok(())
+    }
+
+    fn is_there(&mut self) {
+        if let Some(lasted) = self.connecting.ended(Instant::now()) {
+            info!(component = %self.cx.title(), ?lasted, "the broker is there again");
+        }
     }
 
     /// Makes events of what lies ready; what never can become one is rejected.
@@ -368,6 +380,7 @@ impl Session {
                     connection.settle(first, last, &Verdict::Accepted);
                 }
                 (self.errors, self.refusals, self.most) = (0, 0, self.fits);
+                self.is_there();
                 if let Some(lasted) = self.putting.ended(Instant::now()) {
                     info!(component = %self.cx.title(), ?lasted, "channels take batches again");
                 }

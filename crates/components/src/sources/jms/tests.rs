@@ -7,7 +7,7 @@ use splashdam_config::Section;
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Context, Level, Put, Role, Size, Take,
 };
-use splashdam_testkit::{Collector, context, contract, outlet};
+use splashdam_testkit::{Collector, Lines, context, contract, outlet};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -284,6 +284,36 @@ async fn failures_above_the_threshold_end_the_source() {
     assert!(error.to_string().contains("amqp:resource-limit-exceeded"), "{error}");
     assert_eq!(outlet.metrics().read_failures.value(), 1);
     assert_eq!(listening.state(|state| state.connections), 3);
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_each_connection_at_once_is_one_trouble() {
+    let (lines, _listening) = Lines::from_level(tracing::Level::INFO);
+    let broker = Broker::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let keys = format!(
+        "providerURL = amqp://127.0.0.1:{port}\ndestinationName = orders\ndestinationType = queue\n\
+         backoffSleepIncrement = 1\nmaxBackoffSleep = 20"
+    );
+    broker.change(|state| state.queue.push_back(text("late")));
+    let serving = broker.clone();
+    let serve = tokio::spawn(async move {
+        for left in (0..4).rev() {
+            let (stream, _) = listener.accept().await.unwrap();
+            serving.change(|state| state.cuts_after = (left > 0).then_some(0));
+            serving.serve(stream).await;
+        }
+    });
+    let collector = Collector::new();
+    let running = contract::run_source(contract::open_source::<Jms>(&keys, cx()).await, &collector);
+    broker.until(|state| state.accepted.len() == 1).await;
+    running.stop().await.unwrap();
+    serve.abort();
+    assert_eq!(broker.change(|state| state.connections), 4);
+    for words in ["the broker is not there", "the broker is there again"] {
+        assert_eq!(lines.with(words).len(), 1, "{words}: {:?}", lines.with(""));
+    }
 }
 
 /// A broker may name our end of a connection, which has another port each time.
