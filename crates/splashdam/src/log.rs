@@ -42,9 +42,7 @@ pub(crate) fn run(args: &LogArgs) -> io::Result<u8> {
         Act::Inspect { format, force } => look(&channel, *format, *force, true),
         Act::Export(export) => write_events(&channel, export),
         Act::Import { format, dry_run } => import(&channel, *format, *dry_run),
-        Act::Accept { directories, segments, older } => {
-            accept(&channel, directories, *segments, *older)
-        }
+        Act::Accept(loss) => accept(&channel, loss),
     };
     match done {
         Ok(status) => Ok(status),
@@ -337,14 +335,8 @@ fn imported_text(imported: Option<&Imported>, name: &str, dry_run: bool) -> Stri
     text
 }
 
-fn accept(
-    channel: &Channel,
-    directories: &[String],
-    segments: bool,
-    older: bool,
-) -> Result<u8, Trouble> {
-    let loss = Loss { directories: directories.to_vec(), segments, older };
-    let notices = offline::accept(&channel.config, &channel.home, loss)?;
+fn accept(channel: &Channel, loss: &Loss) -> Result<u8, Trouble> {
+    let notices = offline::accept(&channel.config, &channel.home, loss.clone())?;
     let mut text = String::new();
     for notice in &notices {
         text += &match notice {
@@ -361,7 +353,7 @@ fn accept(
     if !notices.iter().any(|notice| matches!(notice, Notice::GivenUp { .. })) {
         text += "nothing had to be given up\n";
     }
-    if !directories.is_empty() {
+    if !loss.directories.is_empty() {
         text += "take the directories that left out of dataDirs, too\n";
     }
     say(&text)?;

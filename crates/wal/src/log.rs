@@ -448,6 +448,12 @@ impl<R: Record> Log<R> {
         locked(&self.0.roster).member.log
     }
 
+    /// What has been given up of it so far, each loss under an identity of its own. Numbers that its
+    /// queues gave to events before may have been given to others since.
+    pub fn given_up(&self) -> Vec<[u8; 16]> {
+        locked(&self.0.roster).member.left().collect()
+    }
+
     /// The last batch of a sender that is stored, with the position it had.
     pub fn last_of(&self, sender: [u8; 16]) -> Option<Origin> {
         locked(&self.0.senders).get(&sender).map(|last| last.origin.clone())

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::error::OpenError;
+use crate::options::Loss;
 use crate::record::{Input, checksum, put_len16};
 use crate::segment;
 use crate::storage::{Asked, DiskError, Storage, Surroundings, read_full_at, write_all_at};
@@ -101,6 +102,12 @@ impl Member {
     pub fn present(&self) -> Vec<usize> {
         let there = |(place, (_, path)): (usize, &(_, String))| (!path.is_empty()).then_some(place);
         self.directories.iter().enumerate().filter_map(there).collect()
+    }
+
+    /// The identities of those that have left.
+    pub fn left(&self) -> impl Iterator<Item = [u8; 16]> {
+        let gone = self.directories.iter().filter(|(_, path)| path.is_empty());
+        gone.map(|(identity, _)| *identity)
     }
 
     /// Writes it over the older copy: aside, synced, renamed, directory synced.
@@ -219,12 +226,14 @@ pub fn absent(storages: &[Arc<dyn Storage>]) -> Result<Vec<String>, OpenError> {
 
 /// Finds out that `storages` are all the directories of one log and no others, or makes them one;
 /// gives them back in the log's own order, with what they know. `queues` are added to the known ones.
-/// Directories in `leaving` need not be there and are of the log no more. A log that is `known` is
-/// opened again, never begun.
+/// Directories that `loss` names need not be there and are of the log no more. Whatever is given up, one
+/// more has left from then on, be it one that never was: who is told numbers of a queue goes by
+/// [`Member::left`], as those of events that are gone may be given again. A log that is `known` is opened
+/// again, never begun.
 pub fn admit(
     storages: Vec<Arc<dyn Storage>>,
     queues: &[&str],
-    leaving: &[String],
+    loss: &Loss,
     surroundings: &dyn Surroundings,
     known: Option<&Member>,
 ) -> Result<(Member, Vec<Arc<dyn Storage>>), OpenError> {
@@ -245,6 +254,7 @@ pub fn admit(
             queues: Vec::new(),
         },
     };
+    let left = member.left().count();
     let mut ordered: Vec<Option<Arc<dyn Storage>>> = vec![None; member.directories.len()];
     let (mut added, mut stale) = (Vec::new(), !member.complete);
     for (storage, own) in found {
@@ -292,7 +302,7 @@ pub fn admit(
         if named.is_some() || path.is_empty() {
             continue;
         }
-        if !leaving.contains(path) {
+        if !loss.directories.contains(path) {
             return Err(OpenError::Membership {
                 place: path.clone(),
                 why: "it is part of the log but was not named; name all directories of the log, or accept the loss of what is in it"
@@ -309,6 +319,11 @@ pub fn admit(
     for storage in added {
         member.directories.push((identity(surroundings)?, storage.place()));
         ordered.push((member.directories.len() - 1, storage));
+        stale = true;
+        member.complete = false;
+    }
+    if !loss.is_none() && member.left().count() == left {
+        member.directories.push((identity(surroundings)?, String::new()));
         stale = true;
         member.complete = false;
     }
@@ -348,6 +363,41 @@ fn identity(surroundings: &dyn Surroundings) -> Result<[u8; 16], OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
+    use crate::storage::Disk;
+
+    #[test]
+    fn each_loss_has_an_identity_of_its_own() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = |n: usize| place.path().join(n.to_string());
+        let admitted = |there: std::ops::Range<usize>, loss: Loss| {
+            let disk = |n| Arc::new(Disk::open(&path(n)).expect("a directory")) as Arc<dyn Storage>;
+            let options = Options::default();
+            let storages = there.map(disk).collect();
+            let (member, storages) =
+                admit(storages, &["c1"], &loss, &*options.surroundings, None).expect("a log");
+            assert_eq!(member.present().len(), storages.len());
+            member.left().collect::<Vec<_>>()
+        };
+        assert!(admitted(0..3, Loss::default()).is_empty());
+        let gone = path(2).display().to_string();
+        let first = admitted(0..2, Loss { directories: vec![gone.clone()], ..Loss::default() });
+        assert_eq!(first.len(), 1, "the one that left");
+        assert_eq!(admitted(0..2, Loss::default()), first, "nothing more is lost");
+        let losses = [
+            Loss { segments: true, ..Loss::default() },
+            Loss { older: true, ..Loss::default() },
+            Loss { copy: true, ..Loss::default() },
+            Loss { directories: vec![gone], ..Loss::default() },
+        ];
+        let mut known = first;
+        for loss in losses {
+            let now = admitted(0..2, loss.clone());
+            assert!(now.len() == known.len() + 1 && now.starts_with(&known), "{loss:?}");
+            assert_eq!(admitted(0..2, Loss::default()), now, "it is kept");
+            known = now;
+        }
+    }
 
     #[test]
     fn a_member_comes_back_and_an_altered_one_does_not() {

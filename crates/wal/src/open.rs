@@ -151,8 +151,8 @@ impl<R: Record> Log<R> {
             }
         }
         let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
-        let (leaving, surroundings) = (&options.accept.directories, &*options.surroundings);
-        let (member, storages) = member::admit(storages, &names, leaving, surroundings, known)?;
+        let (loss, surroundings) = (&options.accept, &*options.surroundings);
+        let (member, storages) = member::admit(storages, &names, loss, surroundings, known)?;
         let places = member.present();
 
         let together: Vec<_> = storages

@@ -146,6 +146,15 @@ pub struct Loss {
     pub segments: bool,
     /// What directories have lost that are older than their siblings say.
     pub older: bool,
+    /// All directories are an older copy of themselves, and what was put since is gone.
+    pub copy: bool,
+}
+
+impl Loss {
+    /// Whether nothing is given up.
+    pub fn is_none(&self) -> bool {
+        *self == Loss::default()
+    }
 }
 
 /// Bugs planted on purpose, for the simulation to find.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
+use splashdam_components::channels::file::offline::Loss;
 
 use super::grammar::{name, option, origin};
 use super::java::Java;
@@ -76,7 +77,7 @@ pub(crate) enum Act {
     /// Take over what a Flume left.
     Import { format: ReportFormat, dry_run: bool },
     /// Give up what is lost.
-    Accept { directories: Vec<String>, segments: bool, older: bool },
+    Accept(Loss),
 }
 
 /// How events are written.
@@ -173,6 +174,9 @@ pub(super) fn log_grammar() -> clap::Command {
                 .arg(flag("missing-segments").help("Give up segments that are missing or cut short"))
                 .arg(flag("older-directories").help(
                     "Give up what directories have lost that are from an earlier day than the others",
+                ))
+                .arg(flag("restored-copy").help(
+                    "The directories are an older copy of themselves, as from a backup or a snapshot: give up what was put since",
                 ))
                 .arg(flag("i-accept-the-loss").help("Do it; events are lost for good")),
         )
@@ -344,7 +348,7 @@ fn act(command: &str, given: &ArgMatches, place: &Place) -> Result<Act, String> 
             Act::Import { format, dry_run: is_set(given, "dry-run") }
         }
         _ => {
-            let directories: Vec<String> = given
+            let directories = given
                 .try_get_many::<String>("directory")
                 .ok()
                 .flatten()
@@ -352,15 +356,19 @@ fn act(command: &str, given: &ArgMatches, place: &Place) -> Result<Act, String> 
                 .flatten()
                 .cloned()
                 .collect();
-            let (segments, older) =
-                (is_set(given, "missing-segments"), is_set(given, "older-directories"));
-            if directories.is_empty() && !segments && !older {
-                return Err("say what to give up: --directory <DIR>, --missing-segments, --older-directories".into());
+            let loss = Loss {
+                directories,
+                segments: is_set(given, "missing-segments"),
+                older: is_set(given, "older-directories"),
+                copy: is_set(given, "restored-copy"),
+            };
+            if loss.is_none() {
+                return Err("say what to give up: --directory <DIR>, --missing-segments, --older-directories, --restored-copy".into());
             }
             if !is_set(given, "i-accept-the-loss") {
                 return Err("what is given up is lost for good: look at it with `splashdam log verify`, then say --i-accept-the-loss".into());
             }
-            Act::Accept { directories, segments, older }
+            Act::Accept(loss)
         }
     })
 }

@@ -161,7 +161,7 @@ impl Logs {
         let joined = open.clone();
         let counters = cx.counters.channel();
         let identity = open.settings.sync == wal::Syncs::Each;
-        let identity = identity.then(|| identity_of(open.log().identity(), cx));
+        let identity = identity.then(|| identity_of(&open.log(), cx));
         let joining = move || {
             joined
                 .join(name, identity, limits, counters)
@@ -419,11 +419,14 @@ impl Drop for OpenLog {
 }
 
 /// The identity of a channel's queue: the log's own, and who has it. Copies of a log's directories
-/// on other hosts, and channels that share a log, are different queues.
-fn identity_of(log: [u8; 16], cx: &Context) -> [u8; 16] {
+/// on other hosts, and channels that share a log, are different queues; and so is a queue from before a
+/// loss, whose numbers are given again.
+fn identity_of(log: &Log<Datums>, cx: &Context) -> [u8; 16] {
     let host = cx.world.host_name().unwrap_or_default();
+    let (identity, given_up) = (log.identity(), log.given_up());
+    let owner = [&identity[..], host.as_bytes(), cx.agent.as_bytes(), cx.name.as_bytes()];
     let mut sum = Sha1::new();
-    for part in [&log[..], host.as_bytes(), cx.agent.as_bytes(), cx.name.as_bytes()] {
+    for part in owner.into_iter().chain(given_up.iter().map(|loss| &loss[..])) {
         sum.update((part.len() as u64).to_be_bytes());
         sum.update(part);
     }

@@ -499,3 +499,24 @@ async fn keys_that_cannot_be_had_are_named() {
     check(&|keys| keys.replace("/store\n", "/gone\n"), "cannot read the password file").await;
     check(&|keys| keys.replace("file-channel.jceks", "gone.jceks"), "gone.jceks").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_loss_the_queue_is_another_sender() {
+    let dir = tempdir().unwrap();
+    let queue = async || {
+        let channel = open(dir.path(), "").await;
+        put(&channel, events(0, 1)).await.unwrap();
+        let taken = channel.begin_take(ALL).await.unwrap();
+        let queue = taken.batch().place().expect("it syncs each commit").queue;
+        drop(taken);
+        channel.close().await.unwrap();
+        queue
+    };
+    let first = queue().await;
+    assert_eq!(queue().await, first, "a restart loses nothing");
+    let loss = offline::Loss { copy: true, ..offline::Loss::default() };
+    offline::accept(&read(&keys(dir.path(), "")), Path::new("/nowhere"), loss).unwrap();
+    let then = queue().await;
+    assert_ne!(then, first, "its new events would have the numbers of lost ones");
+    assert_eq!(queue().await, then);
+}

@@ -86,7 +86,7 @@ impl FileChannel {
             closed: AtomicBool::new(true),
         });
         let channels = contexts.iter().map(|cx| {
-            let identity = Some(identity_of(log.identity(), cx));
+            let identity = Some(identity_of(&log, cx));
             let member = open.join(cx.name.clone(), identity, limits, cx.counters.channel())?;
             let (_, began) = log.untaken(member.queue);
             let (config, log, place) = (config.clone(), open.clone(), PathBuf::new());
