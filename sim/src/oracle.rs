@@ -85,6 +85,8 @@ pub struct Put {
     pub fate: Fate,
     /// Who sent it, if somebody did.
     pub sender: Option<usize>,
+    /// The lane it was put in, if in any.
+    pub lane: Option<u64>,
     posted: u64,
     answered: Option<u64>,
     /// An attempt in this life failed and may have left it whole: that a later one did not happen
@@ -138,8 +140,8 @@ impl Oracle {
         self.clock += 1;
         let posted = self.clock;
         let fate = Fate::Waiting;
-        let (sender, answered, perhaps, damaged) = (None, None, false, false);
-        let put = Put { queues, lengths, fate, sender, posted, answered, perhaps, damaged };
+        let (sender, lane, answered, perhaps, damaged) = (None, None, None, false, false);
+        let put = Put { queues, lengths, fate, sender, lane, posted, answered, perhaps, damaged };
         self.puts.insert(id, put);
         id
     }
@@ -148,6 +150,13 @@ impl Oracle {
     pub fn sent_by(&mut self, id: u64, sender: usize) {
         if let Some(put) = self.puts.get_mut(&id) {
             put.sender = Some(sender);
+        }
+    }
+
+    /// Batches of a lane are put in the order of their ids.
+    pub fn in_lane(&mut self, id: u64, lane: u64) {
+        if let Some(put) = self.puts.get_mut(&id) {
+            put.lane = Some(lane);
         }
     }
 
@@ -304,6 +313,7 @@ impl Oracle {
             let mut newest_post = 0;
             let mut last: Option<EventId> = None;
             let mut sent: BTreeMap<usize, u64> = BTreeMap::new();
+            let mut lanes: BTreeMap<u64, u64> = BTreeMap::new();
             for event in held {
                 if !there.insert(*event) {
                     return Err(format!("event {event:?} is there twice"));
@@ -317,6 +327,11 @@ impl Oracle {
                     && before > event.1
                 {
                     return Err(format!("put {} of a sender comes after its {before}", event.1));
+                }
+                if let Some(before) = put.lane.and_then(|lane| lanes.insert(lane, event.1))
+                    && before > event.1
+                {
+                    return Err(format!("put {} of a lane comes after its {before}", event.1));
                 }
                 if last.is_some_and(|last| last.1 == event.1 && last.2 >= event.2) {
                     return Err(format!("the events of put {} are out of order", event.1));

@@ -6,7 +6,7 @@ use crate::everywhere::flip_bits;
 use crate::run::{Plan, Run};
 
 /// The bugs that show without threads; the explorer looks for the others.
-pub const BUGS: [Sabotage; 18] = [
+pub const BUGS: [Sabotage; 20] = [
     Sabotage::AnswerBeforeSync,
     Sabotage::FanOutHalf,
     Sabotage::OriginBeforeData,
@@ -20,6 +20,8 @@ pub const BUGS: [Sabotage; 18] = [
     Sabotage::TailNotCopied,
     Sabotage::HeaderFirst,
     Sabotage::HoldUpSkipped,
+    Sabotage::LaneIgnored,
+    Sabotage::LaneSpread,
     Sabotage::WrittenIsSynced,
     Sabotage::NoSyncBeforeRoll,
     Sabotage::VoidUntold,
@@ -32,7 +34,9 @@ pub const BUGS: [Sabotage; 18] = [
 pub fn find(bug: Sabotage) -> Option<(u64, String)> {
     match bug {
         Sabotage::VoidUntold => return find_among_siblings(bug, 6),
-        Sabotage::TailBeforeItsCopy => return find_among_siblings(bug, 1),
+        Sabotage::TailBeforeItsCopy | Sabotage::LaneSpread => {
+            return find_among_siblings(bug, 1);
+        }
         _ => {}
     }
     let mut runs = 0;

@@ -89,6 +89,7 @@ pub struct Run {
     /// One fate of many from one crash: the starts after the first are seldom cut short again.
     forked: bool,
     senders: Vec<Sender>,
+    lane: puts::InLane,
 }
 
 const SEGMENT_BYTES: u64 = 32 << 10;
@@ -114,6 +115,7 @@ impl Run {
             on_damage: OnDamage::Quarantine,
             dice: Dice::new(plan.seed ^ 0x5EED),
             answers: Arc::default(),
+            lane: puts::InLane::new(),
             forked: false,
             senders: plan.senders.map(Sender::new).into(),
             plan,
@@ -131,6 +133,7 @@ impl Run {
             plan: Plan { sabotage, ..self.plan.clone() },
             dice: self.dice.clone(),
             answers: Arc::default(),
+            lane: puts::InLane::new(),
             forked: self.forked,
             senders: self.senders.clone(),
         }
@@ -341,6 +344,7 @@ impl Run {
             self.oracle.synced();
         }
         self.oracle.process_ended();
+        self.lane.renew();
         Ok(())
     }
 

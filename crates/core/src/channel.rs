@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics::ChannelMetrics;
+use crate::pipeline::Lane;
 use crate::{Batch, BoxFuture, ChannelError, Origin, OutletChannel, Size};
 
 /// How long a take waits for an event, even where keep-alive is less: who takes asks again at once.
@@ -128,6 +129,10 @@ pub struct Lifetime {
 /// Room held in a channel. Dropping it gives the room back. A channel knows its own rooms again when
 /// one is handed to a take of its own ([`Take::commit_with`]).
 pub trait Put: Any + Send {
+    /// Says what else is under way, which is stored in the order in which it is committed. A channel that
+    /// stores everything so, and refuses nothing once it let it in, need not know.
+    fn in_lane(&mut self, _lane: Lane) {}
+
     /// Commits `batch`, which is no larger than what was asked for. An error gives the batch back.
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>>;
 }
@@ -216,6 +221,14 @@ impl PutTxn {
                 Err(error)
             }
         }
+    }
+
+    /// See [`Put::in_lane`].
+    pub(crate) fn in_lane(mut self, lane: Option<Lane>) -> Self {
+        if let Some(lane) = lane {
+            self.put.in_lane(lane);
+        }
+        self
     }
 
     /// Commits `batch`.

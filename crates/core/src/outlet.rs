@@ -325,7 +325,7 @@ impl Outlet {
         let progress = std::mem::take(&mut batch.progress);
         let events = batch.len();
         let refused = match self.begin(channels, batch.size()).await {
-            Ok(txn) => match posted(txn.commit(batch), || turn.pass()).await {
+            Ok(txn) => match posted(txn.in_lane(turn.lane()).commit(batch), || turn.pass()).await {
                 Ok(()) => {
                     self.0.tally.put(channels, events);
                     return Ok(());
@@ -405,9 +405,10 @@ impl Outlet {
             }
         }
         let mut stages = self.stages(open).into_iter().peekable();
+        let lane = turn.lane();
         while let Some(stage) = stages.next() {
             let commits = stage.into_iter().map(async |(txn, Share { channels, batch })| {
-                let events = batch.len();
+                let (events, txn) = (batch.len(), txn.in_lane(lane.clone()));
                 let committed = txn.commit(batch).await.map_err(|refused| refused.error);
                 (channels, committed.map(|()| self.0.tally.put(channels, events)))
             });

@@ -3,11 +3,13 @@
 //!
 //! Order holds: a batch reserves and posts only after the one before it has, and once one is
 //! refused those that were not posted yet are given back untouched, until the pipeline is resumed.
+//! Those that were posted already carry a [`Lane`], by which a channel that has several writers, or
+//! room for a small batch where a large one found none, keeps to the order, too.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
@@ -115,20 +117,62 @@ pub enum Put {
 struct Gate {
     turn: Arc<Mutex<()>>,
     broken: AtomicBool,
+    /// Of what is under way now; another one after each refusal.
+    lane: StdMutex<Option<Lane>>,
 }
 
-/// The right to post, handed on as soon as that is done.
-pub(crate) struct Turn(Option<OwnedMutexGuard<()>>);
+/// What the batches have in common that a pipeline has under way: a channel stores them in the order in which they
+/// are committed, and once it refused one of them it refuses all that come after it.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    number: u64,
+    broken: Arc<AtomicBool>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Lane::new()
+    }
+}
+
+impl Lane {
+    /// One that nothing is in yet.
+    pub fn new() -> Lane {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Lane { number: LAST.fetch_add(1, Ordering::Relaxed), broken: Arc::default() }
+    }
+
+    /// Which lane it is, of all of this process.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Set by a channel as it refuses a batch of the lane.
+    pub fn broken(&self) -> &Arc<AtomicBool> {
+        &self.broken
+    }
+}
+
+/// The right to post, handed on as soon as that is done, and the lane to post in.
+pub(crate) struct Turn {
+    right: Option<OwnedMutexGuard<()>>,
+    lane: Option<Lane>,
+}
 
 impl Turn {
     /// For who waits for nobody and keeps nobody waiting.
     pub(crate) const fn alone() -> Turn {
-        Turn(None)
+        Turn { right: None, lane: None }
     }
 
     /// Lets the next one post.
     pub(crate) fn pass(&mut self) {
-        self.0 = None;
+        self.right = None;
+    }
+
+    /// The lane, unless the batch is alone.
+    pub(crate) fn lane(&self) -> Option<Lane> {
+        self.lane.clone()
     }
 }
 
@@ -139,13 +183,21 @@ impl<T: Send + 'static> Pipeline<T> {
         Pipeline {
             outlet,
             most,
-            gate: Arc::default(),
+            gate: Arc::new(Gate { lane: StdMutex::new(Some(Lane::new())), ..Gate::default() }),
             under_way: FuturesOrdered::new(),
             settled: VecDeque::new(),
             size: Size::ZERO,
             refused: VecDeque::new(),
             again_at: None,
         }
+    }
+
+    /// Says that the order of its batches means nothing to anybody, so that a channel with several writers may
+    /// give them to all of these.
+    #[must_use]
+    pub fn in_any_order(self) -> Self {
+        *self.gate.lane() = None;
+        self
     }
 
     /// Whether a batch of this size has to wait until some of those under way are settled.
@@ -282,6 +334,9 @@ impl<T: Send + 'static> Pipeline<T> {
     /// When something is under way: what was refused has to be put first.
     pub fn resume(&mut self) {
         assert!(self.is_empty(), "a pipeline is resumed before all of it is settled");
+        if let Some(lane) = &mut *self.gate.lane() {
+            *lane = Lane::new();
+        }
         self.gate.broken.store(false, Ordering::Release);
     }
 }
@@ -300,8 +355,17 @@ impl<T> Waiting<T> {
 }
 
 impl Gate {
+    fn lane(&self) -> MutexGuard<'_, Option<Lane>> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn turn(&self) -> Turn {
+        let right = Some(self.turn.clone().lock_owned().await);
+        Turn { right, lane: self.lane().clone() }
+    }
+
     async fn put(&self, outlet: &Outlet, batch: Batch) -> Put {
-        let mut turn = Turn(Some(self.turn.clone().lock_owned().await));
+        let mut turn = self.turn().await;
         if self.broken.load(Ordering::Acquire) {
             return Put::Behind(batch);
         }
@@ -310,7 +374,7 @@ impl Gate {
     }
 
     async fn append(&self, outlet: &Outlet, event: Event) -> Put {
-        let mut turn = Turn(Some(self.turn.clone().lock_owned().await));
+        let mut turn = self.turn().await;
         if self.broken.load(Ordering::Acquire) {
             return Put::Behind(Batch::from(vec![event]));
         }

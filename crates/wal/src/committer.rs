@@ -178,7 +178,9 @@ impl<R: Record> Committer<R> {
                     }
                     continue;
                 }
-                if origin.is_some_and(|origin| self.shared.is_held_up(origin)) {
+                let broken = put.lane.as_ref().is_some_and(|lane| lane.is_broken())
+                    && !sabotaged!(self.shared.options, LaneIgnored);
+                if broken || origin.is_some_and(|origin| self.shared.is_held_up(origin)) {
                     self.refuse_first(CommitError::OutOfOrder);
                     continue;
                 }

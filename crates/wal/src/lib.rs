@@ -36,6 +36,7 @@ mod threads;
 
 pub use committer::Committer;
 pub use error::{CommitError, Damage, OpenError};
+pub use homes::Lane;
 pub use log::{Lease, Log, PutDone, QueueId, Refusal, Room, Stored, TakeDone};
 pub use open::{Opened, QueueOptions};
 #[cfg(feature = "sabotage")]

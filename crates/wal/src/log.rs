@@ -379,7 +379,7 @@ impl<R: Record> Log<R> {
         if works.all(|line| line.full.load(Ordering::Acquire)) {
             return Err(Refusal::DiskFull);
         }
-        let mut room = Room { log: self.0.clone(), queues: Vec::new(), count };
+        let mut room = Room { log: self.0.clone(), queues: Vec::new(), count, lane: None };
         for queue in queues {
             if room.queues.contains(&queue.0) {
                 continue;

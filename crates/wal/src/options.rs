@@ -191,6 +191,10 @@ pub enum Sabotage {
     HeaderFirst,
     /// What a sender sent behind a batch that failed is stored before that one comes again.
     HoldUpSkipped,
+    /// What was put behind a refused batch of its lane is stored.
+    LaneIgnored,
+    /// Batches of a lane go to several directories at once.
+    LaneSpread,
     /// What is encrypted is believed without looking at its tag.
     TagSkipped,
     /// With syncs now and then, frames claim to be synced that are only written.

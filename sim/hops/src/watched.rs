@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use splashdam_components::channels::file::FileChannel;
+use splashdam_core::pipeline::Lane;
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, JointId, Level, Lifetime, Origin, Put, Refused, Size,
     Take,
@@ -35,6 +36,10 @@ impl Watched {
 }
 
 impl Put for WatchedPut {
+    fn in_lane(&mut self, lane: Lane) {
+        self.inner.in_lane(lane);
+    }
+
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
         self.posted.notify_one();
         self.inner.commit(batch)

@@ -1,12 +1,33 @@
 //! Puts of a run: some of nobody in particular, some of senders.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use splashdam_wal::{CommitError, Count, Level, Origin, Stored};
+use splashdam_wal::{CommitError, Count, Lane, Level, Origin, Stored};
 
 use super::{Answer, Life, Run};
 use crate::oracle::Fate;
 use crate::sender::Next;
+
+/// Where those put who wait for nothing and are no senders, until one of theirs is refused.
+pub(super) struct InLane {
+    pub(super) number: u64,
+    lane: Lane,
+    /// Of each lane that ended, the first put that was refused.
+    refused: BTreeMap<u64, u64>,
+}
+
+impl InLane {
+    pub(super) fn new() -> InLane {
+        InLane { number: 0, lane: Lane::new(0, Arc::default()), refused: BTreeMap::new() }
+    }
+
+    /// The next one.
+    pub(super) fn renew(&mut self) {
+        self.number += 1;
+        self.lane = Lane::new(self.number, Arc::default());
+    }
+}
 
 impl Run {
     pub(super) fn put(&mut self, life: &Life) -> Result<(), String> {
@@ -17,6 +38,9 @@ impl Run {
         if sender >= self.senders.len() {
             let queues = self.some_queues();
             let id = self.oracle.put(&mut self.dice, queues);
+            if id.is_multiple_of(2) {
+                self.oracle.in_lane(id, self.lane.number);
+            }
             return self.post(life, id, None);
         }
         for _ in 0..=self.dice.below(3) {
@@ -58,7 +82,10 @@ impl Run {
             .collect();
         let stored = self.oracle.look(id).fate == Fate::Stored;
         match life.log.reserve(&queues, count) {
-            Ok(room) => {
+            Ok(mut room) => {
+                if self.oracle.look(id).lane.is_some() {
+                    room.set_lane(self.lane.lane.clone());
+                }
                 for queue in &queues {
                     let Level { queued, leased, reserved, capacity } = life.log.level(*queue);
                     if queued.events + leased.events + reserved.events > capacity.events {
@@ -79,6 +106,9 @@ impl Run {
             Err(_) if stored => {}
             Err(_) => {
                 self.verdict.refused += 1;
+                if self.oracle.look(id).lane.is_some() {
+                    self.lane.renew();
+                }
                 if self.oracle.look(id).fate == Fate::Waiting {
                     self.oracle.answered(id, Fate::Gone);
                 }
@@ -93,8 +123,12 @@ impl Run {
         answer: Result<Stored, CommitError>,
     ) -> Result<(), String> {
         let known = self.oracle.look(id);
-        let (stored, sender) = (known.fate == Fate::Stored, known.sender);
+        let (stored, sender, lane) = (known.fate == Fate::Stored, known.sender, known.lane);
+        let refused = lane.and_then(|lane| self.lane.refused.get(&lane));
         match answer {
+            Ok(_) if refused.is_some_and(|refused| *refused < id) => {
+                Err(format!("put {id} is stored, though its lane had one before it refused"))
+            }
             Ok(now) => {
                 self.verdict.stored += 1;
                 match (stored, now) {
@@ -112,8 +146,16 @@ impl Run {
             }
             Err(error) => {
                 self.verdict.refused += 1;
+                if let Some(lane) = lane {
+                    let known = self.lane.refused.entry(lane).or_insert(id);
+                    *known = (*known).min(id);
+                    if lane == self.lane.number {
+                        self.lane.renew();
+                    }
+                }
                 let sender = sender.and_then(|sender| self.senders.get(sender));
                 if matches!(error, CommitError::OutOfOrder)
+                    && lane.is_none()
                     && !sender.is_some_and(|sender| sender.lacks_one_before(id, &self.oracle))
                 {
                     return Err(format!("put {id} is out of order, but all before it is stored"));

@@ -29,6 +29,8 @@ each_is_found! {
     a_tail_that_is_not_written_again_is_found: TailNotCopied,
     a_header_before_its_frames_is_found: HeaderFirst,
     a_sender_that_is_not_held_up_is_found: HoldUpSkipped,
+    a_lane_that_goes_on_behind_a_refusal_is_found: LaneIgnored,
+    a_lane_with_several_writers_is_found: LaneSpread,
     what_is_only_written_and_called_synced_is_found: WrittenIsSynced,
     a_segment_that_ends_without_a_sync_is_found: NoSyncBeforeRoll,
     what_a_failed_directory_left_and_nobody_was_told_is_found: VoidUntold,

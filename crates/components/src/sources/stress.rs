@@ -120,7 +120,8 @@ impl Source for Stress {
         let mut left = Left::new(&config);
         let mut pace = Pace::new(config.max_events_per_second);
         let mut refusals = 0;
-        let mut pipeline = Pipeline::new(out, AHEAD);
+        // One event is like the other.
+        let mut pipeline = Pipeline::new(out, AHEAD).in_any_order();
         loop {
             let next = left.next_batch(config.batch_size.get());
             // Nobody looks after what is on its way while this one keeps its pace.

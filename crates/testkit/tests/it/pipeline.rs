@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use splashdam_core::pipeline::{Patience, Put as Went};
+use splashdam_core::pipeline::{Lane, Patience, Put as Went};
 use splashdam_core::{
     Batch, BoxFuture, Channel, ChannelError, Level, Pipeline, Put, Refused, Size, Stop, Take,
 };
@@ -20,13 +20,15 @@ struct State {
     /// Bodies whose commit fails once.
     failing: Mutex<Vec<String>>,
     through: Semaphore,
+    /// The lane of each commit.
+    lanes: Mutex<Vec<u64>>,
 }
 
 impl Slow {
     fn new(failing: &[&str]) -> Slow {
         let failing = Mutex::new(failing.iter().map(|body| (*body).to_owned()).collect());
-        let (posted, stored) = Default::default();
-        Slow(Arc::new(State { posted, stored, failing, through: Semaphore::new(0) }))
+        let (posted, stored, lanes) = Default::default();
+        Slow(Arc::new(State { posted, stored, failing, through: Semaphore::new(0), lanes }))
     }
 
     fn posted(&self) -> Vec<String> {
@@ -63,6 +65,10 @@ impl Channel for Slow {
 }
 
 impl Put for Slow {
+    fn in_lane(&mut self, lane: Lane) {
+        self.0.lanes.lock().unwrap().push(lane.number());
+    }
+
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
         let texts = bodies(batch.events());
         self.0.posted.lock().unwrap().extend(texts.clone());
@@ -268,4 +274,34 @@ async fn another_channel_that_is_full_is_another_line() {
     let said = lines.with("channels refuse a batch");
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("c1 is full") && said[1].contains("c2 is full"), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_together_shares_a_lane_until_something_is_refused() {
+    let slow = Slow::new(&["1"]);
+    let mut pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 99, bytes: 1 << 20 });
+    slow.0.through.add_permits(99);
+    for n in 0..3 {
+        pipeline.put(events(n, 1), n);
+    }
+    while pipeline.settle().await.is_some() {}
+    pipeline.resume();
+    pipeline.put(events(3, 1), 3);
+    pipeline.append(events(4, 1).into_events().remove(0), 4);
+    while pipeline.settle().await.is_some() {}
+    let mut lanes = std::mem::take(&mut *slow.0.lanes.lock().unwrap());
+    let first = lanes[0];
+    lanes.dedup();
+    assert!(lanes.len() == 2 && lanes[1] > first, "{lanes:?}");
+    let mut another = Pipeline::new(outlet(slow.clone()), Size { events: 99, bytes: 1 << 20 });
+    another.put(events(5, 1), 5);
+    while another.settle().await.is_some() {}
+    assert!(slow.0.lanes.lock().unwrap()[0] > lanes[1], "each pipeline has its own");
+    slow.0.lanes.lock().unwrap().clear();
+    let pipeline = Pipeline::new(outlet(slow.clone()), Size { events: 99, bytes: 1 << 20 });
+    let mut pipeline = pipeline.in_any_order();
+    pipeline.put(events(6, 1), 6);
+    outlet(slow.clone()).put(events(7, 1)).await.unwrap();
+    while pipeline.settle().await.is_some() {}
+    assert!(slow.0.lanes.lock().unwrap().is_empty(), "nobody minds their order");
 }

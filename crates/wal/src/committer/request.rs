@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::directory::Outgoing;
 use crate::error::CommitError;
 use crate::frame::{Kind, most_frame_bytes};
-use crate::homes::Home;
+use crate::homes::{Home, Lane};
 use crate::log::{PutDone, Shared, TakeDone};
 use crate::queue::{Count, Piece};
 use crate::record::{Body, Origin, PutMeta, Record, TakeMeta, Void};
@@ -33,6 +33,8 @@ pub(crate) struct PutRequest<R: Record> {
     pub(crate) queues: Vec<u16>,
     pub(crate) room: Count,
     pub(crate) origin: Option<Origin>,
+    /// Only without an origin.
+    pub(crate) lane: Option<Lane>,
     pub(crate) home: Option<Home<R>>,
     /// What it is exchanged for, which is rare; then it has no origin.
     pub(crate) taking: Option<Box<Taking<R>>>,
@@ -94,8 +96,10 @@ impl<R: Record> Request<R> {
 
     /// What follows it must not be stored before it.
     pub(super) fn hold_up(&self, shared: &Shared<R>) {
-        if let Request::Put(PutRequest { origin: Some(origin), .. }) = self {
-            shared.hold_up(origin);
+        match self {
+            Request::Put(PutRequest { origin: Some(origin), .. }) => shared.hold_up(origin),
+            Request::Put(PutRequest { lane: Some(lane), .. }) => lane.end(),
+            _ => {}
         }
     }
 

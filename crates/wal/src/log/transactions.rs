@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Log, PutDone, Shared, TakeDone};
 use crate::committer::{PutRequest, Request, TakeRequest, Taking};
 use crate::error::CommitError;
-use crate::homes::Home;
+use crate::homes::{Home, Lane};
 use crate::options::sabotaged;
 use crate::queue::{Count, Piece};
 use crate::record::{Body, MOST_POSITION, Origin, Record};
@@ -18,6 +18,7 @@ pub struct Room<R: Record> {
     pub(super) log: Arc<Shared<R>>,
     pub(super) queues: Vec<u16>,
     pub(super) count: Count,
+    pub(super) lane: Option<Lane>,
 }
 
 impl<R: Record> Room<R> {
@@ -35,20 +36,35 @@ impl<R: Record> Room<R> {
         self.count.bytes += more.bytes;
     }
 
+    /// What is put here without an origin goes into this lane.
+    pub fn set_lane(&mut self, lane: Lane) {
+        self.lane = Some(lane);
+    }
+
     /// Puts a record into all queues that room is held in, and tells `done` when it is durable.
     /// It is encoded and checksummed here, on the caller's thread.
     pub fn put(mut self, record: Arc<R>, origin: Option<Origin>, done: PutDone) {
+        let lane = self.lane.take().filter(|_| origin.is_none());
         let fits = origin.as_ref().is_none_or(|origin| origin.position.len() <= MOST_POSITION);
         let Some(body) = self.body(&record).filter(|_| fits) else {
             if let Some(origin) = &origin {
                 self.log.hold_up(origin);
             }
+            if let Some(lane) = lane {
+                lane.end();
+            }
             drop(self);
             return done(Err(CommitError::Unfit));
         };
-        let home = origin.as_ref().map(|origin| Home::of(&self.log, origin.sender));
+        let home = match (&origin, &lane) {
+            (Some(origin), _) => Some(Home::of(&self.log, origin.sender)),
+            (None, Some(lane)) if !sabotaged!(self.log.options, LaneSpread) => {
+                Some(Home::in_lane(&self.log, lane))
+            }
+            (None, _) => None,
+        };
         let chosen = home.as_ref().map_or_else(|| self.log.able(None), Home::line);
-        let request = PutRequest { origin, home, ..self.request(record, body, done) };
+        let request = PutRequest { origin, lane, home, ..self.request(record, body, done) };
         self.log.post(chosen, Request::Put(request));
     }
 
@@ -63,7 +79,17 @@ impl<R: Record> Room<R> {
     /// A plain put into all queues, which from now on holds the room.
     fn request(&mut self, record: Arc<R>, body: Body, done: PutDone) -> PutRequest<R> {
         let (queues, room) = (std::mem::take(&mut self.queues), self.count);
-        PutRequest { record, body, queues, room, origin: None, home: None, taking: None, done }
+        PutRequest {
+            record,
+            body,
+            queues,
+            room,
+            origin: None,
+            lane: None,
+            home: None,
+            taking: None,
+            done,
+        }
     }
 }
 

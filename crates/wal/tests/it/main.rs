@@ -3,6 +3,7 @@
 mod again;
 mod exchanges;
 mod fuzz_seeds;
+mod lanes;
 mod senders;
 mod slow;
 

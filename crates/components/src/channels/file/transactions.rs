@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use splashdam_core::pipeline::Lane;
 use splashdam_core::{Batch, BoxFuture, ChannelError, Put, Refused, Take};
 use splashdam_wal::{self as wal, CommitError, Lease, Log, Room};
 use tokio::sync::oneshot;
@@ -37,6 +38,10 @@ impl RoomHeld {
 }
 
 impl Put for RoomHeld {
+    fn in_lane(&mut self, lane: Lane) {
+        self.room.set_lane(wal::Lane::new(lane.number(), lane.broken().clone()));
+    }
+
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
         let closed = self.check_open().err();
         let RoomHeld { mut room, members, under_way, told } = *self;

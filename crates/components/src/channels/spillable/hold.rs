@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use splashdam_core::pipeline::Lane;
 use splashdam_core::{Batch, BoxFuture, ChannelError, Put, Refused, Size};
 use tokio::time::timeout;
 
@@ -189,6 +190,10 @@ struct LogRoom {
 }
 
 impl Put for LogRoom {
+    fn in_lane(&mut self, lane: Lane) {
+        self.held.in_lane(lane);
+    }
+
     fn commit(self: Box<Self>, batch: Batch) -> BoxFuture<'static, Result<(), Refused>> {
         let LogRoom { inner, held } = *self;
         if batch.is_empty() {
