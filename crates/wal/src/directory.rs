@@ -531,6 +531,10 @@ impl Directory {
             let end = self.table.get(&number).map_or(FIRST_FRAME, |entry| entry.end);
             current.file.close(end);
             current.file.file.rest();
+            let Options { segment_bytes, cached_bytes, .. } = self.options;
+            if self.table.len() as u64 * segment_bytes > cached_bytes {
+                current.file.file.let_go();
+            }
         }
     }
 }

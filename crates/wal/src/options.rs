@@ -218,6 +218,9 @@ pub struct Options {
     pub group_bytes: u64,
     /// Most bytes of events that one queue keeps in memory for its takers.
     pub window_bytes: usize,
+    /// Beyond so many bytes of segments in a directory the system is told, as one more is full, that it need not
+    /// keep that in its memory: it is read last, and would drive out what is read first.
+    pub cached_bytes: u64,
     /// Bytes of one read when events come back from the disk.
     pub read_bytes: usize,
     /// Bytes held back in each directory, so that takes go on and the log opens when the disk is
@@ -257,6 +260,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             group_bytes: 8 << 20,
             window_bytes: 16 << 20,
+            cached_bytes: 512 << 20,
             read_bytes: 1 << 20,
             reserve_bytes: 12 << 20,
             open_segments: 32,

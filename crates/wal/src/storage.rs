@@ -57,6 +57,8 @@ pub trait StorageFile: Send + Sync + 'static {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         Ok(Some(offset))
     }
+    /// A hint: what is written and synced will not be read soon, and need not stay in the system's memory.
+    fn let_go(&self) {}
 }
 
 /// Time and randomness, handed in so that a simulation can repeat itself.

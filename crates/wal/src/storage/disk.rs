@@ -162,6 +162,11 @@ impl StorageFile for DiskFile {
             Err(other) => Err(other.into()),
         }
     }
+
+    fn let_go(&self) {
+        // Who keeps the pages all the same keeps them.
+        let _hint = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
 }
 
 #[cfg(test)]

@@ -130,4 +130,10 @@ impl StorageFile for Shelved {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         self.file()?.next_data(offset)
     }
+
+    fn let_go(&self) {
+        if let Ok(file) = self.file() {
+            file.let_go();
+        }
+    }
 }

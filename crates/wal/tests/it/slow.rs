@@ -17,6 +17,8 @@ struct Pace {
     micros: AtomicU64,
     hangs: Mutex<bool>,
     wakes: Condvar,
+    /// Files that the system need not keep in memory.
+    let_go: AtomicU64,
 }
 
 impl Pace {
@@ -101,6 +103,11 @@ impl StorageFile for SlowFile {
     fn length(&self) -> io::Result<u64> {
         self.0.length()
     }
+
+    fn let_go(&self) {
+        self.1.let_go.fetch_add(1, Ordering::Relaxed);
+        self.0.let_go();
+    }
 }
 
 fn open(place: &std::path::Path, paces: &[Arc<Pace>], capacity: Count) -> Log<Words> {
@@ -113,6 +120,7 @@ fn open(place: &std::path::Path, paces: &[Arc<Pace>], capacity: Count) -> Log<Wo
         segment_bytes: 4 << 20,
         group_bytes: 1 << 10,
         window_bytes: 64 << 10,
+        cached_bytes: 16 << 20,
         ..Options::default()
     };
     let queue = QueueOptions { name: "c".into(), capacity };
@@ -217,4 +225,34 @@ fn a_disk_that_hangs_holds_up_its_own_log_within_bounds_and_no_other() {
     assert_eq!(slow.level(queue).queued.events, 50);
     slow.close();
     quick.close();
+}
+
+#[test]
+fn only_what_waits_behind_much_else_leaves_the_systems_memory() {
+    let place = tempfile::tempdir().expect("a directory");
+    let pace = Arc::<Pace>::default();
+    let log = open(place.path(), &[pace.clone()], Count { events: u64::MAX, bytes: u64::MAX });
+    let queue = log.queue("c").expect("a queue");
+    // Two of these fill a segment.
+    let put = |n: usize| {
+        let words = Words(vec![format!("{n}-{}", "x".repeat(3 << 19))]);
+        let bytes = words.0[0].len() as u64;
+        let room = log.reserve(&[queue], Count { events: 1, bytes }).expect("room");
+        let (answer, answered) = mpsc::sync_channel(1);
+        room.put(Arc::new(words), None, Box::new(move |done| _ = answer.send(done)));
+        answered.recv().expect("an answer").expect("a commit");
+    };
+    let let_go = || pace.let_go.load(Ordering::Relaxed);
+    (0..8).for_each(put);
+    assert_eq!(let_go(), 0, "16 MiB are not full");
+    (8..20).for_each(put);
+    let gone = let_go();
+    assert!((4..=6).contains(&gone), "{gone} of ten segments, of which four are kept");
+    let all = crate::drain(&log, "c", 3);
+    let numbers: Vec<_> = all.iter().map(|word| word.split('-').next().expect("one")).collect();
+    assert_eq!(numbers, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    // Freed, or nearly so: a queue that is kept short stays in memory.
+    (0..4).for_each(put);
+    assert_eq!(let_go(), gone);
+    log.close();
 }
