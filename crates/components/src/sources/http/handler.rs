@@ -12,8 +12,9 @@ use splashdam_wire::http_json::{self, Refusal};
 use super::parameters;
 use crate::charset::{Charset, OnMalformed};
 
-/// Lines of one request at the most: an event takes more memory than an empty line.
-const MOST_LINES: usize = 2_000_000;
+/// Events of one request at the most, each with its headers: an event takes more memory than an empty
+/// line, and a header is counted for every event, as an interceptor gives each of them its own.
+const MOST_ITEMS: usize = 2_000_000;
 
 /// A handler as configured.
 #[derive(Clone, Debug)]
@@ -199,6 +200,7 @@ fn lines(are_json: bool, request: Request) -> Result<Batch, Answer> {
         Some(name) => in_utf8(&name, request.body)?,
         None => request.body,
     };
+    let most = MOST_ITEMS / (1 + headers.len());
     let mut batch = Batch::default();
     let mut at = 0;
     while at < text.len() {
@@ -214,8 +216,10 @@ fn lines(are_json: bool, request: Request) -> Result<Batch, Answer> {
             let why = format!("what should be event {number} is not one line of JSON");
             return Err(Answer::new(StatusCode::BAD_REQUEST, why));
         }
-        if number > MOST_LINES {
-            let why = format!("more than {MOST_LINES} lines in one request; send fewer at once");
+        if number > most {
+            let why = format!(
+                "more than {MOST_ITEMS} lines and headers of lines in one request; send fewer at once"
+            );
             return Err(Answer::new(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
         batch.push(Event { headers: headers.clone(), body: line });
@@ -366,10 +370,39 @@ mod tests {
         check(lines, "text/plain; charset=UTF-16", "", b"\xff\xfea\0\n\0b\0", Ok(&[" a", " b"]));
         check(lines, "text/plain; charset=klingon", "", b"x", Err(415));
         check(lines, "", "", b"", Ok(&[]));
-        check(lines, "", "", &vec![b'\n'; MOST_LINES + 1], Err(413));
+        check(lines, "", "", &vec![b'\n'; MOST_ITEMS + 1], Err(413));
         check("handler = auto", "text/plain", "", b"[]", Ok(&[" []"]));
         check("handler = auto", "application/x-www-form-urlencoded", "", one, Ok(&["a=b x"]));
         check("handler = auto", "", "", one, Ok(&["a=b x"]));
+    }
+
+    #[test]
+    fn headers_count_for_each_line() {
+        let headers = 9999;
+        let query = (0..headers).map(|n| format!("{n:x}")).collect::<Vec<_>>().join("&");
+        let most = MOST_ITEMS / (1 + headers);
+        let check =
+            |keys: &str, kind: &str, line: &[u8], lines: usize, want: Result<usize, u16>| {
+                let events = ask_many(keys, kind, &query, &line.repeat(lines));
+                assert_eq!(events, want, "{keys} {kind} {lines}");
+            };
+        for (keys, kind) in
+            [("lines", ""), ("auto", "text/plain"), ("auto", "application/x-ndjson")]
+        {
+            let keys = format!("handler = {keys}");
+            check(&keys, kind, b"1\n", most, Ok(most));
+            check(&keys, kind, b"1\n", most + 1, Err(413));
+        }
+    }
+
+    fn ask_many(keys: &str, kind: &str, query: &str, body: &[u8]) -> Result<usize, u16> {
+        let request = Request {
+            content_type: Some(kind.to_owned()),
+            query: Some(query.to_owned()),
+            body: Bytes::copy_from_slice(body),
+        };
+        let batch = handler(keys).events(request).map_err(|answer| answer.status.as_u16())?;
+        Ok(batch.len())
     }
 
     #[test]
