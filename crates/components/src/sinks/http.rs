@@ -19,7 +19,8 @@
 //! `-Djavax.net.ssl.trustStore`, or by the system's. What differs from Flume: one connection is kept
 //! for all requests; an answer that redirects is not followed but judged like any other; an error
 //! without a body is judged by its code, where Flume stumbles and sends the event again; and
-//! `batchSize` may send several bodies at once, each with a line end behind it.
+//! `batchSize` may send several bodies at once, each with a line end behind it, as Elasticsearch's
+//! `_bulk` wants them.
 
 mod connection;
 
@@ -84,8 +85,8 @@ pub struct Config {
     /// `incrementMetrics.CODE`: whether the event counts as delivered then.
     #[serde(default)]
     pub increment_metrics: BTreeMap<String, bool>,
-    /// Events in one request. With more than one, each body is followed by a line end. Not a key of
-    /// Flume, which sends one.
+    /// Events in one request at the most. With more than 1 each body is followed by a line end, also
+    /// when it goes alone. Not a key of Flume, which sends one.
     #[serde(default = "batch_size")]
     pub batch_size: NonZeroUsize,
     /// The file with the certificates that the server's is judged by: JKS, PKCS12 or PEM. Not a key
@@ -297,9 +298,9 @@ impl Component for Http {
 }
 
 /// The body of a request; empty when there is nothing to send.
-fn body(batch: &Batch) -> Bytes {
+fn body(batch: &Batch, as_lines: bool) -> Bytes {
     match batch.events() {
-        [event] => event.body.clone(),
+        [event] if !as_lines => event.body.clone(),
         events => {
             let mut body = BytesMut::with_capacity(batch.size().bytes + events.len());
             for event in events.iter().filter(|event| !event.body.is_empty()) {
@@ -317,7 +318,7 @@ impl Sink for Http {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
-        let body = body(batch);
+        let body = body(batch, self.config.batch_size.get() > 1);
         if body.is_empty() {
             debug!("events without a body are let go");
             return Ok(Delivered { events: 0, pause: true, rejected: Vec::new() });

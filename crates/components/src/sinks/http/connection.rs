@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING, USER_AGENT,
+};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use splashdam_client::Address;
@@ -20,8 +22,10 @@ use tokio::time::timeout;
 use super::Endpoint;
 use crate::tls::Connector;
 
-/// Bytes of an answer's body that are read so that the connection can be used again.
+/// Bytes of an answer's body that are read so that the connection can be used again …
 const ANSWER_BYTES: usize = 64 * 1024;
+/// … and how long they may take: what the server thinks is known by then.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// Posts to one endpoint.
 pub(super) struct Client {
@@ -94,14 +98,14 @@ impl Client {
         };
         let exchange = async {
             open.sender.ready().await?;
-            let answer = open.sender.send_request(request).await?;
-            let status = answer.status();
-            Ok((status, drained(answer).await))
+            open.sender.send_request(request).await
         };
         match timeout(self.request_timeout, exchange).await {
-            Ok(Ok((status, reusable))) => {
+            Ok(Ok(answer)) => {
+                let status = answer.status();
                 self.open = Some(open);
-                if !reusable {
+                // Whatever becomes of its body, the answer is there.
+                if !timeout(ANSWER_TIME, drained(answer)).await.unwrap_or(false) {
                     self.hang_up();
                 }
                 Ok(status)
@@ -171,6 +175,11 @@ impl Client {
 
 /// Reads an answer's body away; whether it came to its end, so that another request can follow.
 async fn drained(mut answer: Response<Incoming>) -> bool {
+    let has = |header| answer.headers().contains_key(header);
+    if !answer.body().is_end_stream() && !has(CONTENT_LENGTH) && !has(TRANSFER_ENCODING) {
+        // It ends when the server closes, and then nothing can follow.
+        return false;
+    }
     let mut read = 0;
     while let Some(frame) = answer.frame().await {
         let Ok(frame) = frame else { return false };

@@ -8,6 +8,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use splashdam_core::{Event, Role};
 use splashdam_testkit::{context, contract, events};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -124,7 +125,14 @@ async fn several_bodies_are_lines_of_one_request() {
     let mut sink = open(address, &format!("{TAKEN}batchSize = 10")).await;
     assert_eq!(sink.limit().events, 10);
     assert_eq!(shown(sink.deliver(&events(1, 3)).await), "done 3");
-    assert_eq!(server.seen(), ["POST /in?x=y text/plain text/plain 1\\n2\\n3\\n"]);
+    let line = "POST /in?x=y text/plain text/plain";
+    assert_eq!(server.seen(), [format!("{line} 1\\n2\\n3\\n")]);
+    // One that is alone is a line, too: what reads lines does not take it otherwise.
+    assert_eq!(shown(sink.deliver(&events(4, 1)).await), "done 1");
+    assert_eq!(server.seen()[1], format!("{line} 4\\n"));
+    let empty: Batch = vec![Event::default()].into();
+    assert_eq!(shown(sink.deliver(&empty).await), "done 0 pause");
+    assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -151,6 +159,48 @@ async fn a_server_that_says_nothing_is_given_up() {
     assert!(error.to_string().contains("requestTimeout"), "{error}");
     assert_eq!(sink.client.metrics.connections_created.value(), 1);
     assert_eq!(sink.client.metrics.connections_closed.value(), 1);
+}
+
+/// A server that answers every request with these bytes and holds the connection; counts requests.
+async fn holding(answer: &'static [u8]) -> (Arc<Mutex<usize>>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(0));
+    let counted = requests.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut request).await {
+                    if request[..read].starts_with(b"POST ") {
+                        *counted.lock().unwrap() += 1;
+                        stream.write_all(answer).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (requests, address)
+}
+
+#[tokio::test]
+async fn an_answer_counts_though_its_body_never_ends() {
+    let check = async |answer: &'static [u8]| {
+        let (requests, address) = holding(answer).await;
+        let mut sink = open(address, TAKEN).await;
+        for sent in 1..=2 {
+            assert_eq!(shown(sink.deliver(&events(0, 1)).await), "done 1", "{answer:?}");
+            assert_eq!(*requests.lock().unwrap(), sent, "{answer:?}");
+            assert!(sink.client.open.is_none(), "what has not ended is not used again");
+        }
+        assert_eq!(sink.client.metrics.connections_closed.value(), 2);
+    };
+    check(b"HTTP/1.1 200 OK\r\n\r\n").await;
+    check(b"HTTP/1.1 200 OK\r\n\r\nsome of it").await;
+    check(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n").await;
+    check(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok").await;
 }
 
 #[test]
