@@ -23,12 +23,13 @@
 //! | 403, 405, 501 | the method is TRACE or OPTIONS, PUT or DELETE, or any other than GET, HEAD and POST |
 //! | 408, 413, 415 | it took too long, is too large, or is encoded in a way that is not read here |
 //! | 500 | it is empty, its charset is none of the handler's, or a mandatory parameter is missing |
-//! | 503 | a channel refuses, which mostly is a full one: send it again |
+//! | 503 | a channel refuses, which mostly is a full one, or there is no room for a large request: send it again |
 //!
 //! What differs from Flume:
 //!
 //! - A request has limits: `maxRequestBytes`, 30 seconds and one more for each 128 KiB to arrive,
-//!   and those that are larger than 64 KiB take no more than 256 MiB together.
+//!   and those that are larger than 64 KiB take no more than 256 MiB together: who finds no room for
+//!   5 seconds is answered 503. Lines, each with the headers that parameters make, may be 2,000,000.
 //! - Bodies with `Content-Encoding: gzip`, `deflate` or `zstd` are unpacked for JSON and lines, within
 //!   the same limit; blobs stay as they came.
 //! - JSON without a charset is UTF-8 whatever the content type; Flume reads ISO-8859-1 unless that is

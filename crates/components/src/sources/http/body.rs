@@ -1,5 +1,6 @@
 //! The body of a request: received within limits of bytes and time, and unpacked within them.
 
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use bytes::{Bytes, BytesMut};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handler::Answer;
 
-/// Bytes of all large bodies that are received, unpacked or put at one time; who comes then waits.
+/// Bytes of all large bodies that are received, unpacked or put at one time; who comes then waits
+/// for a while.
 pub(in crate::sources) const ROOM_BYTES: u64 = 256 * 1024 * 1024;
 /// The semaphore counts in these, as it counts in 32 bits.
 const UNIT_BYTES: usize = 1024;
@@ -21,6 +23,8 @@ const UNIT_BYTES: usize = 1024;
 pub(in crate::sources) const FREE_BYTES: usize = 64 * 1024;
 /// What is unpacked without handing it to another thread.
 const QUICK_BYTES: usize = 16 * FREE_BYTES;
+/// How long a body waits for room each time it needs more: others may keep theirs for long.
+const ROOM_TIME: Duration = Duration::from_secs(5);
 /// What a body has to arrive in: this …
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// … and a second for each of these.
@@ -52,20 +56,35 @@ impl Room {
         Room { free: Semaphore::new(units), units, most_bytes }
     }
 
-    /// Waits until there is room for a body of so many bytes.
-    async fn take(&self, bytes: usize) -> Taken<'_> {
-        let units = bytes.div_ceil(UNIT_BYTES).min(self.units);
+    /// Waits, not for long, until there is room for so many bytes.
+    async fn take(&self, bytes: usize) -> Result<Taken<'_>, Answer> {
+        let units = u32::try_from(units(bytes).min(self.units)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
-        self.free.acquire_many(u32::try_from(units).unwrap_or(u32::MAX)).await.ok()
+        let taken = timeout(ROOM_TIME, self.free.acquire_many(units)).await;
+        Ok(taken.map_err(|_| crowded())?.ok())
     }
 
-    /// Receives a body; what comes after `cut_after` bytes is let go. One that does not say how
-    /// long it is may be as long as allowed, once it has grown large.
-    pub(super) async fn receive(
+    /// Waits, not for long, until what is taken is room for so many bytes.
+    async fn take_up_to<'a>(&'a self, taken: &mut Taken<'a>, bytes: usize) -> Result<(), Answer> {
+        let held = taken.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let missing = units(bytes).saturating_sub(held) * UNIT_BYTES;
+        match (taken, self.take(missing).await?) {
+            (Some(taken), Some(more)) => taken.merge(more),
+            (taken, more) => *taken = more,
+        }
+        Ok(())
+    }
+
+    /// Receives a body; what comes after `cut_after` bytes is let go. It takes room as it grows, twice
+    /// as much each time, lest who announces much and sends little keeps the others out.
+    pub(super) async fn receive<B>(
         &self,
-        mut body: Incoming,
+        mut body: B,
         cut_after: Option<usize>,
-    ) -> Result<(Bytes, Taken<'_>), Answer> {
+    ) -> Result<(Bytes, Taken<'_>), Answer>
+    where
+        B: Body<Data = Bytes, Error: Display> + Unpin,
+    {
         let most = cut_after.unwrap_or(usize::MAX).min(self.most_bytes);
         let said = body.size_hint().exact().map(|said| usize::try_from(said).unwrap_or(usize::MAX));
         if cut_after.is_none() && said.is_some_and(|said| said > most) {
@@ -73,7 +92,7 @@ impl Room {
         }
         let expected = said.unwrap_or(most).min(most);
         let (mut first, mut all) = (Bytes::new(), BytesMut::new());
-        let (mut taken, mut received) = (None, 0);
+        let (mut taken, mut received, mut room) = (None, 0, FREE_BYTES);
         let mut began = Instant::now();
         loop {
             let due = began + time_for(received);
@@ -89,9 +108,11 @@ impl Room {
                     _ => return Err(self.too_large()),
                 }
             }
-            if received > FREE_BYTES && taken.is_none() {
+            let wanted = received.min(expected);
+            if wanted > room {
+                room = wanted.max(room.saturating_mul(2)).min(expected);
                 let waits = Instant::now();
-                taken = self.take(expected).await;
+                self.take_up_to(&mut taken, room).await?;
                 began += waits.elapsed();
             }
             // What comes in one piece is not copied.
@@ -109,6 +130,7 @@ impl Room {
         }
         let mut whole = if all.is_empty() { first } else { all.freeze() };
         whole.truncate(most);
+        let taken = without_surplus(taken, whole.len());
         Ok((whole, taken))
     }
 
@@ -129,17 +151,20 @@ impl Room {
         // What it has of the room it gives back first: two that wait for each other would never end.
         drop(taken);
         if is_small && most > FREE_BYTES {
-            let taken = self.take(QUICK_BYTES.min(most)).await;
+            let taken = self.take(QUICK_BYTES.min(most)).await?;
             if let Some(unpacked) = unpack(packing, &packed, QUICK_BYTES.min(most))? {
+                let taken = without_surplus(taken, unpacked.len());
                 return Ok((unpacked, taken));
             }
         }
-        let taken = self.take(most).await;
+        let taken = self.take(most).await?;
         let unpacked = tokio::task::spawn_blocking(move || unpack(packing, &packed, most));
         let unpacked = unpacked.await.map_err(|panicked| {
             Answer::new(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string())
         })?;
-        Ok((unpacked?.ok_or_else(|| self.too_large())?, taken))
+        let unpacked = unpacked?.ok_or_else(|| self.too_large())?;
+        let taken = without_surplus(taken, unpacked.len());
+        Ok((unpacked, taken))
     }
 
     fn too_large(&self) -> Answer {
@@ -199,17 +224,40 @@ fn time_for(received: usize) -> Duration {
     BODY_TIME + Duration::from_secs((received / BODY_BYTES_A_SECOND) as u64)
 }
 
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT_BYTES)
+}
+
+/// What a body of so many bytes keeps of what it took: none, if it turned out to be small.
+fn without_surplus(taken: Taken<'_>, bytes: usize) -> Taken<'_> {
+    let needed = if bytes > FREE_BYTES { units(bytes) } else { 0 };
+    let mut taken = taken?;
+    let surplus = taken.num_permits().saturating_sub(needed);
+    drop(taken.split(surplus));
+    (needed > 0).then_some(taken)
+}
+
+fn crowded() -> Answer {
+    let why = "there is no room for a large request now, as others are on their way; send it again";
+    Answer::new(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
 fn slow() -> Answer {
     Answer::new(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")
 }
 
-fn lost(error: &hyper::Error) -> Answer {
+fn lost(error: &impl Display) -> Answer {
     Answer::new(StatusCode::BAD_REQUEST, format!("the request did not arrive whole: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::io::Write;
+    use std::pin::Pin;
+    use std::task::{self, Poll};
+
+    use hyper::body::{Frame, SizeHint};
 
     use super::*;
 
@@ -261,7 +309,7 @@ mod tests {
             let text = vec![b'x'; bytes];
             let small = Bytes::from(packed(Packing::Gzip, &text));
             assert!(small.len() <= FREE_BYTES, "{bytes}");
-            let held = room.take(room.units * UNIT_BYTES).await;
+            let held = room.take(room.units * UNIT_BYTES).await.unwrap();
             let mut unpacking = std::pin::pin!(room.unpack(Packing::Gzip, small, None));
             let waited = tokio::time::timeout(Duration::from_secs(1), &mut unpacking).await;
             assert_eq!(waited.is_err(), waits, "{bytes}");
@@ -279,6 +327,96 @@ mod tests {
         check(QUICK_BYTES, true).await;
         check(QUICK_BYTES + 1, true).await;
         check(most, true).await;
+    }
+
+    /// A body that comes in pieces and may have no end.
+    struct Pieces {
+        pieces: Vec<Bytes>,
+        said: Option<u64>,
+        ends: bool,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.pieces.pop() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None if self.ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.said.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    fn pieces(bytes: usize, said: bool, ends: bool) -> Pieces {
+        const PIECE: usize = 10_000;
+        let all = Bytes::from(vec![b'x'; bytes]);
+        let at = |start: usize| all.slice(start..(start + PIECE).min(bytes));
+        let pieces = (0..bytes).step_by(PIECE).map(at).rev().collect();
+        Pieces { pieces, said: said.then_some(bytes as u64), ends }
+    }
+
+    const MOST: usize = 128 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_taken_as_a_body_grows_and_what_it_does_not_need_is_given_back() {
+        let check = async |bytes: usize, said: bool, cut: Option<usize>, want: usize| {
+            let room = Room::new(MOST);
+            let (whole, taken) = room.receive(pieces(bytes, said, true), cut).await.unwrap();
+            assert_eq!(whole.len(), cut.unwrap_or(bytes).min(bytes));
+            assert_eq!(taken.map_or(0, |taken| taken.num_permits()), want, "{bytes} {cut:?}");
+            assert_eq!(room.free.available_permits(), room.units);
+        };
+        for said in [true, false] {
+            check(FREE_BYTES, said, None, 0).await;
+            check(100_000, said, None, units(100_000)).await;
+            check(5_000_000, said, None, units(5_000_000)).await;
+            check(5_000_000, said, Some(300_000), units(300_000)).await;
+            check(5_000_000, said, Some(3000), 0).await;
+        }
+        let room = Room::new(MOST);
+        let packed = Bytes::from(packed(Packing::Gzip, &vec![b'x'; 3 * QUICK_BYTES]));
+        let (_, taken) = room.unpack(Packing::Gzip, packed, None).await.unwrap();
+        assert_eq!(taken.map(|taken| taken.num_permits()), Some(units(3 * QUICK_BYTES)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stalls_keeps_no_more_room_than_twice_what_he_sent() {
+        let room = Room::new(MOST);
+        let announced = Pieces { said: Some(MOST as u64), ..pieces(100_000, false, false) };
+        let stalled = [pieces(100_000, false, false), announced];
+        let mut stalled = stalled.map(|body| Box::pin(room.receive(body, None)));
+        for receiving in &mut stalled {
+            assert!(timeout(Duration::from_secs(1), receiving).await.is_err());
+        }
+        assert!(room.units - room.free.available_permits() <= 2 * units(2 * 100_000));
+        let (whole, _) = room.receive(pieces(5_000_000, true, true), None).await.unwrap();
+        assert_eq!(whole.len(), 5_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_room_is_told_to_come_again() {
+        let room = Room::new(MOST);
+        let held = room.take(room.units * UNIT_BYTES).await.unwrap();
+        let small = room.receive(pieces(FREE_BYTES, false, true), None).await;
+        assert!(small.is_ok());
+        let began = Instant::now();
+        let refused = room.receive(pieces(FREE_BYTES + 1, false, true), None).await;
+        assert_eq!(refused.unwrap_err().status, 503);
+        assert_eq!(began.elapsed(), ROOM_TIME);
+        let packed = Bytes::from(packed(Packing::Gzip, &vec![b'x'; FREE_BYTES + 1]));
+        let refused = room.unpack(Packing::Gzip, packed, None).await;
+        assert_eq!(refused.unwrap_err().status, 503);
+        drop(held);
+        assert_eq!(room.free.available_permits(), room.units);
     }
 
     #[test]

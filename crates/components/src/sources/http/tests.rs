@@ -143,6 +143,27 @@ async fn large_bodies_come_whole_or_cut() {
     bench.running.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn who_stalls_does_not_keep_others_out() {
+    let bench = start("handler = lines", Collector::new()).await;
+    let mut stalled = Vec::new();
+    for announced in
+        ["Transfer-Encoding: chunked\r\n\r\n13880\r\n", "Content-Length: 134217728\r\n\r\n"]
+    {
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{announced}");
+        stream.write_all(&[head.into_bytes(), vec![b'x'; 80_000]].concat()).await.unwrap();
+        stalled.push(stream);
+    }
+    // They get as far as they come.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let request = post("", &[b'x'; 100_000]);
+    let answered = timeout(Duration::from_secs(5), talk(bench.address, &request)).await;
+    assert_eq!(statuses(&answered.expect("an answer")), [200]);
+    drop(stalled);
+    bench.running.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_is_slow_is_told_so_and_who_is_silent_is_sent_away() {
     let bench = start("ServerConnector.idleTimeout = 2000", Collector::new()).await;
