@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use splashdam_components::charset::{Charset, OnMalformed};
-use splashdam_components::deserializers::avro::Schema;
+use splashdam_components::deserializers::avro::{Schema, Steps};
 use splashdam_components::deserializers::{Choice, Content, Input};
 use splashdam_config::Section;
 
@@ -83,8 +83,9 @@ pub fn avro_schema(input: &[u8]) {
     let Ok(schema) = Schema::parse(text) else { return };
     assert_eq!(schema.fingerprint().len(), 16);
     let mut data = parts.next().unwrap_or_default();
+    let mut steps = Steps::for_bytes(data.len());
     for _ in 0..100 {
-        let Ok(length) = schema.datum_length(data) else { break };
+        let Ok(length) = schema.datum_length(data, &mut steps) else { break };
         assert!(length <= data.len());
         data = &data[length..];
     }

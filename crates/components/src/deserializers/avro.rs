@@ -9,7 +9,8 @@
 //!   maps change their order; here they stay as they were.
 //! - `schemaType = LITERAL` gives the schema as it stands in the file, which Flume prints anew.
 //! - Files compressed with `xz` are set aside; `deflate`, `snappy`, `bzip2` and `zstandard` are read.
-//! - A block has at most 256 MiB, packed and unpacked.
+//! - A block has at most 256 MiB, packed and unpacked, and a schema that takes more than 64 steps for
+//!   each of its bytes, and a million, is refused.
 
 mod schema;
 
@@ -23,7 +24,7 @@ use splashdam_core::{Batch, Event, Headers, Malformed};
 
 use super::{BATCH_BYTES, Content, Deserializer, Input, ReadError};
 use crate::avro_file::{Header, Reader, SYNC_BYTES};
-pub use schema::Schema;
+pub use schema::{Schema, Steps};
 
 /// Bytes of a header at the most: schemas may be long.
 const MOST_HEADER: usize = 16 << 20;
@@ -74,6 +75,8 @@ pub struct Avro {
     /// What of the block at hand was not returned, and how many data that is.
     data: Bytes,
     count: u64,
+    /// What its data may still take.
+    steps: Steps,
     /// Where the marker in front of the block at hand begins, and of the next one.
     block: u64,
     next_block: u64,
@@ -144,6 +147,7 @@ impl Avro {
             headers,
             data: Bytes::new(),
             count: 0,
+            steps: Steps::for_bytes(0),
             block: first,
             next_block: first,
         };
@@ -174,7 +178,8 @@ impl Avro {
                 return Ok(None);
             }
         }
-        let length = self.schema.datum_length(&self.data).map_err(|error| self.damaged(error))?;
+        let length = self.schema.datum_length(&self.data, &mut self.steps);
+        let length = length.map_err(|error| self.damaged(error))?;
         let body = self.data.split_to(length);
         self.count -= 1;
         if self.count == 0 && !self.data.is_empty() {
@@ -229,6 +234,7 @@ impl Avro {
                 what: "a block counts more data than it has bytes",
             }));
         }
+        self.steps = Steps::for_bytes(data.len());
         (self.data, self.count) = (data, count);
         self.block = self.next_block;
         self.next_block = at + (head + size) as u64;

@@ -17,6 +17,12 @@ const MOST_DEPTH: usize = 500;
 /// Bytes of a canonical form at the most: each mention of a name brings its namespace with it.
 const MOST_CANONICAL: usize = 64 << 20;
 
+/// Types that data may be passed by, over and above those that their bytes pay for: a schema can make
+/// much of no byte at all.
+const FREE_STEPS: u64 = 1_000_000;
+/// What a byte pays for.
+const STEPS_A_BYTE: u64 = 64;
+
 /// A schema.
 #[derive(Clone, Debug)]
 pub struct Schema {
@@ -42,6 +48,22 @@ enum Type {
     Record(Vec<usize>),
 }
 
+/// How many types may still be passed in some data.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps(u64);
+
+impl Steps {
+    /// What so many bytes may take, as one datum or as several.
+    pub fn for_bytes(bytes: usize) -> Steps {
+        Steps(FREE_STEPS + STEPS_A_BYTE * bytes as u64)
+    }
+
+    fn take(&mut self, reader: &Reader) -> Result<(), Malformed> {
+        self.0 = self.0.checked_sub(1).ok_or(reader.error("a datum takes too many steps"))?;
+        Ok(())
+    }
+}
+
 /// What is wrong with a schema.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its schema cannot be read: {0}")]
@@ -59,68 +81,15 @@ impl Schema {
         Ok(Schema { types: parsing.types, root, canonical: parsing.canonical })
     }
 
-    /// The bytes of the datum at the start of `data`.
+    /// The bytes of the datum at the start of `data`. What that takes of `steps` is gone.
     ///
     /// # Errors
-    /// Why it is none.
-    pub fn datum_length(&self, data: &[u8]) -> Result<usize, Malformed> {
-        let mut reader = Reader::new(data);
-        self.pass(self.root, &mut reader, 0)?;
-        Ok(reader.at())
-    }
-
-    fn pass(&self, which: usize, reader: &mut Reader, depth: usize) -> Result<(), Malformed> {
-        if depth > MOST_DEPTH {
-            return Err(reader.error("a datum is nested too deep"));
-        }
-        match &self.types[which] {
-            Type::Fixed(bytes) => reader.take(*bytes).map(drop),
-            Type::Number => reader.long().map(drop),
-            Type::Bytes => reader.bytes().map(drop),
-            Type::Record(fields) => {
-                fields.iter().try_for_each(|field| self.pass(*field, reader, depth + 1))
-            }
-            Type::Union(branches) => {
-                let branch = usize::try_from(reader.long()?).ok();
-                let branch = branch.and_then(|branch| branches.get(branch));
-                let branch = branch.ok_or(reader.error("a union has no such branch"))?;
-                self.pass(*branch, reader, depth + 1)
-            }
-            Type::Array(item) => self.pass_blocks(None, *item, reader, depth + 1),
-            Type::Map(item) => self.pass_blocks(Some(Type::Bytes), *item, reader, depth + 1),
-        }
-    }
-
-    fn pass_blocks(
-        &self,
-        key: Option<Type>,
-        item: usize,
-        reader: &mut Reader,
-        depth: usize,
-    ) -> Result<(), Malformed> {
-        loop {
-            let count = reader.long()?;
-            if count == 0 {
-                return Ok(());
-            }
-            if count < 0 {
-                // It tells the bytes of the block, so that they can be passed at once.
-                let bytes = usize::try_from(reader.long()?);
-                let bytes = bytes.map_err(|_| reader.error("a block's size is negative"))?;
-                reader.take(bytes)?;
-                continue;
-            }
-            // Items without a byte could be counted for ever.
-            if count.unsigned_abs() > reader.left() as u64 {
-                return Err(reader.error("more items than bytes"));
-            }
-            for _ in 0..count {
-                if key.is_some() {
-                    reader.bytes()?;
-                }
-                self.pass(item, reader, depth)?;
-            }
-        }
+    /// Why it is none; then `steps` are what they were.
+    pub fn datum_length(&self, data: &[u8], steps: &mut Steps) -> Result<usize, Malformed> {
+        let mut passing = Passing { types: &self.types, reader: Reader::new(data), steps: *steps };
+        passing.pass(self.root, 0)?;
+        *steps = passing.steps;
+        Ok(passing.reader.at())
     }
 
     /// The fingerprint in hexadecimal, its lowest byte first as Avro's Java has it.
@@ -131,6 +100,65 @@ impl Schema {
             write!(hex, "{byte:02x}").ok();
             hex
         })
+    }
+}
+
+/// A datum as it is passed over.
+struct Passing<'a> {
+    types: &'a [Type],
+    reader: Reader<'a>,
+    steps: Steps,
+}
+
+impl Passing<'_> {
+    fn pass(&mut self, which: usize, depth: usize) -> Result<(), Malformed> {
+        if depth > MOST_DEPTH {
+            return Err(self.reader.error("a datum is nested too deep"));
+        }
+        self.steps.take(&self.reader)?;
+        let types = self.types;
+        match &types[which] {
+            Type::Fixed(bytes) => self.reader.take(*bytes).map(drop),
+            Type::Number => self.reader.long().map(drop),
+            Type::Bytes => self.reader.bytes().map(drop),
+            Type::Record(fields) => {
+                fields.iter().try_for_each(|field| self.pass(*field, depth + 1))
+            }
+            Type::Union(branches) => {
+                let branch = usize::try_from(self.reader.long()?).ok();
+                let branch = branch.and_then(|branch| branches.get(branch));
+                let branch = branch.ok_or(self.reader.error("a union has no such branch"))?;
+                self.pass(*branch, depth + 1)
+            }
+            Type::Array(item) => self.pass_blocks(false, *item, depth + 1),
+            Type::Map(item) => self.pass_blocks(true, *item, depth + 1),
+        }
+    }
+
+    fn pass_blocks(&mut self, keys: bool, item: usize, depth: usize) -> Result<(), Malformed> {
+        loop {
+            let count = self.reader.long()?;
+            if count == 0 {
+                return Ok(());
+            }
+            if count < 0 {
+                // It tells the bytes of the block, so that they can be passed at once.
+                let bytes = usize::try_from(self.reader.long()?);
+                let bytes = bytes.map_err(|_| self.reader.error("a block's size is negative"))?;
+                self.reader.take(bytes)?;
+                continue;
+            }
+            // Items without a byte could be counted for ever.
+            if count.unsigned_abs() > self.reader.left() as u64 {
+                return Err(self.reader.error("more items than bytes"));
+            }
+            for _ in 0..count {
+                if keys {
+                    self.reader.bytes()?;
+                }
+                self.pass(item, depth)?;
+            }
+        }
     }
 }
 
@@ -352,7 +380,8 @@ mod tests {
     fn data_end_where_their_schema_says() {
         let check = |schema: &str, data: &[u8], want: Option<usize>| {
             let schema = Schema::parse(schema).unwrap();
-            assert_eq!(schema.datum_length(data).ok(), want, "{data:?}");
+            let mut steps = Steps::for_bytes(data.len());
+            assert_eq!(schema.datum_length(data, &mut steps).ok(), want, "{data:?}");
         };
         check("\"long\"", &[0x80, 1, 9], Some(2));
         check("\"string\"", b"\x06abcx", Some(4));
@@ -370,5 +399,38 @@ mod tests {
         let list = r#"{"type":"record","name":"R","fields":[{"name":"r","type":["null","R"]}]}"#;
         check(list, &[2, 2, 0], Some(3));
         check(list, &vec![2; 100_000], None);
+    }
+
+    #[test]
+    fn much_made_of_few_bytes_is_refused() {
+        let check = |schema: &str, data: &[u8]| {
+            let schema = Schema::parse(schema).unwrap();
+            let mut steps = Steps::for_bytes(data.len());
+            let error = schema.datum_length(data, &mut steps).unwrap_err();
+            assert_eq!(error.what, "a datum takes too many steps");
+        };
+        check(&doubling(40), &[]);
+        let nulls = r#"{"type":"array","items":"null"}"#;
+        // Blocks of 10,000 items without a byte, one after the other.
+        check(nulls, &[0xa0, 0x9c, 0x01].repeat(20_000));
+    }
+
+    #[test]
+    fn data_of_one_block_share_their_steps() {
+        let schema = Schema::parse(&doubling(15)).unwrap();
+        let mut steps = Steps::for_bytes(100);
+        let passed = (0..100).take_while(|_| schema.datum_length(&[], &mut steps).is_ok()).count();
+        assert_eq!(passed, 15, "of 65,535 steps each");
+        assert!(schema.datum_length(&[], &mut steps).is_err(), "it stays refused");
+    }
+
+    /// A record without a byte that holds two records, each of which holds two, and so on.
+    fn doubling(depth: usize) -> String {
+        (0..depth).fold(r#"{"type":"record","name":"A0","fields":[]}"#.to_owned(), |inner, n| {
+            let (name, same) = (format!("A{}", n + 1), format!("A{n}"));
+            format!(
+                r#"{{"type":"record","name":"{name}","fields":[{{"name":"a","type":{inner}}},{{"name":"b","type":"{same}"}}]}}"#
+            )
+        })
     }
 }
