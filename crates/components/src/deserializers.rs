@@ -8,6 +8,7 @@ pub mod blob;
 mod content;
 pub mod line;
 
+use std::borrow::Cow;
 use std::io;
 
 use splashdam_config::{Diagnostic, Reading, Section};
@@ -67,8 +68,24 @@ pub enum ReadError {
         /// Bytes in front of the place.
         at: u64,
         /// What is wrong there.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
+}
+
+impl ReadError {
+    /// What an error while reading is: what the system says, or what the bytes are.
+    fn reading(at: u64, source: io::Error) -> ReadError {
+        if is_damage(&source) {
+            ReadError::Damaged { at, what: source.to_string().into() }
+        } else {
+            ReadError::Io { at, source }
+        }
+    }
+}
+
+/// Whether an error is about a file's bytes, so that reading them again gives it again.
+pub fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// A deserializer as configured.

@@ -194,7 +194,7 @@ impl Avro {
     /// Reads the next block; false at the end of the file.
     fn read_block(&mut self) -> Result<bool, ReadError> {
         let at = self.next_block + SYNC_BYTES as u64;
-        let io = |source| ReadError::Io { at, source };
+        let io = |source| ReadError::reading(at, source);
         let head = self.window.at(at, BLOCK_HEAD).map_err(io)?;
         if head.is_empty() {
             return Ok(false);
@@ -208,7 +208,7 @@ impl Avro {
                 u64::try_from(count).map_err(|_| reader.error("a block's count is negative"))?;
             Ok((count, size, reader.at()))
         })();
-        let damaged = |error: Malformed| ReadError::Damaged { at, what: error.what };
+        let damaged = |error: Malformed| ReadError::Damaged { at, what: error.what.into() };
         let (count, size, head) = numbers.map_err(damaged)?;
         let whole = head + size + SYNC_BYTES;
         let bytes = self.window.at(at, whole).map_err(io)?;
@@ -242,7 +242,7 @@ impl Avro {
     }
 
     fn damaged(&self, error: Malformed) -> ReadError {
-        ReadError::Damaged { at: self.block + SYNC_BYTES as u64, what: error.what }
+        ReadError::Damaged { at: self.block + SYNC_BYTES as u64, what: error.what.into() }
     }
 }
 

@@ -58,7 +58,7 @@ impl Deserializer for Blob {
                 Ok(body) if body.is_empty() => break,
                 Ok(body) => batch.push(Event::new(body)),
                 Err(source) if batch.is_empty() => {
-                    return Err(ReadError::Io { at: self.position, source });
+                    return Err(ReadError::reading(self.position, source));
                 }
                 Err(_) => break,
             }

@@ -107,7 +107,7 @@ impl Content {
 impl Read for Content {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(unpacking) = &mut self.unpacking else { return self.file.read(buffer) };
-        let read = unpacking.reader.read(buffer)?;
+        let read = unpacking.reader.read(buffer).map_err(damaged)?;
         unpacking.at += read as u64;
         if unpacking.at > unpacking.most {
             let most = unpacking.most;
@@ -117,6 +117,14 @@ impl Read for Content {
         }
         Ok(read)
     }
+}
+
+/// What unpacking makes of bytes that mean nothing is of many kinds; what the system says has a number.
+fn damaged(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+        return error;
+    }
+    io::Error::new(io::ErrorKind::InvalidData, format!("it cannot be unpacked: {error}"))
 }
 
 #[cfg(test)]
@@ -163,6 +171,17 @@ pub(crate) mod tests {
         assert!(error.to_string().contains("maxUncompressedBytes"), "{error}");
         let cut = &bomb[..bomb.len() - 9];
         assert!(rest(&mut Content::unpacked(file_of(cut), 1 << 30).unwrap()).is_err());
+        let text: Vec<u8> = (0..300_000u32).map(|n| (n % 249) as u8).collect();
+        for packed in [gzip(&text), zstd::encode_all(&text[..], 3).unwrap()] {
+            let mut altered = packed.clone();
+            let middle = altered.len() / 2;
+            altered[middle..].iter_mut().for_each(|byte| *byte ^= 0x55);
+            for bytes in [&packed[..packed.len() - 3], &packed[..7], &altered] {
+                let mut content = Content::unpacked(file_of(bytes), 1 << 30).unwrap();
+                let error = rest(&mut content).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+            }
+        }
         assert!(Content::unpacked(file_of(&bomb), 1 << 30).unwrap().go_to(2 << 20).is_err());
         let tiny = rest(&mut Content::unpacked(file_of(b"\x1f"), 10).unwrap()).unwrap();
         assert_eq!(tiny, b"\x1f");

@@ -142,7 +142,7 @@ impl Line {
             .content
             .go_to(at)
             .and_then(|()| (&mut self.content).take(wanted as u64).read_to_end(&mut buffer))
-            .map_err(|source| ReadError::Io { at, source })?;
+            .map_err(|source| ReadError::reading(at, source))?;
         self.at_end = read < wanted;
         self.rest = Bytes::from(buffer);
         Ok(())

@@ -9,7 +9,8 @@
 //!   taken, or when bytes mean nothing in `inputCharset`. Here that one file is reported once and
 //!   set aside with its progress, and the others go on. A file that grew is read on from where
 //!   reading was, and finished a minute after its last change; one whose finished name is taken
-//!   waits until that is gone; one with bad bytes waits until it changes or the agent starts again.
+//!   waits until that is gone; one with bad bytes, or that cannot be unpacked, waits until it changes
+//!   or the agent starts again.
 //!   What the system refuses (permissions, a full disk) is tried again every minute.
 //! - No canary file is written at the start. Whether the directory may be written to is asked only
 //!   where files are to be renamed or deleted: with `trackingPolicy = tracker_dir` and an absolute

@@ -23,7 +23,7 @@ use super::progress::{Progress, SYNC_EVERY, sync_dir};
 use super::scan::{Candidate, Print, Rules};
 use super::{Config, ConsumeOrder, DeletePolicy, TrackingPolicy};
 use crate::charset::{Charset, OnMalformed};
-use crate::deserializers::{Choice, Content, Deserializer, Input, ReadError};
+use crate::deserializers::{Choice, Content, Deserializer, Input, ReadError, is_damage};
 
 const LOCK: &str = ".splashdam.lock";
 /// Files that are remembered as set aside.
@@ -398,7 +398,7 @@ impl Spooler {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let why = format!("cannot be opened: {error}");
-                    let until = self.later();
+                    let until = if is_damage(&error) { Until::Changed } else { self.later() };
                     self.set_aside(relative, candidate.print, &why, until);
                 }
             }

@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -237,6 +238,40 @@ fn a_file_with_bad_bytes_is_set_aside_until_it_changes() {
     std::thread::sleep(Duration::from_millis(15));
     assert_eq!(bodies(&drain(&mut reading)), ["2", "3"]);
     assert_eq!(names(dir.path()), ["bad.COMPLETED", "good.COMPLETED"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_unpacked_is_not_unpacked_again_until_it_changes() {
+    let text: Vec<u8> = (0..200_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+    let zstd = zstd::encode_all(&text[..], 3).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&text).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let garbled: Vec<u8> = [&gzip[..gzip.len() / 2], &[0x55; 5000]].concat();
+    let check = async |file: &[u8], more: &str, mended: bool| {
+        let dir = directory(&[("packed", file)]);
+        let cx = cx();
+        let more = format!("decompress = true\n{more}");
+        let mut reading = spooler_in(dir.path(), &more, &cx).unwrap();
+        let failures = || cx.counters.source().read_failures.value();
+        drain(&mut reading);
+        assert_eq!(failures(), 1, "{more}");
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(drain(&mut reading).is_empty());
+        assert_eq!(failures(), 1, "{more}: it is left alone");
+        fs::write(dir.path().join("packed"), &gzip).unwrap();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        drain(&mut reading);
+        let finished = names(dir.path()).contains(&"packed.COMPLETED".to_owned());
+        assert_eq!(finished, mended, "{more}");
+    };
+    check(&gzip[..gzip.len() - 4], "", true).await;
+    check(&gzip[..12], "", true).await;
+    check(&zstd[..zstd.len() - 4], "", true).await;
+    check(&garbled, "", true).await;
+    check(&gzip[..gzip.len() - 4], "deserializer = BLOB", true).await;
+    check(&gzip, "maxUncompressedBytes = 100000", false).await;
+    check(&gzip, "deserializer = AVRO", false).await;
 }
 
 #[test]
