@@ -253,6 +253,16 @@ impl Senders {
         headers
     }
 
+    /// Adds what is to be said of a sender, as far as it is known: nothing is waited for.
+    pub(super) fn add_so_far(&self, peer: SocketAddr, event: &mut Event) {
+        if let Some(name) = &self.ip_header {
+            event.headers.insert(name, java_address(peer));
+        }
+        if let Some(name) = &self.name_header {
+            event.headers.insert(name, self.names.name_so_far(peer));
+        }
+    }
+
     /// Whether anything is to be said.
     pub(super) const fn is_empty(&self) -> bool {
         self.ip_header.is_none() && self.name_header.is_none()

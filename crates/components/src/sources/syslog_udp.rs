@@ -10,6 +10,9 @@
 //! - Datagrams are taken whole; Flume cuts them off at 2048 bytes.
 //! - Many are received by one system call, and share a transaction of up to 100 or what the channel
 //!   takes.
+//! - With `clientHostnameHeader` a sender's address stands for its name until that is known, and the
+//!   name is asked for again after ten minutes; Flume waits for the name of each.
+//! - A stop takes what the kernel has, no more than it can keep, and for no longer than 2 seconds.
 //! - While a channel is full, messages are held back, up to 16 MiB of them, and then by the kernel, up
 //!   to `receiveBufferBytes`. Only then are they lost, and counted as dropped. Flume drops what it
 //!   cannot put at once.
@@ -21,9 +24,9 @@
 
 mod socket;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -33,12 +36,11 @@ use splashdam_core::{
     Transport,
 };
 use splashdam_wire::syslog::flume::datagram;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::syslog::connection::{Flow, Putting};
-use super::syslog::{
-    Dialect, FormatKeys, Messages, SenderHeaders, Senders, Times, Told, add_headers,
-};
+use super::syslog::{Dialect, FormatKeys, Messages, Senders, Times, Told};
 use super::syslog_tcp::{CRASH, GROUP, HEADERS, everywhere};
 use super::udp_drops::Drops;
 use crate::tls::plain_listener;
@@ -46,8 +48,8 @@ use socket::{Received, Socket};
 
 /// Messages that are on their way into channels.
 const UNDER_WAY: Size = Size { events: 200_000, bytes: 16 * 1024 * 1024 };
-/// Senders whose headers are remembered at the most.
-const SENDERS: usize = 4096;
+/// How long datagrams are taken after a stop: senders may go on for ever.
+const LAST_ONES: Duration = Duration::from_secs(2);
 
 /// Keys of the syslogudp source.
 #[derive(Clone, Debug, Deserialize)]
@@ -141,12 +143,8 @@ impl Source for SyslogUdp {
     async fn run(self, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let SyslogUdp { config, cx, dialect, mut socket } = self;
         let putting = Putting::new(GROUP, &cx, out, stop.clone());
-        let mut reading = Reading {
-            dialect,
-            times: Times::new(&cx),
-            senders: config.messages.senders(),
-            known: HashMap::new(),
-        };
+        let mut reading =
+            Reading { dialect, times: Times::new(&cx), senders: config.messages.senders() };
         let (mut drops, mut ask) = (Drops::new(&cx, socket.as_fd(), REMEDY), Drops::times());
         let mut flow = Flow::new(&putting).with_most(UNDER_WAY);
         let mut received = Received::new();
@@ -164,7 +162,14 @@ impl Source for SyslogUdp {
             }
         };
         // What the kernel has already is not left behind.
-        while ended.is_ok() && socket.receive_now(&mut received) {
+        let (mut last_ones, until) = (0, Instant::now() + LAST_ONES);
+        let most = socket.receive_buffer_bytes();
+        while ended.is_ok()
+            && last_ones <= most
+            && Instant::now() < until
+            && socket.receive_now(&mut received)
+        {
+            last_ones += received.bytes();
             reading.put_all(&received, &putting, &mut flow).await;
         }
         flow.finish().await;
@@ -178,7 +183,6 @@ struct Reading {
     dialect: Dialect,
     times: Times,
     senders: Senders,
-    known: HashMap<IpAddr, SenderHeaders>,
 }
 
 impl Reading {
@@ -186,7 +190,7 @@ impl Reading {
     async fn put_all(&mut self, received: &Received, putting: &Putting, flow: &mut Flow<'_>) {
         let mut batch = Batch::default();
         for (message, sender) in received.datagrams() {
-            if let Some(event) = self.event(message, sender, putting).await {
+            if let Some(event) = self.event(message, sender, putting) {
                 batch.push(event);
             }
             if batch.len() >= putting.group() {
@@ -196,7 +200,7 @@ impl Reading {
         flow.put(batch).await;
     }
 
-    async fn event(
+    fn event(
         &mut self,
         message: &Bytes,
         sender: SocketAddr,
@@ -218,21 +222,8 @@ impl Reading {
                 return None;
             }
         };
-        if !self.senders.is_empty() {
-            add_headers(&mut event, self.said_of(sender).await);
-        }
+        self.senders.add_so_far(sender, &mut event);
         Some(event)
-    }
-
-    async fn said_of(&mut self, sender: SocketAddr) -> &SenderHeaders {
-        if self.known.len() >= SENDERS {
-            self.known.clear();
-        }
-        if !self.known.contains_key(&sender.ip()) {
-            let headers = self.senders.headers(sender).await;
-            self.known.insert(sender.ip(), headers);
-        }
-        &self.known[&sender.ip()]
     }
 }
 

@@ -38,6 +38,11 @@ impl Received {
         Received(Vec::new())
     }
 
+    /// The bytes in them.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(bytes, _)| bytes.len()).sum()
+    }
+
     /// Each datagram and its sender.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = (&Bytes, SocketAddr)> {
         self.0.iter().map(|(bytes, sender)| (bytes, *sender))

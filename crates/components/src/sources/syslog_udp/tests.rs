@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use splashdam_core::{Channel, Role};
@@ -107,6 +109,36 @@ async fn a_burst_is_taken_while_the_channel_is_full() {
     assert_eq!(out.metrics().events_dropped.value(), 0);
     handle.stop();
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_senders_that_never_pause() {
+    let check = async |keys: &str, limit: Duration| {
+        let source = contract::open_source::<SyslogUdp>(&format!("{KEYS}\n{keys}"), cx()).await;
+        let address = source.local_addr().unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let sends = || {
+            let ended = ended.clone();
+            std::thread::spawn(move || {
+                let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                while !ended.load(Relaxed) {
+                    socket.send_to(b"<13>- mill a", address).ok();
+                }
+            })
+        };
+        let senders = [sends(), sends(), sends()];
+        let collector = Collector::new();
+        let running = contract::run_source(source, &collector);
+        collector.wait_for(1000).await;
+        let stopped = timeout(limit, running.stop()).await;
+        ended.store(true, Relaxed);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        stopped.expect("it stops").unwrap();
+    };
+    check("receiveBufferBytes = 65536", Duration::from_secs(3)).await;
+    check("", LIMIT).await;
 }
 
 #[cfg(target_os = "linux")]
