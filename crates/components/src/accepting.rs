@@ -86,3 +86,30 @@ fn report(cx: &Context, ended: &Result<(), JoinError>) {
         error!(component = %cx.title(), %panicked, "a connection ended by a panic, which is a bug to report; its client has to connect again");
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Waits until the system watches, for the server, over a client that says nothing.
+    pub(crate) async fn is_kept_alive(server: SocketAddr, client: SocketAddr) {
+        let watched = async {
+            while !has_keep_alive_timer(server.port(), client.port()) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), watched).await.expect("the connection is kept alive");
+    }
+
+    /// Whether the timer that runs for a connection of this machine is that of keep-alive.
+    fn has_keep_alive_timer(local: u16, remote: u16) -> bool {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().skip(1).any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let port = |at: usize| u16::from_str_radix(words[at].split(':').nth(1)?, 16).ok();
+            port(1) == Some(local) && port(2) == Some(remote) && words[5].starts_with("02:")
+        })
+    }
+}

@@ -34,7 +34,7 @@ use splashdam_core::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::listen;
 use crate::accepting::{Counted, serve_all};
@@ -208,8 +208,11 @@ impl Guest {
             }
         }
         let _open = Counted::new(self.service.out.metrics());
-        // Answers are small and waited for. An error shows when the connection is used.
-        stream.set_nodelay(true).ok();
+        // Answers are small and waited for. Neither is worth refusing a connection for.
+        let set = stream.set_nodelay(true).and_then(|()| splashdam_client::keep_alive(&stream));
+        if let Err(error) = set {
+            debug!(component = %self.service.name, %peer, %error, "a connection goes on without its options");
+        }
         if let Err(error) = self.serve(stream, peer).await {
             self.service.out.metrics().read_failures.add(1);
             self.service.complain(peer, &error.to_string());

@@ -54,7 +54,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 pub(super) struct Service {
     pub(super) out: Outlet,
     pub(super) senders: Senders,
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     world: Arc<dyn World>,
     stop: Stop,
     limits: Limits,

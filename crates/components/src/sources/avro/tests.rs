@@ -104,6 +104,15 @@ fn hex(text: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_clients_are_watched() {
+    let (running, address) = start("", &Collector::new()).await;
+    let client = TcpStream::connect(address).await.unwrap();
+    crate::accepting::tests::is_kept_alive(address, client.local_addr().unwrap()).await;
+    running.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn flumes_bytes_are_answered() {
     let collector = Collector::new();

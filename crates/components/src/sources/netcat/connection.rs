@@ -84,6 +84,10 @@ impl Service {
     /// Serves a client until it closes, sends too long a line, or a stop is asked for.
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _open = Counted::new(self.out.metrics());
+        // So that who vanished without a word does not hold his place for ever.
+        if let Err(error) = splashdam_client::keep_alive(&stream) {
+            debug!(component = %self.name, %peer, %error, "a connection goes on without its options");
+        }
         if let Err(error) = self.converse(stream, peer).await {
             debug!(component = %self.name, %peer, %error, "a client is gone");
         }

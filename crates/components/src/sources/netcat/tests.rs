@@ -43,6 +43,15 @@ async fn stops() {
     contract::source_stops::<Netcat>(KEYS, cx).await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_clients_are_watched() {
+    let bench = start("", Collector::new()).await;
+    let client = TcpStream::connect(bench.address).await.unwrap();
+    crate::accepting::tests::is_kept_alive(bench.address, client.local_addr().unwrap()).await;
+    bench.running.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn lines_become_events_and_answers() {
     async fn check(keys: &str, input: &[u8], bodies: &[&str], answers: &str) {
