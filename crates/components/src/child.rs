@@ -15,6 +15,8 @@ use tracing::{info, warn};
 
 /// How long a command may take to end by itself after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long what a command said on standard error is read on after its end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Bytes of a line of standard error that are logged as one.
 const LOGGED_BYTES: usize = 8 * 1024;
 
@@ -109,9 +111,11 @@ impl Child {
         self.child.wait().await
     }
 
-    /// Leaves its children to themselves, after its own end.
-    pub(crate) fn let_go(mut self) {
+    /// Leaves its children to themselves, after its own end. What it said at last on standard error is
+    /// still read, but not for long: its children may hold that open.
+    pub(crate) async fn let_go(mut self) {
         self.group = None;
+        drop(timeout(LAST_WORDS, self.said()).await);
     }
 
     /// Asks the whole group to end, waits a little, and ends it.
@@ -130,13 +134,17 @@ impl Child {
         self.group = None;
         let status = self.child.wait().await;
         // Nobody who could write is left, unless somebody left the group.
-        let said = async { while self.stderr.join_next().await.is_some() {} };
-        drop(timeout(GRACE, said).await);
+        drop(timeout(GRACE, self.said()).await);
         status
             .inspect_err(|error| {
                 warn!(component = %self.title, %error, "the command cannot be waited for");
             })
             .ok()
+    }
+
+    /// Waits until standard error was read to its end.
+    async fn said(&mut self) {
+        while self.stderr.join_next().await.is_some() {}
     }
 
     fn signal(&self, signal: Signal) {

@@ -183,7 +183,7 @@ async fn ended(mut child: Child, command: &CommandLine, cx: &Context, stop: &Sto
         }
     }
     // As in Flume: what it put into the background goes on.
-    child.let_go();
+    child.let_go().await;
 }
 
 /// The channels did not take a batch and waiting would not help.

@@ -1,6 +1,6 @@
 use super::*;
 use splashdam_core::Role;
-use splashdam_testkit::{Collector, context, contract};
+use splashdam_testkit::{Collector, Lines, context, contract};
 
 fn cx() -> Context {
     context(Role::Source)
@@ -41,6 +41,25 @@ async fn output_becomes_events() {
     check(&sh("head -c 300000 /dev/zero >&2; echo done"), &["done"], &[1]).await;
     check(&(sh("head -c 300000 /dev/zero >&2; echo done") + "\nlogStdErr = true"), &["done"], &[1])
         .await;
+}
+
+#[tokio::test]
+async fn last_words_on_standard_error_are_logged() {
+    let (lines, _listening) = Lines::from_level(tracing::Level::INFO);
+    let keys = "shell = /bin/sh -c\nlogStdErr = true\ncommand = ";
+    for n in 0..50 {
+        let keys = format!("{keys}echo no such file {n}. >&2; exit 1");
+        start(&keys, &Collector::new()).await.ended().await.unwrap();
+        assert_eq!(lines.with(&format!("stderr: no such file {n}.")).len(), 1);
+    }
+    // Who goes on in the background and keeps it open is not waited for.
+    let keys = format!("{keys}sleep 600 >/dev/null & echo $!");
+    let collector = Collector::new();
+    let began = Instant::now();
+    start(&keys, &collector).await.ended().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let pid = collector.bodies()[0].parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 #[tokio::test]
