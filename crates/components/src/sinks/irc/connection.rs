@@ -42,6 +42,8 @@ pub(super) struct Connection {
     /// Counts the signs of life that were asked for.
     asked: u64,
     channel: String,
+    /// Whether the server took the nick and the user.
+    welcome: bool,
     /// What the server said of something that it will never let be said, since the last answer.
     unsayable: Option<String>,
 }
@@ -100,6 +102,13 @@ impl Line {
         NOT_SAYABLE.contains(&self.command.as_str())
     }
 
+    /// Whether, before the welcome, it says no more than that this takes a while or goes without
+    /// something: 439, `Please wait while we process your connection`, and those from 900 on, which are
+    /// about logins by SASL.
+    fn is_about_the_wait(&self) -> bool {
+        self.command == "439" || (self.command.len() == 3 && self.command.starts_with('9'))
+    }
+
     fn mentions(&self, word: &str) -> bool {
         self.arguments.iter().any(|argument| argument.eq_ignore_ascii_case(word))
     }
@@ -115,8 +124,9 @@ impl Connection {
             Err(_) => return Err(Trouble::Silent),
         };
         let channel = settings.channel.clone();
+        let read = BytesMut::new();
         let mut connection =
-            Connection { stream, read: BytesMut::new(), asked: 0, channel, unsayable: None };
+            Connection { stream, read, asked: 0, channel, welcome: false, unsayable: None };
         let registered = timeout(PATIENCE, connection.register(settings)).await;
         registered.unwrap_or(Err(Trouble::Silent))?;
         Ok(connection)
@@ -129,6 +139,7 @@ impl Connection {
         self.send(&(pass.unwrap_or_default() + &hello)).await?;
         // 001 is the welcome.
         self.wait_for(|line| line.command == "001").await?;
+        self.welcome = true;
         let join = format!("JOIN {}\r\n", self.channel);
         self.send(&join).await?;
         let channel = self.channel.clone();
@@ -203,6 +214,7 @@ impl Connection {
             }
             // No message of the day.
             "422" => Ok(()),
+            _ if !self.welcome && line.is_about_the_wait() => Ok(()),
             _ if line.is_about_the_text() => {
                 self.unsayable.get_or_insert_with(|| line.arguments.join(" "));
                 Ok(())

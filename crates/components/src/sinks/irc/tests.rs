@@ -189,6 +189,33 @@ fn names_are_checked() {
 }
 
 #[tokio::test]
+async fn a_server_may_ask_for_patience_before_its_welcome() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut sink = open(listener.local_addr().unwrap(), "").await;
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let wait = ":mill 439 * :Please wait while we process your connection\r\n\
+                    :mill 904 * :SASL authentication failed\r\n";
+        write.write_all(wait.as_bytes()).await.unwrap();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let answer = match line.split_once(' ').unwrap_or_default() {
+                ("USER", _) => "001 dam :hi\r\n".to_owned(),
+                ("JOIN", channel) => format!("366 dam {channel} :End\r\n"),
+                ("PING", token) => format!("439 dam :Slow down\r\nPONG {token}\r\n"),
+                _ => String::new(),
+            };
+            write.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    // The same number is a refusal of what is said.
+    let error = sink.deliver(&one("x")).await.unwrap_err();
+    assert!(error.to_string().contains("dam Slow down"), "{error}");
+    server.abort();
+}
+
+#[tokio::test]
 async fn what_is_too_long_to_be_said_is_given_up() {
     let check = async |refuses: &'static str, want: &str| {
         let (server, address) = Server::start(Some(refuses)).await;
