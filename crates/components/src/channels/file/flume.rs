@@ -155,4 +155,4 @@ impl FlumeChannel {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

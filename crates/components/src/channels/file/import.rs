@@ -167,6 +167,19 @@ pub enum ImportError {
         /// Their numbers.
         logs: Vec<u32>,
     },
+    /// There is damage and nothing else.
+    #[error(
+        "nothing that a flume left can be read, {unreadable} queued events and {damaged} places in its logs are damaged{}; restore the files and the key that flume had, or move its logs and its checkpoint aside to begin without them",
+        first.as_ref().map_or_else(String::new, |first| format!(", the first: {first}"))
+    )]
+    OnlyDamage {
+        /// Queued events that cannot be read.
+        unreadable: u64,
+        /// Places in the logs that cannot.
+        damaged: u64,
+        /// One of them.
+        first: Option<Damage>,
+    },
     /// No room on the disk.
     #[error(
         "no room on the disk for what a flume left; make room or lower minimumRequiredSpace, the import begins anew then"
@@ -313,14 +326,17 @@ impl Import<'_> {
         let Some(found) = self.places.find()? else { return Err(ImportError::Gone { queue }) };
         let marker = Marker { queue, trace: Trace::of(&self.places.data_dirs) };
         let mut source = Source::read(self, &found, tell)?;
+        // Who has nothing but damage is told so before anything says that an import has begun.
+        let mut next = source.batch()?;
         marker.begun(storages)?;
         let of = source.left;
         told(tell, Step::Begun { events: of })?;
-        while let Some(batch) = source.batch()? {
+        while let Some(batch) = next {
             let events = batch.len() as u64;
             target.put(batch)?;
             source.imported.events += events;
             told(tell, Step::Stored { events: source.imported.events, of })?;
+            next = source.batch()?;
         }
         target.check()?;
         Ok((source.imported, marker))
@@ -368,7 +384,7 @@ impl Source {
         Ok(Source { left: queue.len() as u64, events: queue.into_events(), skips, imported })
     }
 
-    /// The next events, `None` at the end.
+    /// The next events, `None` at the end, which is no good one when there was only damage before it.
     fn batch(&mut self) -> Result<Option<Batch>, ImportError> {
         let (mut events, mut bytes) = (Vec::<Event>::new(), 0);
         while events.len() < BATCH_EVENTS && bytes < BATCH_BYTES {
@@ -387,7 +403,18 @@ impl Source {
                 None => break,
             }
         }
-        Ok((!events.is_empty()).then(|| Batch::from(events)))
+        if !events.is_empty() {
+            return Ok(Some(Batch::from(events)));
+        }
+        let Imported { events, unreadable, counts, damages, .. } = &self.imported;
+        match (*events, unreadable + counts.damaged) {
+            (0, 1..) => Err(ImportError::OnlyDamage {
+                unreadable: *unreadable,
+                damaged: counts.damaged,
+                first: damages.first().cloned(),
+            }),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -83,6 +83,11 @@ pub enum KeyTrouble {
     /// The provider does not know it.
     #[error("the key store has no such key; keep old keys until no log needs them")]
     Unknown,
+    /// The secret under its name is another.
+    #[error(
+        "nothing in the log can be read with it; give it the secret that flume had under this name, or move the log aside to go on without it"
+    )]
+    Other,
     /// The key store says why.
     #[error(transparent)]
     Store(#[from] KeyStoreError),

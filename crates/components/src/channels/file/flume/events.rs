@@ -1,6 +1,6 @@
 //! The events of a queue, read from their logs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use splashdam_core::Event;
@@ -8,7 +8,7 @@ use splashdam_core::Event;
 use super::error::{Damage, Error};
 use super::log_file::LogFile;
 use super::record::{Layout, Pointer, Unreadable};
-use super::scan::Window;
+use super::scan::{Scan, Window};
 
 /// Logs of which a part is kept in memory at once: one a directory is needed, and one more where a log ends.
 const WINDOWS: usize = 32;
@@ -16,17 +16,18 @@ const WINDOWS: usize = 32;
 /// Reads what pointers point to.
 #[derive(Debug)]
 pub(super) struct Reader {
-    logs: BTreeMap<u32, (PathBuf, u64, Layout)>,
+    logs: BTreeMap<u32, (LogFile, Layout)>,
     /// The one used last comes last.
     windows: Vec<(u32, Window)>,
+    /// Encrypted logs with damage of which the key is the right one all the same.
+    right_keys: BTreeSet<u32>,
 }
 
 impl Reader {
     pub(super) fn new(files: &BTreeMap<u32, LogFile>, layouts: BTreeMap<u32, Layout>) -> Reader {
-        let log = |(id, layout)| {
-            files.get(&id).map(|log: &LogFile| (id, (log.path.clone(), log.length, layout)))
-        };
-        Reader { logs: layouts.into_iter().filter_map(log).collect(), windows: Vec::new() }
+        let log = |(id, layout)| files.get(&id).map(|log: &LogFile| (id, (log.clone(), layout)));
+        let logs = layouts.into_iter().filter_map(log).collect();
+        Reader { logs, windows: Vec::new(), right_keys: BTreeSet::new() }
     }
 
     /// Whether the log of this number is there.
@@ -35,9 +36,34 @@ impl Reader {
     }
 
     /// The event, with the write-order id of its put; `None` when it was struck out.
+    ///
+    /// # Errors
+    /// Damage, a file that cannot be read, and an encrypted log of which nothing can: its key is another.
     pub(super) fn read(&mut self, pointer: Pointer) -> Result<Option<(i64, Event)>, Error> {
+        let read = self.read_as_is(pointer);
+        if matches!(read, Err(Error::Damaged(_))) {
+            self.look_at_key(pointer.file())?;
+        }
+        read
+    }
+
+    /// Without a readable record in an encrypted log it is the key that is wrong, and nothing may be called damaged.
+    fn look_at_key(&mut self, id: u32) -> Result<(), Error> {
+        if let Some((log, layout)) = self.logs.get(&id)
+            && let Some(other_key) = log.other_key()
+            && !self.right_keys.contains(&id)
+        {
+            if Scan::begin(id, log, layout, i64::MIN)?.next()?.is_none() {
+                return Err(other_key);
+            }
+            self.right_keys.insert(id);
+        }
+        Ok(())
+    }
+
+    fn read_as_is(&mut self, pointer: Pointer) -> Result<Option<(i64, Event)>, Error> {
         let offset = pointer.offset();
-        let Some((path, length, layout)) = self.logs.get(&pointer.file()) else {
+        let Some((LogFile { path, length, .. }, layout)) = self.logs.get(&pointer.file()) else {
             let path = PathBuf::from(format!("log-{}", pointer.file()));
             let what = "the log is in none of the data directories";
             return Err(Error::Damaged(Damage { path, offset, what }));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Keys;
 use super::cipher::Cipher;
-use super::error::{Error, Malformed, at};
+use super::error::{Error, KeyTrouble, Malformed, at};
 use super::meta::{Covered, Encryption, LIMIT_BYTES, LogMeta};
 use super::record::Layout;
 
@@ -24,7 +24,7 @@ pub(super) enum Version {
 }
 
 /// A log and what its `.meta` says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LogFile {
     pub(super) path: PathBuf,
     pub(super) length: u64,
@@ -119,6 +119,14 @@ impl LogFile {
         let first = first.map_or(0, |covered| covered.position.unsigned_abs());
         // Of a file that is shorter than its header there is only the end.
         first.max(self.first()).min(self.length)
+    }
+
+    /// What to say when none of its records can be read: no checksum tells a wrong key from damage. `None` where it
+    /// is not encrypted.
+    pub(super) fn other_key(&self) -> Option<Error> {
+        let with = self.encryption.as_ref()?;
+        let (path, alias) = (self.path.clone(), with.alias.clone());
+        Some(Error::Key { path, alias, why: KeyTrouble::Other })
     }
 
     /// How its records are laid out, with the key to them.

@@ -88,6 +88,8 @@ pub(super) struct Scan<'a> {
     window: Window,
     position: u64,
     known: i64,
+    /// Whether any record could be read.
+    any: bool,
     /// Damage that matters only when something new lies behind it.
     damage: Option<Damage>,
     /// The record behind the damage that was just answered.
@@ -116,6 +118,7 @@ impl<'a> Scan<'a> {
             window,
             position,
             known,
+            any: false,
             damage,
             next,
             struck_out: 0,
@@ -137,6 +140,9 @@ impl<'a> Scan<'a> {
     }
 
     /// The next record that is newer than the checkpoint, or damage before it; `None` at the end.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and an encrypted log of which nothing can: its key is another.
     pub(super) fn next(&mut self) -> Result<Option<Found>, Error> {
         if let Some((pointer, record)) = self.next.take() {
             return Ok(Some(Found::Record(pointer, record)));
@@ -150,6 +156,7 @@ impl<'a> Scan<'a> {
                         self.struck_out += 1;
                         continue;
                     };
+                    self.any = true;
                     if record.order <= self.known {
                         // What is damaged before an old record was old too.
                         self.damage = None;
@@ -171,8 +178,11 @@ impl<'a> Scan<'a> {
                         let path = self.log.path.clone();
                         self.damage.get_or_insert(Damage { path, offset, what });
                     } else if self.more_behind(offset)? {
+                        if let Some(error) = self.log.other_key().filter(|_| !self.any) {
+                            return Err(error);
+                        }
                         let path = self.log.path.clone();
-                        let what = "no record can be read from here on; is the key another?";
+                        let what = "no record can be read from here on";
                         return Ok(Some(Found::Damage(Damage { path, offset, what })));
                     } else {
                         self.torn = what != NOTHING;

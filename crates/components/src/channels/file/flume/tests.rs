@@ -16,6 +16,8 @@ use super::record::{Kind, Layout, Pointer};
 use super::write::{encode_commit, encode_put, encode_rollback, encode_take, frame};
 use super::*;
 
+pub(in super::super) mod keys;
+
 /// One event put, taken, and a transaction rolled back, as Flume's own encoder writes them.
 const GOLDEN: &str = "\
 7f00000038170d01000000110168e5cf8b010000190a68e5cf8b0100001e0a130a0a0a04686f737412026831120568656c6c6f1186a610360000000000\
@@ -287,37 +289,6 @@ fn snappy(bytes: &[u8]) -> Vec<u8> {
         out.extend(block);
     }
     out
-}
-
-#[test]
-fn keys_are_asked_for_and_wrong_ones_are_seen() {
-    let cipher = Cipher::from_parts(&KEY, &[9; 16]).unwrap();
-    let steps = [Put(1), Put(1), Puts(1), Take(2, 0), Takes(2), Put(3), Puts(3)];
-    let (log, _) = log_of(&steps, Some(&cipher));
-    let with = |cipher: &str, alias: &str, vector: &[u8]| {
-        let place = Place::new();
-        let (cipher, alias, vector) = (cipher.into(), alias.into(), vector.to_vec());
-        let encryption = Some(Encryption { cipher, alias, vector });
-        place.log_with(&log, &LogMeta { file_id: 1, encryption, ..LogMeta::default() });
-        place
-    };
-    let place = with("AesCtrNoPadding", "key-0", &[9; 16]);
-    assert_eq!(place.bodies(), ["e1", "e5"]);
-    let channel = place.find().unwrap().unwrap();
-    assert_eq!(channel.key_aliases(), ["key-0"]);
-    let without = channel.read(None, OnDamage::Skip, &mut |_| {});
-    assert!(matches!(without, Err(Error::Key { why: error::KeyTrouble::NoProvider, .. })));
-    for (cipher, alias, vector) in [
-        ("ROT13", "key-0", &[9; 16][..]),
-        ("AESCTRNOPADDING", "key-1", &[9; 16]),
-        ("AESCTRNOPADDING", "key-0", &[9; 15]),
-    ] {
-        let read = with(cipher, alias, vector).read(OnDamage::Skip);
-        assert!(matches!(read, Err(Error::Key { .. })), "{read:?}");
-    }
-    let other = with("AESCTRNOPADDING", "key-0", &[8; 16]);
-    assert!(matches!(other.read(OnDamage::Stop), Err(Error::Damaged(_))));
-    assert_eq!(other.read(OnDamage::Skip).unwrap().counts.damaged, 1);
 }
 
 #[test]

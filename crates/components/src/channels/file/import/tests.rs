@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::super::FileChannel;
 use super::super::config::Config;
 use super::super::flume::Limits;
+use super::super::flume::tests::keys::encrypt;
 use splashdam_wal::storage::StorageFile;
 
 use super::*;
@@ -311,6 +312,58 @@ async fn damage_is_passed_over_or_refused_as_the_policy_says() {
             }
         }
     }
+}
+
+/// No checksum tells a wrong key from damage, which the policy would pass over.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_secret_under_the_alias_imports_nothing_and_says_so() {
+    let keys = TempDir::new().unwrap();
+    let rig = rig(1, &super::super::tests::encryption(keys.path(), "key-0", "key-0"));
+    rig.flume(2500);
+    let (_, stored) = rig.config.settings().options(Arc::new(|_| {})).unwrap();
+    let secret = stored.unwrap().secret("key-0").unwrap().bytes;
+    let not_imported = |error: &ImportError| {
+        let names = rig.storages()[0].list().unwrap();
+        assert!(names.iter().all(|name| !name.starts_with("splashdam.import")), "{names:?}");
+        error.to_string()
+    };
+    let other: Vec<u8> = secret.iter().map(|byte| !byte).collect();
+    encrypt(&rig.dir.path().join("d0"), "key-0", &other);
+    let refused = rig.import("c1", &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(not_imported(&refused).contains("is encrypted with key key-0: nothing"), "{refused}");
+    // Back, and with the right one.
+    encrypt(&rig.dir.path().join("d0"), "key-0", &other);
+    encrypt(&rig.dir.path().join("d0"), "key-0", &secret);
+    assert_eq!(rig.drained().await, numbers(2500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_damage_is_no_import() {
+    let rig = rig(1, "");
+    rig.flume(5);
+    for (path, _) in rig.of_flume() {
+        let mut bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            if bytes[at..].starts_with(b"event ") {
+                bytes[at] ^= 1;
+            }
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    let error = rig.open().await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("5 queued events and 0 places in its logs are damaged, the"), "{error}");
+    let flumes: Vec<_> = ["d0", "c"].iter().map(|name| rig.dir.path().join(name)).collect();
+    for directory in flumes {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(!name.starts_with("splashdam.import"), "{name}");
+            if name.starts_with("log-") || name.contains("checkpoint") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    assert_eq!(rig.drained().await, [""; 0], "without them it opens");
 }
 
 #[test]
