@@ -259,6 +259,15 @@ impl FileChannel {
         self.log.replace()
     }
 
+    /// Opens the log anew, on other storages with the same in them.
+    #[cfg(test)]
+    pub(crate) fn open_again_on(
+        &self,
+        on: impl Fn(wal::storage::Disk) -> Arc<dyn wal::storage::Storage>,
+    ) -> Result<(), OpenError> {
+        self.log.replace_on(on)
+    }
+
     /// Goes on with this configuration, unless it has to be opened anew for that.
     pub(super) fn adopt(&self, config: &Config) -> bool {
         if config.refuse().is_err() || !config.same_log(&self.config) {

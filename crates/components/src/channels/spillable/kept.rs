@@ -8,11 +8,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use splashdam_config::Lenient;
-use splashdam_core::{Batch, Channel, ChannelError, Origin, Size};
+use splashdam_core::{Batch, Channel, ChannelError, Origin, Refused, Size};
+use tokio::time::sleep;
+use tracing::warn;
 
 use super::Unwritten;
 use super::order::{Order, Store};
@@ -20,6 +23,9 @@ use crate::channels::file::{self, FileChannel, OpenedLog};
 
 /// The most of one batch that is written down.
 pub(super) const BATCH: Size = Size { events: 1000, bytes: 1 << 20 };
+
+/// From one try to write down what the log refused to the next.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The most pairs; a position has at most 4096 bytes.
 const MOST_PAIRS: usize = 256;
@@ -70,8 +76,9 @@ pub(super) fn order_anew(order: Order, runs: &[(Store, u64)], before: &Held, now
     arrange(order, &pairs, &now[0].0, &now[1].0, memory)
 }
 
-/// Writes `batches` down, the events of memory in `runs`, and tells `unwritten` of each. An error says
-/// why not all of them could be.
+/// Writes `batches` down, the events of memory in `runs`, and tells `unwritten` of each. While the disk
+/// is full, or the log has stopped and is opened again, it goes on trying: whoever calls this knows how
+/// long there is. An error says why no more of them can be written.
 pub(super) async fn write(
     name: &str,
     main: &FileChannel,
@@ -80,26 +87,61 @@ pub(super) async fn write(
     batches: Vec<Batch>,
     unwritten: &Unwritten,
 ) -> Result<(), String> {
-    let Some(last) = batches.len().checked_sub(1) else { return Ok(()) };
+    let mut left: Vec<(u64, Batch)> = (1..).zip(batches).collect();
+    let last = left.len() as u64;
     let sender = sender(name);
     let epoch = main.last_of(sender).map_or(0, |origin| origin.epoch + 1);
-    let pairs = pairs(runs, &main.untaken(), &kept.untaken(), MOST_PAIRS);
-    let position = Bytes::from(encode(&pairs));
-    // Batches of one sender stay in order, and one sync serves them all.
-    let puts = (1..).zip(batches).enumerate().map(
-        async |(index, (sequence, batch))| -> Result<(), ChannelError> {
+    let (in_main, in_kept) = (main.untaken(), kept.untaken());
+    let pairs = pairs(runs, &in_main, &in_kept, MOST_PAIRS);
+    let mut waits = false;
+    while !left.is_empty() {
+        let position = Bytes::from(encode(&renumbered(&pairs, in_kept.1, &kept.untaken())));
+        let (mut commits, mut back, mut why) = (Vec::new(), Vec::new(), Vec::new());
+        // One after the other: what comes later must not find the room that an earlier one lacked, as
+        // the log takes the batches of a sender in their order only. One sync serves them all.
+        for (sequence, batch) in left {
+            let room = match why.is_empty() {
+                true => kept.begin_put(batch.size()).await.map_err(|error| why.push(error)).ok(),
+                false => None,
+            };
+            let Some(put) = room else {
+                back.push((sequence, batch));
+                continue;
+            };
             let events = batch.len();
-            let position = if index == last { position.clone() } else { Bytes::new() };
+            let position = if sequence == last { position.clone() } else { Bytes::new() };
             let origin = Origin { sender, epoch, sequence, position };
-            let put = kept.begin_put(batch.size()).await?;
             let commit = put.commit(batch.with_origin(Some(origin)));
-            commit.await.map_err(|refused| refused.error)?;
-            unwritten.written(events);
-            Ok(())
-        },
-    );
-    let failed = join_all(puts).await.into_iter().find_map(Result::err);
-    failed.map_or(Ok(()), |error| Err(error.to_string()))
+            commits.push(async move {
+                let refused = commit.await.err();
+                if refused.is_none() {
+                    unwritten.written(events);
+                }
+                refused.map(|Refused { batch, error }| ((sequence, batch), error))
+            });
+        }
+        let (refused, errors): (Vec<_>, Vec<_>) =
+            join_all(commits).await.into_iter().flatten().unzip();
+        why.extend(errors);
+        if let Some(error) = why.iter().find(|error| !passes(error)) {
+            return Err(error.to_string());
+        }
+        left = refused;
+        left.append(&mut back);
+        if let Some(error) = why.first() {
+            if !std::mem::replace(&mut waits, true) {
+                warn!(component = %format_args!("channel {name}"), %error, "events in memory wait until they can be written down");
+            }
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether what was refused so may be taken later.
+fn passes(error: &ChannelError) -> bool {
+    use ChannelError::{DiskFull, Failed, Full};
+    matches!(error, DiskFull { .. } | Failed { .. } | Full { .. })
 }
 
 /// Events of the kept queue below the first number come before those of the overflow from the
@@ -139,6 +181,19 @@ fn pairs(
         }
     }
     pairs
+}
+
+/// The pairs of events that were to be numbered from `first` on, by the numbers that they have got in
+/// the kept queue or will get now: failed puts may have cost some.
+fn renumbered(pairs: &[Pair], first: u64, (kept, next): &(Vec<Range<u64>>, u64)) -> Vec<Pair> {
+    let new: Vec<_> =
+        kept.iter().map(|range| range.start.max(first)..range.end.max(first)).collect();
+    let written = count(&new, 0..u64::MAX);
+    let number = |below: u64| match below.checked_sub(first + 1) {
+        None => below,
+        Some(index) => nth(&new, index).unwrap_or_else(|| next + index - written) + 1,
+    };
+    pairs.iter().map(|(below, from)| (number(*below), *from)).collect()
 }
 
 fn nth(ranges: &[Range<u64>], index: u64) -> Option<u64> {
@@ -289,6 +344,21 @@ mod tests {
         let all = |store| runs.iter().filter(|run| run.0 == store).map(|run| run.1).sum::<u64>();
         assert_eq!((all(Kept), all(Overflow)), (1000, 1000));
         assert_eq!(runs[..4], [(Kept, 1), (Overflow, 1), (Kept, 1), (Overflow, 1)]);
+    }
+
+    #[test]
+    fn numbers_that_failed_puts_have_cost_are_passed_over() {
+        let all = [(4, 1), (10, 7), (12, 8), (14, 9)];
+        let check = |kept: Vec<Range<u64>>, next, want: [u64; 4]| {
+            let told = renumbered(&all, 10, &(kept, next));
+            assert_eq!(told.iter().map(|pair| pair.0).collect::<Vec<_>>(), want);
+            assert!(told.iter().map(|pair| pair.1).eq(all.iter().map(|pair| pair.1)));
+        };
+        check(vec![], 10, [4, 10, 12, 14]);
+        check(one(0..10), 10, [4, 10, 12, 14]);
+        check(one(0..10), 13, [4, 10, 15, 17]);
+        check(vec![0..10, 11..14], 14, [4, 10, 13, 15]);
+        check(vec![0..10, 11..12], 15, [4, 10, 16, 18]);
     }
 
     #[test]

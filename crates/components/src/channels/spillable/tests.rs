@@ -10,6 +10,7 @@ use super::order::Store;
 use super::*;
 
 mod configuration;
+mod stops;
 
 pub(super) fn read(keys: &str) -> Config {
     Section::parse(keys).read::<Config>().into_result().unwrap()

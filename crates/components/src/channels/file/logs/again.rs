@@ -57,8 +57,30 @@ impl OpenLog {
         Ok(())
     }
 
+    /// The same, with its directories seen through something else.
+    #[cfg(test)]
+    pub(in crate::channels::file) fn replace_on(
+        &self,
+        on: impl Fn(Disk) -> Arc<dyn Storage>,
+    ) -> Result<(), OpenError> {
+        let members: Vec<_> = locked(&self.members).values().cloned().collect();
+        let find =
+            || Ok(self.directories.iter().map(|path| on(Disk::find(path).unwrap())).collect());
+        let new = self.opened_anew_on(&members, find)?;
+        self.take(new, &members);
+        Ok(())
+    }
+
     /// The log out of its own directories; where they are not there, or others are, nothing is made.
     fn opened_anew(&self, members: &[Arc<Member>]) -> Result<Log<Datums>, OpenError> {
+        self.opened_anew_on(members, || self.found())
+    }
+
+    fn opened_anew_on(
+        &self,
+        members: &[Arc<Member>],
+        find: impl FnOnce() -> Result<Vec<Arc<dyn Storage>>, OpenError>,
+    ) -> Result<Log<Datums>, OpenError> {
         let old = self.log();
         // Nothing writes any more, and nobody waits for an answer, before anything is read.
         old.close();
@@ -74,7 +96,7 @@ impl OpenLog {
                 capacity: member.limits().capacity,
             })
             .collect();
-        self.begin(&old, self.found()?, &queues, options, members)
+        self.begin(&old, find()?, &queues, options, members)
     }
 
     /// The log in these storages, in place of `old`.
