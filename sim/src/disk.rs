@@ -5,7 +5,8 @@
 //! or removed is durable only after the directory's sync, each on its own, in any order; a rename is
 //! atomic. A sync that fails has written some of what waited, will not try the rest again, and the
 //! next one says that all is well, while reads still show what was written. Any call may fail once
-//! with EIO or ENOSPC. Allocation fails when the disk is full. What is not fair: bytes that were durable change
+//! with EIO or ENOSPC. Allocation fails when the disk is full; on a thin disk it sets a length only, and writes
+//! fail, short before that. What is not fair: bytes that were durable change
 //! only if a test flips them, and a sector that is written again with equal bytes keeps them.
 
 use std::any::Any;
@@ -18,7 +19,7 @@ use crate::dice::Dice;
 
 mod platter;
 
-use platter::{DiskState, Inode, NameOp, Pending, write_into};
+use platter::{BLOCK, DiskState, Inode, NameOp, Pending, write_into};
 
 #[derive(Debug)]
 struct World {
@@ -38,6 +39,8 @@ struct World {
     bad_reads: u32,
     /// Most bytes of files on a disk.
     capacity: usize,
+    /// Whether a length takes no room, but only what is written.
+    thin: bool,
     next_inode: u64,
     /// Lives so far: files opened in an earlier one are dead.
     life: u64,
@@ -85,6 +88,7 @@ impl Disks {
             broken: None,
             bad_reads: 0,
             capacity: usize::MAX,
+            thin: false,
             next_inode: 1,
             life: 1,
             now: 1_700_000_000_000,
@@ -156,6 +160,21 @@ impl Disks {
     /// Lets a disk hold at most so many bytes.
     pub fn limit(&self, capacity: usize) {
         self.world().capacity = capacity;
+    }
+
+    /// Allocation sets lengths only, from the first file on: a full disk shows when something is written.
+    pub fn thin(&self) {
+        self.world().thin = true;
+    }
+
+    /// Bytes that the files of a disk take.
+    pub fn used(&self, disk: usize) -> usize {
+        self.world().used(disk)
+    }
+
+    /// Lets time pass in which nothing is done.
+    pub fn pass(&self, millis: u64) {
+        self.world().now += millis;
     }
 
     /// Turns the power on again: what survived is what there is.
@@ -290,7 +309,17 @@ impl World {
 
     fn used(&self, disk: usize) -> usize {
         let disk = &self.disks[disk];
-        disk.names.values().map(|inode| disk.inodes[inode].seen.len()).sum()
+        disk.names.values().map(|inode| disk.inodes[inode].bytes(self.thin)).sum()
+    }
+
+    /// How many of `length` bytes find room at `offset`: none, or fewer, on a thin disk that is full.
+    fn admits(&mut self, disk: usize, inode: u64, offset: usize, length: usize) -> usize {
+        if !self.thin {
+            return length;
+        }
+        let left = self.capacity.saturating_sub(self.used(disk)) / BLOCK;
+        let inode = self.disks[disk].inodes.get_mut(&inode);
+        inode.map_or(length, |inode| inode.admits(left, offset, length))
     }
 }
 
@@ -404,6 +433,10 @@ impl Storage for SimDisk {
         Ok(Box::new(SimLock { disks, disk, life, name }))
     }
 
+    fn preallocates(&self) -> bool {
+        !self.disks.world().thin
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         let world = self.disks.world();
         Ok(world.capacity.saturating_sub(world.used(self.disk)) as u64)
@@ -446,13 +479,14 @@ impl SimFile {
         if let Fate::Fails(errno) = fate {
             return Err(errno.error());
         }
-        let (used, capacity) = (world.used(self.disk), world.capacity);
+        let (used, capacity, thin) = (world.used(self.disk), world.capacity, world.thin);
         let inode = self.inode(&mut world)?;
         let more = length.saturating_sub(inode.seen.len());
-        if more > 0 && used + more > capacity {
+        if !thin && more > 0 && used + more > capacity {
             return Err(ErrorKind::StorageFull.into());
         }
         if shrink || more > 0 {
+            inode.blocks.retain(|block| block * BLOCK < length);
             Arc::make_mut(&mut inode.seen).resize(length, 0);
             inode.pending.push(Pending::Length(length));
         }
@@ -478,6 +512,11 @@ impl StorageFile for SimFile {
             bytes.truncate(some);
         }
         let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
+        let admitted = world.admits(self.disk, self.inode, offset, bytes.len());
+        if admitted == 0 && !bytes.is_empty() && !matches!(fate, Fate::PowerFails) {
+            return Err(Errno::NoSpace.error());
+        }
+        bytes.truncate(admitted);
         let inode = self.inode(&mut world)?;
         write_into(Arc::make_mut(&mut inode.seen), offset, &bytes);
         let written = bytes.len();

@@ -19,6 +19,8 @@ pub struct Plan {
     pub faults: Vec<u64>,
     /// Bytes a disk holds.
     pub capacity: usize,
+    /// Whether a full disk shows only when something is written.
+    pub thin: bool,
     /// Acts of a disk that fail with ENOSPC.
     pub no_space: Vec<u64>,
     /// Whether the queues have room for few events only, and for another number at each start.
@@ -50,6 +52,7 @@ impl Plan {
             crash_at: None,
             faults: Vec::new(),
             capacity: usize::MAX,
+            thin: false,
             no_space: Vec::new(),
             bounded: false,
             unsynced: false,

@@ -100,6 +100,9 @@ impl Run {
     pub fn new(plan: Plan) -> Run {
         let disks = Disks::new(plan.seed, plan.disks);
         disks.limit(plan.capacity);
+        if plan.thin {
+            disks.thin();
+        }
         disks.crash_at(plan.crash_at);
         for fault in &plan.faults {
             disks.fail_at(*fault, Errno::Io);
@@ -388,8 +391,16 @@ impl Run {
     fn restart(&mut self, power_was_lost: bool) {
         let power_was_lost = power_was_lost && self.may_lose_power();
         self.disks.restart(power_was_lost);
+        self.make_room();
         if power_was_lost && self.plan.unsynced {
             self.oracle.power_failed();
+        }
+    }
+
+    /// A start writes, for which a thin disk holds nothing back.
+    fn make_room(&self) {
+        if self.plan.thin {
+            self.disks.limit(usize::MAX);
         }
     }
 
@@ -449,6 +460,7 @@ impl Run {
         );
         let mood = mood.filter(|_| run.may_lose_power());
         run.disks.restart_in(mood);
+        run.make_room();
         if mood.is_some() && run.plan.unsynced {
             run.oracle.power_failed();
         }

@@ -247,10 +247,18 @@ impl<R: Record> Committer<R> {
                 }
             }
             Err(error) => {
-                let why = CommitError::Failed(error.to_string());
                 let sealed = self.seal();
                 if !sealed && self.directory.failed() {
                     self.give_up(jobs, &error.to_string());
+                    return;
+                }
+                // Once it is void nothing has happened.
+                let why = match sealed && error.is_full() {
+                    true => CommitError::Full,
+                    false => CommitError::Failed(error.to_string()),
+                };
+                if !sealed && self.others_work() {
+                    self.leave(jobs, why);
                     return;
                 }
                 // Backwards, so that the numbers given last are the first to be given again.

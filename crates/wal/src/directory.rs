@@ -16,8 +16,6 @@ use crate::storage::{Asked, DiskError, Shelf, Storage, StorageFile, write_all_at
 mod room;
 mod writing;
 
-use room::RESERVE;
-
 /// Failures one after another that stop a directory for good.
 const MOST_FAILURES: u32 = 3;
 
@@ -131,6 +129,11 @@ pub struct Directory {
     failures: u32,
     /// Why there is no room for puts, if there is none.
     shortage: Option<Shortage>,
+    /// Until when at least no put is tried, on the clock that nobody sets: a write found no room, though its
+    /// file had the length.
+    crowded: Option<u64>,
+    /// The last segment that was begun, be it that it has gone since.
+    last_begun: u64,
     /// The current segment when all of the table was looked at last.
     looked_at: Option<u64>,
 }
@@ -171,6 +174,8 @@ impl Directory {
             unsynced: 0,
             failures: 0,
             shortage: None,
+            crowded: None,
+            last_begun: recovered.segments.keys().next_back().copied().unwrap_or(0),
             looked_at: None,
         }
     }
@@ -199,6 +204,9 @@ impl Directory {
             }
             other => other?,
         };
+        if !self.storage.preallocates() {
+            (self.options.notice)(Notice::NoRoomAhead { place: self.storage.place() });
+        }
         let frames: Vec<_> = tail
             .iter()
             .zip(&puts)
@@ -327,24 +335,23 @@ impl Directory {
         }
         let least = FIRST_FRAME + most_frame_bytes(meta.len(), 0) + least;
         let made = match self.spare.take() {
+            // Of all files the reserve is the likeliest to have blocks.
+            spare if self.crowded.is_some() && self.use_reserve() => {
+                let made = self.prepare(least, true);
+                self.retire(spare);
+                made
+            }
             Some(spare) if spare.length >= least => Ok(spare),
             small => {
                 // Too small for a frame this large: the file is made longer.
-                if let Some(spare) = small {
-                    if let Some((name, _)) = self.retired.take() {
-                        self.discard(&name);
-                    }
-                    self.retired = Some((segment::name(spare.number), spare.file));
-                }
+                self.retire(small);
                 self.prepare(least, false)
             }
         };
         let spare = match made {
             // With a full disk a short segment does: there will be only takes in it.
             Err(error) if error.is_full() => {
-                if let Some((file, _)) = self.reserve.take() {
-                    self.retired = Some((RESERVE.to_owned(), file));
-                }
+                self.use_reserve();
                 self.note_shortage(Some(self.shortage_of(least, 0, &error)));
                 self.prepare(least, true)?
             }
@@ -376,6 +383,7 @@ impl Directory {
         let file = self.shelf.hold(segment::name(spare.number), spare.file);
         let file = Arc::new(SegmentFile::new(&header, cipher, file, u64::MAX));
         self.registry.add(file.clone());
+        self.last_begun = spare.number;
         self.lengths.insert(spare.number, spare.length);
         self.table.insert(
             spare.number,
@@ -462,7 +470,7 @@ impl Directory {
     /// What it may hold after a failure and must not count, in which segments: the last one, and
     /// above which LSN.
     pub fn void(&self) -> (u64, u64) {
-        (self.table.keys().next_back().copied().unwrap_or(0), self.written)
+        (self.last_begun, self.written)
     }
 
     /// A segment that it cannot go on without could not be made.
@@ -476,6 +484,9 @@ impl Directory {
 
     /// A write or sync failed: the segment takes no more.
     fn bury(&mut self, error: &DiskError) {
+        if error.is_full() {
+            return self.bury_for_room(error);
+        }
         self.failures += 1;
         let (place, why) = (self.storage.place(), error.to_string());
         let segment = self.current.as_ref().map_or(0, |current| current.file.number);

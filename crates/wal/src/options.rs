@@ -67,6 +67,12 @@ pub enum Notice {
         /// The directory.
         place: String,
     },
+    /// The file system promises files no room ahead: a full disk shows when something is written, and
+    /// then takes may have to wait for room, too.
+    NoRoomAhead {
+        /// The directory.
+        place: String,
+    },
     /// Something is given up because the operator said so.
     GivenUp {
         /// The directory.

@@ -35,6 +35,11 @@ pub trait Storage: Send + Sync + 'static {
     fn lock(&self, name: &str) -> io::Result<Box<dyn Any + Send + Sync>>;
     /// Bytes that may still be allocated.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Whether what was allocated is room that nobody else can take, as far as is known by now. Where it is not,
+    /// a full disk shows when something is written.
+    fn preallocates(&self) -> bool {
+        true
+    }
 }
 
 /// An open file of a [`Storage`].

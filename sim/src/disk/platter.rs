@@ -1,11 +1,13 @@
 //! What a disk holds, what only its cache holds, and what is left of that when the power fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::dice::Dice;
 
 const SECTOR: usize = 512;
+/// What a thin disk gives room in.
+pub(super) const BLOCK: usize = 4096;
 
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
@@ -20,6 +22,8 @@ pub(super) struct Inode {
     /// What survives.
     pub(super) durable: Arc<Vec<u8>>,
     pub(super) pending: Vec<Pending>,
+    /// Where something was written, on a thin disk.
+    pub(super) blocks: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +81,26 @@ impl NameOp {
 }
 
 impl Inode {
+    /// What it takes of a disk.
+    pub(super) fn bytes(&self, thin: bool) -> usize {
+        if thin { self.blocks.len() * BLOCK } else { self.seen.len() }
+    }
+
+    /// How many of `length` bytes at `offset` a disk with `left` free blocks gives room to.
+    pub(super) fn admits(&mut self, mut left: usize, offset: usize, length: usize) -> usize {
+        for block in offset / BLOCK..(offset + length).div_ceil(BLOCK) {
+            if self.blocks.contains(&block) {
+                continue;
+            }
+            if left == 0 {
+                return (block * BLOCK).saturating_sub(offset);
+            }
+            left -= 1;
+            self.blocks.insert(block);
+        }
+        length
+    }
+
     pub(super) fn lose(&mut self, dice: &mut Dice, mood: u64) {
         if self.pending.is_empty() && Arc::ptr_eq(&self.seen, &self.durable) {
             return;

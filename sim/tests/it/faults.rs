@@ -1,11 +1,11 @@
 //! Calls that fail once, disks that fill up, and a crash on top.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use splashdam_sim::dice::Dice;
 use splashdam_sim::run::{Life, Plan, Run, Verdict};
-use splashdam_wal::{Count, Origin};
+use splashdam_wal::{Count, Notice, Origin};
 
 fn run(plan: Plan) -> Verdict {
     let told = format!("{plan:?}");
@@ -83,6 +83,79 @@ fn a_full_disk_refuses_puts_and_loses_nothing() {
         }
     }
     assert!(refused > 100, "the disk was hardly ever full: {refused}");
+}
+
+/// Where allocation sets lengths only a full disk shows in the middle of a write.
+#[test]
+fn a_thin_disk_that_is_full_stops_nothing_and_loses_nothing() {
+    let mut refused = 0;
+    for seed in 0..60 {
+        let plan = Plan {
+            steps: 300,
+            capacity: 60_000,
+            thin: true,
+            disks: 1 + seed as usize % 3,
+            exchanges: seed % 4 == 3,
+            unsynced: seed % 12 == 5,
+            ..Plan::new(7_000 + seed)
+        };
+        let first = Run::new(plan.clone());
+        let (told, notices) = (format!("{plan:?}"), first.notices.clone());
+        let whole = first.all().unwrap_or_else(|why| panic!("{told}: {why}"));
+        refused += whole.refused;
+        let notices = notices.lock().unwrap();
+        let gone = |notice: &&Notice| {
+            matches!(notice, Notice::Stopped { .. } | Notice::DirectoryFailed { .. })
+        };
+        assert_eq!(notices.iter().find(gone), None, "{told}");
+        for at in (1..whole.acts).step_by(9) {
+            run(Plan { crash_at: Some(at), ..plan.clone() });
+            run(Plan { faults: vec![at], ..plan.clone() });
+        }
+    }
+    assert!(refused > 100, "the disk was hardly ever full: {refused}");
+}
+
+#[test]
+fn puts_go_on_when_a_thin_disk_has_room_again() {
+    let most = Count { events: 1_000, bytes: 1 << 20 };
+    let plan = Plan { queues: 1, thin: true, capacity: 80_000, ..Plan::new(36) };
+    let mut run = Run::new(plan);
+    let mut life = run.open().expect("an open log");
+    let queue = life.log.queue("c0").expect("the queue");
+    let mut stored = 0;
+    let mut put = |run: &mut Run, life: &mut Life| {
+        let answer = Arc::new(Mutex::new(None));
+        if let Ok(room) = life.log.reserve(&[queue], most) {
+            let id = run.oracle.put(&mut Dice::new(stored), vec![0]);
+            let (batch, told) = (Arc::new(run.oracle.batch(id)), answer.clone());
+            room.put(batch, None, Box::new(move |how| *told.lock().unwrap() = Some(how)));
+        }
+        life.committers[0].commit_waiting();
+        let well = matches!(*answer.lock().unwrap(), Some(Ok(_)));
+        stored += u64::from(well);
+        well
+    };
+    for _ in 0..3 {
+        let filled = (0..1_000).take_while(|_| put(&mut run, &mut life)).count();
+        assert!(filled < 1_000, "the disk is never full");
+        assert_eq!(life.log.stopped(), None);
+        assert!((0..20).all(|_| !put(&mut run, &mut life)), "there is room, and nobody made any");
+        // Nobody knows yet that there is any.
+        run.disks.limit(usize::MAX);
+        run.disks.pass(1_000);
+        life.committers[0].commit_waiting();
+        assert!((0..20).all(|_| put(&mut run, &mut life)), "puts do not go on");
+        run.disks.limit(run.disks.used(0) + 40_000);
+    }
+    let segments = run.disks.names(0).iter().filter(|name| name.ends_with(".seg")).count();
+    assert!(segments < 12, "{segments} segments");
+    let queued = life.log.level(queue).queued.events;
+    drop(life.committers);
+    life.log.close();
+    run.disks.restart(false);
+    let life = run.open().expect("it opens");
+    assert_eq!(life.log.level(queue).queued.events, queued);
 }
 
 #[test]

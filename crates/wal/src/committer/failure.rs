@@ -25,12 +25,35 @@ impl<R: Record> Committer<R> {
                 }
                 Err(_) => return false,
             }
-            if self.directory.append(&[]).is_ok() {
-                self.durable();
-                return true;
+            match self.directory.append(&[]) {
+                Ok(_) => {
+                    self.durable();
+                    return true;
+                }
+                // It is not the disk's fault, and may be so for long.
+                Err(error) if error.is_full() => return false,
+                Err(_) => {}
             }
         }
         false
+    }
+
+    /// Where there was no room even to make void what a write has left, another directory does that, or this
+    /// one when it can; until then nobody may be told, as it could be put elsewhere and come back here.
+    pub(super) fn leave(&mut self, failed: Vec<Job<R>>, why: CommitError) {
+        failed.iter().for_each(|job| job.request.hold_up(&self.shared));
+        let stranded = std::mem::take(&mut self.stranded);
+        let buried = Buried { void: self.void(), failed, stranded, why };
+        // So that others come first.
+        self.shared.lines[self.index].full.store(true, Ordering::Release);
+        self.shared.hand_on(Request::Bury(buried));
+    }
+
+    /// What this directory may hold and must not count.
+    fn void(&self) -> Void {
+        let (segment, above) = self.directory.void();
+        let place = u16::try_from(self.shared.places.0[self.index]).unwrap_or(u16::MAX);
+        Void { directory: place, segment, above }
     }
 
     /// A segment could not be made. Where others can take its place, a directory that fails so again
@@ -69,9 +92,7 @@ impl<R: Record> Committer<R> {
             shared.stop(why);
             (shared.options.notice)(Notice::Stopped { why: why.to_owned() });
         }
-        let (segment, above) = self.directory.void();
-        let place = u16::try_from(shared.places.0[self.index]).unwrap_or(u16::MAX);
-        let void = Void { directory: place, segment, above };
+        let void = self.void();
         let stranded = std::mem::take(&mut self.stranded);
         let why = CommitError::Failed(why.to_owned());
         let mine = Buried { void, failed, stranded, why: why.clone() };

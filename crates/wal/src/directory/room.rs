@@ -14,6 +14,8 @@ pub(super) const RESERVE: &str = "splashdam.reserve";
 /// A new file until it has its length for good: what has a segment's name is never shorter than it was made, so
 /// that one that is has been cut.
 const NEXT: &str = "splashdam.next";
+/// For how long no put is tried after a write that found no room.
+const NO_PUTS_MILLIS: u64 = 1000;
 /// Room for takes in a segment that is made short because the disk is full.
 const SHORT_BYTES: u64 = 4096;
 
@@ -73,15 +75,88 @@ impl Directory {
     pub fn admits_put(&mut self, pending: u64, bytes: u64, positions: u64, exchange: bool) -> bool {
         let fits = self.fits(pending + bytes) && (!exchange || self.exchanges());
         let covered = self.reserve_covers(bytes, positions);
-        if !covered || (self.spare.is_none() && !fits) {
+        if !covered || (self.spare.is_none() && !fits) || self.crowded.is_some() {
             self.prepare_ahead(bytes, positions);
         }
-        self.reserve_covers(bytes, positions) && (fits || self.spare.is_some())
+        let admits = self.reserve_covers(bytes, positions) && (fits || self.spare.is_some());
+        admits && self.crowded.is_none()
     }
 
     /// Takes note of what a cursor takes now, so that the reserve has room for one.
     pub fn expect_cursor(&mut self, bytes: u64) {
         self.cursor_bytes = bytes;
+    }
+
+    /// The reserve becomes the next file to be used, if there is one.
+    pub(super) fn use_reserve(&mut self) -> bool {
+        let Some((file, _)) = self.reserve.take() else { return false };
+        self.retire_file(RESERVE.to_owned(), file);
+        true
+    }
+
+    /// Keeps a spare that is not to be one any more for the next file to be made.
+    pub(super) fn retire(&mut self, spare: Option<Spare>) {
+        if let Some(Spare { number, file, .. }) = spare {
+            self.retire_file(segment::name(number), file);
+        }
+    }
+
+    fn retire_file(&mut self, name: String, file: Arc<dyn StorageFile>) {
+        if let Some((other, _)) = self.retired.replace((name, file)) {
+            self.discard(&other);
+        }
+    }
+
+    /// A write found no room, as on a file system where a length is no promise of blocks: the segment ends, as
+    /// a part of the frames may be in it, but nothing is wrong with the disk. Puts wait; takes go on trying.
+    pub(super) fn bury_for_room(&mut self, error: &DiskError) {
+        let Some(current) = &self.current else { return };
+        let (number, file) = (current.file.number, current.file.clone());
+        let name = segment::name(number);
+        let synced = error.act == "sync";
+        if !synced && self.unsynced > 0 {
+            // What counts in it is there, and waits for a sync as ever.
+            match file.file.sync_data().asked("sync", &name, &*self.storage) {
+                Ok(()) => {
+                    self.watermark = self.written;
+                    self.unsynced = 0;
+                }
+                Err(error) => return self.bury(&error),
+            }
+        }
+        let now = self.options.surroundings.monotonic_millis();
+        self.crowded = Some(now + NO_PUTS_MILLIS);
+        self.note_shortage(Some(self.shortage_of(FIRST_FRAME, 0, error)));
+        self.end_current();
+        if synced {
+            // The system forgets what it could not write: what was not synced before may be gone.
+            let (place, why) = (self.storage.place(), error.to_string());
+            (self.options.notice)(Notice::SegmentDead { place, segment: number, why });
+            self.lengths.remove(&number);
+        } else if self.table.get(&number).is_some_and(|entry| entry.end == FIRST_FRAME) {
+            // Nothing in it counts: tried again and again it must not leave files behind.
+            self.registry.drop_one(number);
+            self.table.remove(&number);
+            self.lengths.remove(&number);
+            match self.storage.open(&name) {
+                Ok(file) => self.retire_file(name, file),
+                Err(_) => self.discard(&name),
+            }
+        }
+    }
+
+    /// Whether there is room again for what found none, as far as the file system tells.
+    fn has_blocks(&mut self) -> bool {
+        let Some(until) = self.crowded else { return true };
+        let needed = self.shortage.as_ref().map_or(0, |shortage| shortage.needed_bytes);
+        let free = self.storage.free_bytes().unwrap_or(0);
+        let has = free >= needed && self.options.surroundings.monotonic_millis() >= until;
+        if has {
+            self.crowded = None;
+        } else if let Some(shortage) = &mut self.shortage {
+            shortage.free_bytes = Some(free);
+        }
+        has
     }
 
     /// Whether the reserve could take a put of `bytes` at the next start, with all that goes along.
@@ -131,10 +206,10 @@ impl Directory {
     /// Makes the next segment ready, so that a roll finds it and a full disk shows early.
     pub fn prepare_ahead(&mut self, least: u64, positions: u64) {
         let room = FIRST_FRAME + (64 << 10) + least;
-        let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
-        if self.failed() {
+        if self.failed() || !self.has_blocks() {
             return;
         }
+        let ready = self.spare.as_ref().is_some_and(|spare| spare.length >= room);
         if ready && self.reserve_covers(least, positions) {
             // It was not for a larger frame; others must not wait for that.
             self.note_shortage(None);

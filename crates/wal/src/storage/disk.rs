@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
@@ -16,7 +17,12 @@ use super::{Storage, StorageFile};
 pub struct Disk {
     path: PathBuf,
     directory: File,
+    /// Whether allocation gives a file its length and no blocks.
+    thin: Arc<AtomicBool>,
 }
+
+/// File systems that write everything to a new place, what was allocated too: ZFS and btrfs.
+const WRITING_ANEW: [u64; 2] = [0x2FC1_2FC1, 0x9123_683E];
 
 /// Of a path and what is above it what is not there, the lowest first. A relative path ends in an
 /// empty one, which is the current directory.
@@ -49,7 +55,10 @@ impl Disk {
         if !directory.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Disk { path, directory })
+        let kind = rustix::fs::fstatfs(&directory).ok();
+        let kind = kind.and_then(|about| u64::try_from(about.f_type).ok());
+        let thin = kind.is_some_and(|kind| WRITING_ANEW.contains(&kind));
+        Ok(Disk { path, directory, thin: Arc::new(AtomicBool::new(thin)) })
     }
 }
 
@@ -64,12 +73,12 @@ impl Storage for Disk {
             .write(true)
             .create_new(true)
             .open(self.path.join(name))?;
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile(file, self.thin.clone())))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile(file, self.thin.clone())))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -115,9 +124,14 @@ impl Storage for Disk {
         let about = rustix::fs::fstatvfs(&self.directory)?;
         Ok(about.f_bavail.saturating_mul(about.f_frsize))
     }
+
+    fn preallocates(&self) -> bool {
+        !self.thin.load(Ordering::Relaxed)
+    }
 }
 
-struct DiskFile(File);
+/// With whether its directory is known to allocate no blocks.
+struct DiskFile(File, Arc<AtomicBool>);
 
 impl StorageFile for DiskFile {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -143,7 +157,10 @@ impl StorageFile for DiskFile {
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length) {
             // A file system without preallocation: the length at least is set, and a full disk
             // shows when writing.
-            Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(length),
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                self.1.store(true, Ordering::Relaxed);
+                self.0.set_len(length)
+            }
             other => Ok(other?),
         }
     }

@@ -185,6 +185,9 @@ impl Health {
                 info!(%component, %place, "there is room on the disk again");
                 self.note_ill(|ill| ill.full.retain(|other| other != place));
             }
+            Notice::NoRoomAhead { place } => {
+                warn!(%component, %place, "the file system promises files no room ahead, so that takes may have to wait for room, too, when its disk is full; another file system does, such as ext4 or xfs");
+            }
             Notice::GivenUp { place, what } => {
                 warn!(%component, %place, %what, "given up, as the operator has said");
             }
