@@ -16,8 +16,10 @@ use crate::queue::{Chunk, Piece, Place};
 use crate::record::{CursorMeta, LastOf, Origin, PutMeta, Record};
 
 mod failure;
+mod panics;
 mod request;
 
+pub(crate) use panics::StopOnPanic;
 use request::{Buried, Job};
 pub(crate) use request::{PutRequest, Request, TakeRequest, Taking};
 
@@ -95,7 +97,7 @@ impl<R: Record> Committer<R> {
     /// Waits for work and does it until the log closes.
     pub(crate) fn run(mut self) {
         let shared = self.shared.clone();
-        let guard = StopOnPanic(&shared);
+        let guard = StopOnPanic::of(&shared, Some(self.index));
         let line = &shared.lines[self.index];
         let (mut last_group, mut patience) = (0, Duration::ZERO);
         // The start has left this to be done while nobody waits for it.
@@ -453,13 +455,4 @@ fn awaits_sender<R: Record>(jobs: &[Job<R>], put: &PutRequest<R>) -> bool {
         let mut same = origins.filter(|other| other.sender == origin.sender);
         same.any(|other| other.order() >= origin.order())
     })
-}
-
-/// A panic is a mistake of ours: the log takes nothing more.
-pub(crate) struct StopOnPanic<'a, R: Record>(pub(crate) &'a Shared<R>);
-
-impl<R: Record> Drop for StopOnPanic<'_, R> {
-    fn drop(&mut self) {
-        self.0.stop("its committer panicked, which is a bug; see the log of errors");
-    }
 }

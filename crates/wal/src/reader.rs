@@ -69,7 +69,7 @@ impl<R: Record> Reader<R> {
     }
 
     pub(crate) fn run(self) {
-        let guard = StopOnPanic(&self.shared);
+        let guard = StopOnPanic::of(&self.shared, None);
         loop {
             let mut wanted = locked(&self.shared.reading.0);
             while !*wanted {

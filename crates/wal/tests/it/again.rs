@@ -8,7 +8,11 @@ use splashdam_wal::{Count, Log, OpenError, QueueOptions};
 
 use crate::{Words, drain, open, put, small};
 
-fn again(log: &Log<Words>, paths: &[&Path], queues: &[&str]) -> Result<Log<Words>, OpenError> {
+pub(crate) fn again(
+    log: &Log<Words>,
+    paths: &[&Path],
+    queues: &[&str],
+) -> Result<Log<Words>, OpenError> {
     let found = |path: &&Path| Arc::new(Disk::find(path).expect("a directory")) as Arc<dyn Storage>;
     let capacity = Count { events: 10_000, bytes: 100 << 20 };
     let queue = |name: &&str| QueueOptions { name: (*name).into(), capacity };

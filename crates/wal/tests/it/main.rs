@@ -4,6 +4,7 @@ mod again;
 mod exchanges;
 mod fuzz_seeds;
 mod lanes;
+mod panics;
 mod senders;
 mod slow;
 
