@@ -243,10 +243,18 @@ impl FlumePlaces {
     }
 }
 
+/// Whether the markers are what they were, asked when nobody else can write them.
+fn still(before: &Before, storages: &[Arc<dyn Storage>]) -> Result<(), ImportError> {
+    match Before::look(storages)? == *before {
+        true => Ok(()),
+        false => Err(ImportError::Failed("another process imports into the directories".into())),
+    }
+}
+
 impl Import<'_> {
     /// Imports what there is to import, unless that was done before; `None` when there is nothing.
-    /// Blocking. The log in `storages` must not be open; when this returns well it can be opened,
-    /// and must not be before.
+    /// Blocking. The log in `storages` must not be open; when this returns well it can be opened, and
+    /// must not be before. It is locked while events are stored, and again while that is marked as done.
     pub(super) fn run(
         &self,
         storages: &[Arc<dyn Storage>],
@@ -275,21 +283,16 @@ impl Import<'_> {
         told(tell, Step::Found { logs: found.logs(), bytes: found.bytes() })?;
         let _checkpoints = self.places.lock_checkpoints()?;
         let target = Target::open(self, storages)?;
-        let stored = self.store(&target, storages, begun, tell);
+        let stored = self.store(&target, storages, &before, tell);
         // The end of the log is also the sync of all that was written.
         target.log.close();
         let (imported, marker) = stored?;
         target.check()?;
         let again = Target::open(self, storages)?;
-        let events = again.queued();
+        let marked = again.mark(&imported, &marker, storages, tell);
+        // Nobody else has it before all directories know that it is done.
         again.log.close();
-        again.check()?;
-        if events != imported.events {
-            let what = format!("{} events were stored, {events} are there", imported.events);
-            return Err(ImportError::Failed(what));
-        }
-        told(tell, Step::Durable)?;
-        marker.done(storages, &mut || told(tell, Step::Marked))?;
+        marked?;
         told(tell, Step::Done(&imported))?;
         Ok(Some(imported))
     }
@@ -311,11 +314,13 @@ impl Import<'_> {
         &self,
         target: &Target,
         storages: &[Arc<dyn Storage>],
-        begun: bool,
+        before: &Before,
         tell: Tell<'_>,
     ) -> Result<(Imported, Marker), ImportError> {
+        // Until it was locked somebody else may have begun one, or even done it.
+        still(before, storages)?;
         let events = target.queued();
-        if begun {
+        if matches!(before, Before::Begun(_)) {
             target.discard()?;
             told(tell, Step::Discarded { events })?;
         } else if events > 0 {
@@ -469,6 +474,25 @@ impl Target {
             }),
         );
         Ok(Target { log, queue, changed, trouble, troubled })
+    }
+
+    /// Marks the import as done, now that it is open again, if all is there.
+    fn mark(
+        &self,
+        imported: &Imported,
+        marker: &Marker,
+        storages: &[Arc<dyn Storage>],
+        tell: Tell<'_>,
+    ) -> Result<(), ImportError> {
+        still(&Before::Begun(marker.clone()), storages)?;
+        let events = self.queued();
+        self.check()?;
+        if events != imported.events {
+            let what = format!("{} events were stored, {events} are there", imported.events);
+            return Err(ImportError::Failed(what));
+        }
+        told(tell, Step::Durable)?;
+        marker.done(storages, &mut || told(tell, Step::Marked))
     }
 
     fn queued(&self) -> u64 {

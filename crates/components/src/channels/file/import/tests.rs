@@ -314,6 +314,44 @@ async fn damage_is_passed_over_or_refused_as_the_policy_says() {
     }
 }
 
+/// Who looks before he locks may be late.
+#[test]
+fn what_another_process_does_meanwhile_is_seen() {
+    let rig = rig_of(2);
+    let cut = rig.import("c1", &mut |told| match told {
+        Step::Stored { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert!(matches!(cut, Err(ImportError::Ended)), "{cut:?}");
+    let late = rig.import("c1", &mut |told| {
+        assert!(!matches!(told, Step::Discarded { .. }), "what is imported is thrown away");
+        if let Step::Found { .. } = told {
+            let other = rig.import("c1", &mut |_| ControlFlow::Continue(()));
+            assert_eq!(other.unwrap().unwrap().events, 2500);
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(late, Err(ImportError::Failed(_))), "{late:?}");
+    assert_eq!(rig.import("c1", &mut |_| ControlFlow::Continue(())).unwrap(), None);
+}
+
+#[test]
+fn nobody_else_opens_the_log_until_it_is_marked() {
+    let rig = rig_of(2);
+    let mut asked = 0;
+    let (options, _) = rig.config.settings().options(Arc::new(|_| {})).unwrap();
+    let imported = rig.import("c1", &mut |told| {
+        if matches!(told, Step::Stored { .. } | Step::Durable | Step::Marked) {
+            let opened = Log::<Datums>::open(rig.storages(), &[], options.clone()).map(drop);
+            assert!(matches!(opened, Err(wal::OpenError::Locked { .. })), "{told:?}: {opened:?}");
+            asked += 1;
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(imported.unwrap().unwrap().events, 2500);
+    assert!(asked > 4, "{asked}");
+}
+
 /// No checksum tells a wrong key from damage, which the policy would pass over.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_secret_under_the_alias_imports_nothing_and_says_so() {
@@ -489,6 +527,7 @@ fn marks_are_durable_before_what_depends_on_them() {
         .run(&storages, &mut |step| {
             match step {
                 Step::Begun { .. } => note("BEGUN"),
+                Step::Stored { .. } => note("STORED"),
                 Step::Durable => note("DURABLE"),
                 Step::Done(_) => note("DONE"),
                 _ => {}
@@ -522,11 +561,12 @@ fn marks_are_durable_before_what_depends_on_them() {
     assert!(at("d1: rename to splashdam.imported") < forgotten, "{acts:?}");
     // All that was written into segments was synced before the import counted as durable.
     let durable = at("DURABLE");
-    for written in acts[..durable].iter().filter_map(|act| act.strip_prefix("write ")) {
-        let last = |what: &str| {
-            acts[..durable].iter().rposition(|act| *act == format!("{what} {written}"))
+    let stored = acts[..durable].iter().rposition(|act| act == "STORED").unwrap();
+    for written in acts[..stored].iter().filter_map(|act| act.strip_prefix("write ")) {
+        let last = |what: &str, until: usize| {
+            acts[..until].iter().rposition(|act| *act == format!("{what} {written}"))
         };
-        assert!(last("sync") > last("write"), "{written}: {acts:?}");
+        assert!(last("sync", durable) > last("write", stored), "{written}: {acts:?}");
     }
     drop(acts);
 }
