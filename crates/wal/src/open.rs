@@ -1,5 +1,6 @@
 //! Opening a log: lock, find out who the directories are, read them all, and only then write.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::committer::Committer;
 use crate::directory::{Directory, Identity};
 use crate::error::{Damage, OpenError};
+use crate::frame::Kind;
 use crate::held_up::HeldUp;
 use crate::homes::Homes;
 use crate::log::{Line, Log, MOST_NAME, MOST_QUEUES, Roster, Shared, Slot, Slots, locked};
@@ -15,7 +17,7 @@ use crate::options::{Notice, OnDamage, Options, sabotaged};
 use crate::queue::{Count, Place, Queue};
 use crate::ranges::Taken;
 use crate::reader::Reader;
-use crate::record::{QueueCursor, Record, SegmentEntry};
+use crate::record::{PutMeta, QueueCursor, Record, SegmentEntry};
 use crate::recovery::{self, Recovered, quarantine, recover_all};
 use crate::replay::State;
 use crate::segment::FIRST_FRAME;
@@ -182,13 +184,14 @@ impl<R: Record> Log<R> {
             .queues
             .len()
             .max(state.queues.keys().map(|id| usize::from(*id) + 1).max().unwrap_or(0));
+        let tails = tail_bytes(&all, &state);
         let slots = (0..count).map(|id| {
             let name = member.queues.get(id);
             let wanted = queues.iter().find(|queue| Some(&queue.name) == name);
             let most = Count { events: u64::MAX, bytes: u64::MAX };
             let capacity = wanted.map_or(most, |queue| queue.capacity);
             let id = u16::try_from(id).unwrap_or(u16::MAX);
-            Slot::new(queue(id, &all, &state, capacity, options.window_bytes))
+            Slot::new(queue(id, &all, &tails, &state, capacity, options.window_bytes))
         });
         let shared = Arc::new(Shared {
             places: (places, member.directories.len()),
@@ -340,31 +343,53 @@ fn report_damage(
 fn queue<R: Record>(
     id: u16,
     all: &[Recovered],
+    tails: &BTreeMap<u16, u64>,
     state: &State,
     capacity: Count,
     window_bytes: usize,
 ) -> Queue<R> {
     let cursor: QueueCursor = state.queues.get(&id).cloned().unwrap_or_default();
-    let mut bytes = 0;
+    let mut bytes = tails.get(&id).copied().unwrap_or(0);
     let mut starts = Vec::new();
     for recovered in all {
         let mut start = Place { segment: recovered.next_number, offset: FIRST_FRAME };
         for (number, (entry, _)) in recovered.segments.iter().rev() {
             for held in entry.queues.iter().filter(|held| held.queue == id) {
                 let left = left(&cursor.taken, held.numbers.clone());
-                let whole = held.numbers.end.saturating_sub(held.numbers.start).max(1);
-                let part = u128::from(held.bytes) * u128::from(left) / u128::from(whole);
-                bytes += u64::try_from(part).unwrap_or(u64::MAX);
+                let whole = held.numbers.end.saturating_sub(held.numbers.start);
+                bytes += part(held.bytes, left, whole);
                 if left > 0 {
                     start = Place { segment: *number, offset: FIRST_FRAME };
                 }
             }
         }
-        bytes += recovered.tail.iter().map(|frame| frame.body.len() as u64).sum::<u64>();
         starts.push(start);
     }
     let ends = starts.clone();
     Queue::new(cursor, bytes, starts, ends, capacity, window_bytes)
+}
+
+/// Bytes of what is left in the tails, by queue.
+fn tail_bytes(all: &[Recovered], state: &State) -> BTreeMap<u16, u64> {
+    let mut tails = BTreeMap::new();
+    let frames = all.iter().flat_map(|recovered| &recovered.tail);
+    for frame in frames.filter(|frame| frame.kind == Kind::Put) {
+        let Some(put) = PutMeta::decode(&frame.meta) else { continue };
+        let (events, stored) = (u64::from(put.events), frame.body.len() as u64);
+        let bytes = put.inflated.map_or(stored, u64::from).saturating_sub(4 * events);
+        for (queue, first) in &put.queues {
+            let taken = state.queues.get(queue).map(|queue| &queue.taken);
+            let left = taken.map_or(events, |taken| left(taken, *first..*first + events));
+            *tails.entry(*queue).or_default() += part(bytes, left, events);
+        }
+    }
+    tails
+}
+
+/// So much of `bytes` as `left` is of `whole`.
+fn part(bytes: u64, left: u64, whole: u64) -> u64 {
+    let part = u128::from(bytes) * u128::from(left) / u128::from(whole.max(1));
+    u64::try_from(part).unwrap_or(u64::MAX)
 }
 
 fn left(taken: &Taken, numbers: std::ops::Range<u64>) -> u64 {

@@ -1,9 +1,13 @@
 //! The power fails at every act of the disks, those of recovery included.
 
+use std::sync::Arc;
+
 use splashdam_sim::campaign;
+use splashdam_sim::dice::Dice;
 use splashdam_sim::everywhere::{Tally, crash_everywhere};
 use splashdam_sim::run::{Plan, Run};
 use splashdam_sim::scenario::{KINDS, kind};
+use splashdam_wal::Count;
 
 #[test]
 fn one_seed_twice_gives_one_trace() {
@@ -96,4 +100,36 @@ fn a_start_that_is_cut_between_its_directories_promises_nothing() {
         }
     }
     println!("{points} starts cut short, nothing lost");
+}
+
+/// Bytes bring puts to a stop where the capacity has a limit in them.
+#[test]
+fn what_is_found_behind_the_last_sync_counts_for_its_own_queue_only() {
+    let most = Count { events: 1_000, bytes: 1 << 20 };
+    let mut run = Run::new(Plan { unsynced: true, ..Plan::new(38) });
+    let mut life = run.open().expect("an open log");
+    let queues = ["c0", "c1"].map(|name| life.log.queue(name).expect("a queue"));
+    for number in 0..30 {
+        let queue = usize::from(number == 7);
+        let id = run.oracle.put(&mut Dice::new(number), vec![queue as u16]);
+        let batch = Arc::new(run.oracle.batch(id));
+        let room = life.log.reserve(&[queues[queue]], most).expect("room");
+        room.put(batch, None, Box::new(|how| assert!(how.is_ok(), "{how:?}")));
+        life.committers[0].commit_waiting();
+    }
+    let few = Count { events: 5, ..most };
+    let lease = life.log.lease(queues[0], few).expect("an open log").expect("a lease");
+    lease.commit(Box::new(|how| how.expect("a take")));
+    life.committers[0].commit_waiting();
+    assert!(life.committers[0].unsynced() > 2_000, "a long tail");
+    let before = queues.map(|queue| life.log.level(queue).queued);
+    drop(life.committers);
+    life.log.close();
+    run.disks.restart(false);
+    let life = run.open().expect("an open log");
+    let after = queues.map(|queue| life.log.level(queue).queued);
+    assert_eq!(after[1], before[1]);
+    assert_eq!(after[0].events, before[0].events);
+    // Of a frame that is taken in part it is an estimate.
+    assert!(after[0].bytes.abs_diff(before[0].bytes) < 1_000, "{after:?}, not {before:?}");
 }
