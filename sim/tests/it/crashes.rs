@@ -89,7 +89,7 @@ fn a_start_that_is_cut_between_its_directories_promises_nothing() {
         let whole = Run::until_the_end(plan.clone()).unwrap_or_else(|why| panic!("{why}"));
         for at in (1..=whole.verdict.acts).skip(20) {
             // A sync that failed may have left in the cache what is not on the disk.
-            let faults = if true { vec![at - 1] } else { vec![] };
+            let faults = vec![at - 1];
             let plan = Plan { crash_at: Some(at), faults, ..plan.clone() };
             let told = format!("{plan:?}");
             let run = Run::until_the_end(plan).unwrap_or_else(|why| panic!("{told}: {why}"));
