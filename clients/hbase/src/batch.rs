@@ -123,6 +123,14 @@ struct Answer {
     said: Vec<Said>,
     /// Those that were refused together, perhaps for one of them.
     blamed: Vec<Blamed>,
+    /// The failure of the whole call for which its server was left: there is nobody to ask.
+    left: Option<Failure>,
+}
+
+/// The same failure for all mutations of a call.
+fn all_failed(call: &Call, failure: &Failure) -> impl Iterator<Item = Said> {
+    let indexes = call.iter().flat_map(|(_, indexes)| indexes);
+    indexes.map(move |index| (*index, Err(failure.clone())))
 }
 
 /// Mutations of a region that were refused in the same words.
@@ -185,8 +193,12 @@ impl Rounds<'_> {
         let this = &*self;
         let lanes = lanes.into_iter().map(|calls| async move {
             let mut said = Vec::new();
+            let mut left = None;
             for call in calls {
-                said.extend(this.send(call, tries).await);
+                match &left {
+                    Some(failure) => said.extend(all_failed(&call, failure)),
+                    None => left = this.send(call, tries, &mut said).await,
+                }
             }
             said
         });
@@ -260,14 +272,18 @@ impl Rounds<'_> {
     }
 
     /// Makes one call and says what became of each of its mutations. Those that were refused together
-    /// are sent again in halves, until it is known which of them are at fault.
-    async fn send(&self, call: Call, tries: &Tries<'_>) -> Vec<Said> {
-        let mut said = Vec::new();
-        let mut left = vec![call];
+    /// are sent again in halves, until it is known which of them are at fault. Answers with the failure
+    /// for which the server was left, if it was: calls behind this one would only wait for the same.
+    async fn send(&self, call: Call, tries: &Tries<'_>, said: &mut Vec<Said>) -> Option<Failure> {
+        let mut unsent = vec![call];
         let mut halvings = 0;
-        while let Some(call) = left.pop() {
+        while let Some(call) = unsent.pop() {
             let answer = self.send_once(&call, tries).await;
             said.extend(answer.said);
+            if let Some(failure) = answer.left {
+                said.extend(unsent.iter().flat_map(|call| all_failed(call, &failure)));
+                return Some(failure);
+            }
             for Blamed { region, indexes, why } in answer.blamed {
                 if halvings == MOST_HALVINGS || tries.is_late() {
                     let server = region.server.clone();
@@ -277,10 +293,10 @@ impl Rounds<'_> {
                 }
                 halvings += 1;
                 let (first, second) = indexes.split_at(indexes.len() / 2);
-                left.extend([second, first].map(|half| vec![(region.clone(), half.to_vec())]));
+                unsent.extend([second, first].map(|half| vec![(region.clone(), half.to_vec())]));
             }
         }
-        said
+        None
     }
 
     async fn send_once(&self, call: &Call, tries: &Tries<'_>) -> Answer {
@@ -304,9 +320,8 @@ impl Rounds<'_> {
             if failure.next == Next::AtOnce {
                 call.iter().for_each(|(region, _)| self.cluster.forget(region, None));
             }
-            let all = call.iter().flat_map(|(_, indexes)| indexes);
-            let said = all.map(|index| (*index, Err(failure.clone()))).collect();
-            Answer { said, blamed: Vec::new() }
+            let said = all_failed(call, &failure).collect();
+            Answer { said, blamed: Vec::new(), left: Some(failure).filter(|failure| failure.left) }
         })
     }
 
@@ -377,7 +392,7 @@ impl Rounds<'_> {
                 blamed.push(Blamed { region: region.clone(), indexes, why });
             }
         }
-        Ok(Answer { said, blamed })
+        Ok(Answer { said, blamed, left: None })
     }
 
     /// Of these mutations of one region those that were refused in the same words, if it is several

@@ -1,12 +1,14 @@
 //! What a client knows of its cluster, and the one place where a failure changes it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::cell_block::Cells;
 use crate::config::Config;
-use crate::connection::{CallError, Request, Service};
+use crate::connection::{CallError, Connection, Request, Service};
 use crate::error::{Error, Malformed};
 use crate::frame::Body;
 use crate::model::{Address, Cell, Row, TableName};
@@ -22,6 +24,9 @@ use crate::servers::Servers;
 const HIGH_PRIORITY: u32 = 200;
 /// Failed tries after which it is asked whether the table is disabled.
 const DISABLED_AFTER_TRIES: u32 = 2;
+/// A server that is silent for so long while calls wait is left once somebody gives up waiting. One
+/// that is well answers in less; to leave one that is slow costs a connection and look-ups.
+const LONG_SILENCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -45,11 +50,13 @@ struct Known {
 pub(crate) struct Failure {
     pub(crate) error: Error,
     pub(crate) next: Next,
+    /// Whether the server was left for it.
+    pub(crate) left: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure { error, next: Next::Pause }
+        Failure { error, next: Next::Pause, left: false }
     }
 }
 
@@ -69,6 +76,28 @@ impl About<'_> {
     }
 }
 
+/// A call under way. A caller that stops waiting for it drops it before its end; then a server that
+/// is silent is left, as whoever comes next would wait for it again.
+struct UnderWay<'a> {
+    cluster: &'a Cluster,
+    server: &'a Address,
+    began: Instant,
+    /// Nothing while it is made.
+    connection: Option<Connection>,
+    ended: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let silence =
+            self.connection.as_ref().map_or_else(|| self.began.elapsed(), Connection::silence);
+        if !self.ended && silence >= LONG_SILENCE {
+            tracing::debug!(server = %self.server, ?silence, "left, as nobody waits for it any more");
+            self.cluster.leave(self.server);
+        }
+    }
+}
+
 impl Cluster {
     pub(crate) fn new(config: Config) -> Self {
         let random = Random::new();
@@ -81,7 +110,7 @@ impl Cluster {
         Tries::new(&self.config, &self.random)
     }
 
-    /// Makes one call.
+    /// Makes one call. Dropping the future leaves a server that has been silent for long.
     pub(crate) async fn call<M: Message>(
         &self,
         about: About<'_>,
@@ -89,11 +118,14 @@ impl Cluster {
         request: Request<'_, M>,
     ) -> Result<Body, Failure> {
         let server = about.server();
+        let began = Instant::now();
+        let mut call = UnderWay { cluster: self, server, began, connection: None, ended: false };
         let connection = self.servers.connection(server, service, &self.config).await;
         let called = match connection {
-            Ok(connection) => connection.call(request).await,
+            Ok(connection) => call.connection.insert(connection).call(request).await,
             Err(error) => Err(CallError::Broken(error)),
         };
+        call.ended = true;
         called.map_err(|failed| self.learn(about, failed))
     }
 
@@ -119,11 +151,11 @@ impl Cluster {
         let exception = match failed {
             // The call itself was refused, or the server's greeting: leaving it does not help.
             CallError::Broken(error) if error.is_permanent() => {
-                return Failure { error, next: Next::Pause };
+                return Failure::from(error);
             }
             CallError::Broken(error) => {
                 self.leave(server);
-                return Failure { error, next: Next::AtOnce };
+                return Failure { error, next: Next::AtOnce, left: true };
             }
             CallError::Exception(exception) => exception,
         };
@@ -147,7 +179,7 @@ impl Cluster {
             Remedy::Fail => Error::Refused { server, exception },
             _ => Error::Failed { server, exception },
         };
-        Failure { error, next }
+        Failure { error, next, left: cure == Remedy::LeaveServer }
     }
 
     /// Forgets where a region is, and notes where it went.

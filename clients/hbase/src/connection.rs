@@ -1,13 +1,13 @@
 //! One connection: calls go out as they come, answers come back in any order.
 //!
 //! A task owns the socket and what waits for an answer. Callers hold a [`Connection`], a cheap
-//! handle; the task ends when the last of them is gone, when the peer closes, or at the first bytes
-//! that make no sense. Memory is bounded: the bytes of calls under way by permits, an answer by its
+//! handle, also while they wait; the task ends when the last of them is gone, when the peer closes, or
+//! at the first bytes that make no sense. Memory is bounded: the bytes of calls under way by permits, an answer by its
 //! limit.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +15,7 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
 use crate::error::{Error, Malformed, ServerException};
@@ -57,6 +57,17 @@ pub(crate) struct Connection {
     room: Arc<Semaphore>,
     /// The permits of an empty connection.
     room_permits: u32,
+    silence: Silence,
+}
+
+/// Since when calls have waited without a byte from the server; nothing while none waits.
+#[derive(Clone, Debug, Default)]
+struct Silence(Arc<Mutex<Option<Instant>>>);
+
+impl Silence {
+    fn change(&self, change: impl FnOnce(&mut Option<Instant>)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// What a caller asks for.
@@ -112,6 +123,7 @@ impl Connection {
         let permits = (config.in_flight_bytes / PERMIT_BYTES).max(1);
         let room_permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let (calls, taken) = mpsc::channel(QUEUE_CALLS);
+        let silence = Silence::default();
         let task = Task {
             server: server.clone(),
             stream,
@@ -120,7 +132,7 @@ impl Connection {
             incoming: BytesMut::new(),
             waiting: HashMap::new(),
             answer_limit_bytes: config.answer_limit_bytes,
-            patience: config.rpc_timeout,
+            silence: silence.clone(),
         };
         tokio::spawn(task.run());
         Ok(Connection {
@@ -129,12 +141,21 @@ impl Connection {
             next_id: Arc::default(),
             room: Arc::new(Semaphore::new(usize::try_from(room_permits).unwrap_or(permits))),
             room_permits,
+            silence,
         })
     }
 
     /// Whether calls can still be made.
     pub(crate) fn is_open(&self) -> bool {
         !self.calls.is_closed()
+    }
+
+    /// How long calls have waited, those included whose callers do not any more, without a byte from
+    /// the server.
+    pub(crate) fn silence(&self) -> Duration {
+        let mut since = None;
+        self.silence.change(|known| since = *known);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Makes a call and waits for its answer, for room to send it included. Dropping the future
@@ -144,7 +165,7 @@ impl Connection {
         request: Request<'_, M>,
     ) -> Result<Body, CallError> {
         let after = request.timeout;
-        match timeout_at(Instant::now() + after, self.send(request)).await {
+        match timeout(after, self.send(request)).await {
             Ok(done) => done,
             Err(_) => {
                 Err(CallError::Broken(Error::TimedOut { server: self.server.clone(), after }))
@@ -184,8 +205,7 @@ struct Task {
     incoming: BytesMut,
     waiting: HashMap<u32, Waiting>,
     answer_limit_bytes: usize,
-    /// How long answers are waited for after the last handle is gone.
-    patience: Duration,
+    silence: Silence,
 }
 
 impl Task {
@@ -206,19 +226,17 @@ impl Task {
     /// Until nobody needs the connection, or it fails.
     async fn serve(&mut self) -> Result<(), Error> {
         let (mut reader, mut writer) = self.stream.split();
-        let mut end: Option<Instant> = None;
         loop {
-            if end.is_some() && self.waiting.is_empty() {
-                return Ok(());
-            }
             self.incoming.reserve(READ_BYTES);
             tokio::select! {
-                call = self.calls.recv(), if end.is_none() => match call {
+                call = self.calls.recv() => match call {
                     Some(Call { id, frame, waiting }) => {
                         self.outgoing.push_back(frame);
                         self.waiting.insert(id, waiting);
+                        self.silence.change(|since| _ = since.get_or_insert_with(Instant::now));
                     }
-                    None => end = Some(Instant::now() + self.patience),
+                    // Whoever waits for an answer holds a handle: nobody does.
+                    None => return Ok(()),
                 },
                 wrote = write_front(&mut writer, &mut self.outgoing),
                     if !self.outgoing.is_empty() =>
@@ -232,11 +250,10 @@ impl Task {
                             let limit = self.answer_limit_bytes;
                             answer_all(&mut self.incoming, &mut self.waiting, limit)
                                 .map_err(|why| why.error(&self.server))?;
+                            let waits = !self.waiting.is_empty();
+                            self.silence.change(|since| *since = waits.then(Instant::now));
                         }
                     }
-                }
-                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
-                    return Ok(());
                 }
             }
         }

@@ -450,3 +450,5 @@ async fn a_cluster_that_is_not_there_is_named() {
         assert!(error.contains("127.0.0.1:1"), "{error}");
     }
 }
+
+mod silent;

@@ -272,6 +272,21 @@ async fn asynchbase_gives_a_batch_its_time() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_answering_does_not_hold_a_sink_of_little_patience() {
+    let cluster = FakeCluster::with_table().await;
+    // The client itself would wait for a minute.
+    let keys = keys(&cluster, "timeout = 500");
+    let mut sink = contract::open_sink::<AsyncHbase>(&keys, context(Role::Sink)).await;
+    sink.deliver(&batch(&["a"])).await.unwrap();
+    cluster.mute(1);
+    cluster.set_regions(&[FakeRegion { start: "", end: "", id: 1, server: 0 }]);
+    let failed = sink.deliver(&batch(&["b"])).await.unwrap_err();
+    assert!(failed.to_string().contains("within 500ms"), "{failed}");
+    sink.deliver(&batch(&["b"])).await.unwrap();
+    assert_eq!((count(&cluster), cluster.rows().len()), (Some(2), 3));
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said_when_the_sink_opens() {
     async fn check<S: Component>(keys: &str, unavailable: bool, want: &str) {
         check_in::<S>(keys, context(Role::Sink), unavailable, want).await;
