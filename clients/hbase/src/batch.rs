@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
 use crate::cell_block::{self, Cells};
-use crate::client::{head, nonce};
+use crate::client::{head, nonce, write_cells};
 use crate::cluster::{About, Cluster, Failure};
 use crate::connection::{CallError, Request, Service};
 use crate::error::{Error, Malformed, ServerException};
@@ -338,9 +338,7 @@ impl Rounds<'_> {
                     index: Some(place),
                     mutation: Some(head(mutation, nonce)),
                 });
-                for cell in &mutation.cells {
-                    cell_block::write(&mut cells, &mutation.row, cell);
-                }
+                write_cells(&mut cells, mutation);
             }
             let region = proto::RegionSpecifier::named(&region.name);
             region_action.push(proto::RegionAction { region, action });

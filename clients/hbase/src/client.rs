@@ -12,8 +12,8 @@ use crate::connection::{Request, Service};
 use crate::error::Error;
 use crate::frame::Body;
 use crate::model::{
-    self, Columns, FamilyDescription, Get, Mutation, MutationKind, Row, Scan, TableDescription,
-    TableName,
+    self, Change, Columns, FamilyDescription, Get, Mutation, MutationKind, Row, Scan,
+    TableDescription, TableName,
 };
 use crate::proto;
 use crate::region::Region;
@@ -125,9 +125,7 @@ impl Client {
         let cluster = &self.cluster;
         mutation.check(cluster.config.cell_limit_bytes)?;
         let mut block = BytesMut::new();
-        for cell in &mutation.cells {
-            cell_block::write(&mut block, &mutation.row, cell);
-        }
+        write_cells(&mut block, &mutation);
         let nonce = nonce(cluster, &mutation);
         let make = |region: &Region| proto::MutateRequest {
             region: proto::RegionSpecifier::named(&region.name),
@@ -186,14 +184,33 @@ impl Client {
     }
 }
 
-/// What a mutation says of itself beside its cells.
+/// What a mutation says of itself beside the cells in the block. An increment has its cells here: for
+/// one with a nonce that they know, servers before HBase 2.4 read the cells once more, and find none in
+/// a block that they have just read them from.
 pub(crate) fn head(mutation: &Mutation, nonce: Option<u64>) -> proto::MutationProto {
+    let cells = &mutation.cells;
+    let in_block = mutation.kind != MutationKind::Increment;
+    let column = |cell: &Change| proto::ColumnValue {
+        family: cell.family.clone(),
+        qualifier_value: vec![proto::QualifierValue {
+            qualifier: Some(cell.qualifier.clone()),
+            value: Some(cell.value.clone()),
+        }],
+    };
     proto::MutationProto {
         row: Some(mutation.row.clone()),
         mutate_type: Some(mutation.kind.code()),
+        column_value: cells.iter().filter(|_| !in_block).map(column).collect(),
         durability: Some(mutation.durability.code()),
-        associated_cell_count: Some(i32::try_from(mutation.cells.len()).unwrap_or(i32::MAX)),
+        associated_cell_count: in_block.then(|| i32::try_from(cells.len()).unwrap_or(i32::MAX)),
         nonce,
+    }
+}
+
+/// Appends those cells of a mutation that [`head`] does not have.
+pub(crate) fn write_cells(block: &mut BytesMut, mutation: &Mutation) {
+    if mutation.kind != MutationKind::Increment {
+        mutation.cells.iter().for_each(|cell| cell_block::write(block, &mutation.row, cell));
     }
 }
 

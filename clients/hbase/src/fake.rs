@@ -37,6 +37,9 @@ pub enum Fault {
     Garbage(&'static [u8]),
     /// Regions move to the other server, and the call fails with the word for it.
     Move,
+    /// The call is carried out, and the connection closed instead of an answer; the other server has
+    /// the regions then, and knows from the log what was counted.
+    Crash,
 }
 
 /// The server of a region that none has.
@@ -77,7 +80,8 @@ pub(crate) struct State {
     times: BTreeMap<(Bytes, Bytes), u64>,
     /// Of cells, in seconds.
     time_to_live: Option<u32>,
-    nonces: Vec<(u64, u64)>,
+    /// Of the increments that each server has seen or read from the log of one that crashed.
+    nonces: Vec<(usize, u64, u64)>,
     scanners: Vec<VecDeque<Vec<Cell>>>,
     servers: Vec<Address>,
 }

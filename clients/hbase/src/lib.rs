@@ -89,9 +89,12 @@
 //! - A mutation that is refused ([`Error::Refused`]) is itself at fault. Servers refuse all puts of a
 //!   region that came in one call for one of them; the client sends those again in halves until it
 //!   knows which.
-//! - An increment that the client itself sends again, after a lost answer or a moved region, is
-//!   counted once, as long as the server remembers its nonce (five minutes by default, also across
-//!   a move or a crash). One that the caller repeats is counted again.
+//! - An increment that the client itself sends again, after a lost answer, is counted once, as long
+//!   as the server remembers its nonce (`hbase.server.hashNonce.gracePeriod`, half an hour by
+//!   default). Nonces are a server's own, and reach another one only through the log that is read
+//!   after a crash, of what was not flushed: it is counted again if the answer is lost and the region
+//!   is then moved in good order, by the balancer say, or flushed before a crash. One that the caller
+//!   repeats is counted again in any case.
 //! - Mutations of one row in one batch are applied in the order given, unless one of them had to be
 //!   sent again. Batches side by side have no order.
 //! - A scan gives whole rows in the order of their keys and goes on behind the last one when a

@@ -243,7 +243,7 @@ impl Mutation {
     }
 
     /// Adds to the columns that are given with [`Mutation::add`]. Each carries a nonce, so that a
-    /// call that this client repeats after a lost answer is counted once.
+    /// call that this client repeats after a lost answer is counted once; see the crate's guarantees.
     pub fn increment(row: impl Into<Bytes>) -> Self {
         Mutation::of(row, MutationKind::Increment)
     }

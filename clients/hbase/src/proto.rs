@@ -206,12 +206,31 @@ pub(crate) struct MutationProto {
     pub(crate) row: Option<Bytes>,
     #[prost(int32, optional, tag = "2")]
     pub(crate) mutate_type: Option<i32>,
+    /// The cells, where they are not in the cell block.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) column_value: Vec<ColumnValue>,
     #[prost(int32, optional, tag = "6")]
     pub(crate) durability: Option<i32>,
     #[prost(int32, optional, tag = "8")]
     pub(crate) associated_cell_count: Option<i32>,
     #[prost(uint64, optional, tag = "9")]
     pub(crate) nonce: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ColumnValue {
+    #[prost(bytes = "bytes", required, tag = "1")]
+    pub(crate) family: Bytes,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) qualifier_value: Vec<QualifierValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct QualifierValue {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub(crate) qualifier: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub(crate) value: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -452,3 +452,6 @@ async fn a_cluster_that_is_not_there_is_named() {
 }
 
 mod silent;
+
+mod increments;
+mod silent;

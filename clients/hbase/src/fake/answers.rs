@@ -44,8 +44,13 @@ impl State {
             _ => {}
         }
         let answer = self.carry_out(server, &method, message, call, fault.as_ref());
+        if matches!(fault, Some(Fault::Crash)) {
+            let other = 1 - server;
+            self.regions.iter_mut().for_each(|region| region.server = other);
+            self.nonces.iter_mut().for_each(|(knows, ..)| *knows = other);
+        }
         match fault {
-            Some(Fault::LoseAnswer) => Reply::Close,
+            Some(Fault::LoseAnswer | Fault::Crash) => Reply::Close,
             Some(Fault::Silence) => Reply::Nothing,
             _ => respond(answer),
         }
@@ -77,17 +82,23 @@ impl State {
                     for action in region.action {
                         let mutation = action.mutation.unwrap();
                         let cells = taken(&mut given, &mutation);
+                        let known = self.knows(server, group, &mutation);
                         let fails = match fault {
                             Some(Fault::Action(place, class)) if action.index == Some(*place) => {
                                 Some(*class)
+                            }
+                            _ if known && here && again(&mut given, &mutation).is_none() => {
+                                Some(CELLS_GONE)
                             }
                             _ if mutation.mutate_type == Some(1) => self.no_count(&cells),
                             _ => refused.map(|(_, class)| class),
                         };
                         let fine =
                             here && fails.is_none() && !matches!(fault, Some(Fault::Regions(_)));
-                        let count =
-                            if fine { self.apply(group, &mutation, cells, &mut block) } else { 0 };
+                        let count = match fine {
+                            true => self.apply((server, group), &mutation, cells, &mut block),
+                            false => 0,
+                        };
                         result.result_or_exception.push(proto::ResultOrException {
                             index: action.index,
                             result: fails.is_none().then(|| counted(count)),
@@ -111,8 +122,13 @@ impl State {
                 self.serving(server, request.region.as_ref())?;
                 let mutation = request.mutation.unwrap();
                 let cells = taken(&mut given, &mutation);
-                let count =
-                    self.apply(request.nonce_group.unwrap_or(0), &mutation, cells, &mut block);
+                let group = request.nonce_group.unwrap_or(0);
+                let known = self.knows(server, group, &mutation);
+                if known && again(&mut given, &mutation).is_none() {
+                    let (class, text) = CELLS_GONE.split_once(": ").unwrap();
+                    return Err(exception(class, text, true));
+                }
+                let count = self.apply((server, group), &mutation, cells, &mut block);
                 Ok((proto::MutateResponse { result: Some(counted(count)) }.encode_to_vec(), block))
             }
             "Get" => {
@@ -230,16 +246,20 @@ impl State {
         none.then_some("DoNotRetryIOException: Field is not a long, it's 4 bytes wide")
     }
 
+    fn knows(&self, server: usize, group: u64, mutation: &proto::MutationProto) -> bool {
+        mutation.nonce.is_some_and(|nonce| self.nonces.contains(&(server, group, nonce)))
+    }
+
     /// Carries a mutation out, an increment once for its nonce, and appends what it answers.
     fn apply(
         &mut self,
-        group: u64,
+        (server, group): (usize, u64),
         mutation: &proto::MutationProto,
         cells: Vec<Cell>,
         block: &mut BytesMut,
     ) -> usize {
-        let repeated = mutation.nonce.is_some_and(|nonce| self.nonces.contains(&(group, nonce)));
-        self.nonces.extend(mutation.nonce.map(|nonce| (group, nonce)));
+        let repeated = self.knows(server, group, mutation);
+        self.nonces.extend(mutation.nonce.map(|nonce| (server, group, nonce)));
         let increments = mutation.mutate_type == Some(1);
         for mut cell in cells.iter().cloned() {
             let key = (cell.row.clone(), cell.qualifier.clone());
@@ -303,8 +323,28 @@ fn write(block: &mut BytesMut, cell: Cell) {
     cell_block::write(block, &row, &change);
 }
 
+/// What servers before HBase 2.4 answer to an increment whose nonce they know, if its cells were in the
+/// block: they take as many cells off it once more.
+const CELLS_GONE: &str = "DoNotRetryIOException: Cell count of 1 but at index 0 no cell returned";
+
+fn again(given: &mut Cells, mutation: &proto::MutationProto) -> Option<Vec<Cell>> {
+    given.take(usize::try_from(mutation.associated_cell_count.unwrap_or(0)).unwrap()).ok()
+}
+
+/// The cells of a mutation, in the message or in the block.
 fn taken(given: &mut Cells, mutation: &proto::MutationProto) -> Vec<Cell> {
-    given.take(usize::try_from(mutation.associated_cell_count.unwrap()).unwrap()).unwrap()
+    let columns = mutation.column_value.iter();
+    let columns = columns.flat_map(|column| {
+        column.qualifier_value.iter().map(|one| Cell {
+            row: mutation.row.clone().unwrap(),
+            family: column.family.clone(),
+            qualifier: one.qualifier.clone().unwrap(),
+            timestamp: i64::MAX.unsigned_abs(),
+            kind: CellKind::Put,
+            value: one.value.clone().unwrap(),
+        })
+    });
+    columns.chain(again(given, mutation).unwrap()).collect()
 }
 
 fn counted(cells: usize) -> proto::CellResult {
