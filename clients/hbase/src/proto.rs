@@ -313,8 +313,6 @@ pub(crate) struct Scan {
     pub(crate) reversed: Option<bool>,
     #[prost(uint32, optional, tag = "17")]
     pub(crate) caching: Option<u32>,
-    #[prost(bool, optional, tag = "21")]
-    pub(crate) include_start_row: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]

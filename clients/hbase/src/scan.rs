@@ -8,7 +8,7 @@ use crate::client::columns;
 use crate::cluster::{About, Cluster, Failure, rows};
 use crate::connection::{Request, Service};
 use crate::error::Error;
-use crate::model::{Row, Scan, TableName};
+use crate::model::{ROW_LIMIT_BYTES, Row, Scan, TableName};
 use crate::proto;
 use crate::region::Region;
 use crate::retry::Tries;
@@ -26,10 +26,8 @@ pub struct Scanner {
     cluster: Arc<Cluster>,
     table: TableName,
     scan: Scan,
-    /// Where the next region or scanner begins.
-    next_row: Bytes,
-    /// Whether `next_row` itself is wanted.
-    inclusive: bool,
+    /// The first row that the next region or scanner may give; nothing when no row can follow.
+    next_row: Option<Bytes>,
     given_rows: u64,
     open: Option<Open>,
     ended: bool,
@@ -54,17 +52,9 @@ struct Part {
 
 impl Scanner {
     pub(crate) fn new(cluster: Arc<Cluster>, table: TableName, scan: Scan) -> Self {
-        let next_row = scan.start.clone();
-        Scanner {
-            cluster,
-            table,
-            scan,
-            next_row,
-            inclusive: true,
-            given_rows: 0,
-            open: None,
-            ended: false,
-        }
+        let next_row = Some(scan.start.clone());
+        let (open, ended) = (None, false);
+        Scanner { cluster, table, scan, next_row, given_rows: 0, open, ended }
     }
 
     /// The next rows, some thousands at most; empty when there are no more.
@@ -74,7 +64,11 @@ impl Scanner {
     pub async fn next(&mut self) -> Result<Vec<Row>, Error> {
         let cluster = self.cluster.clone();
         let mut tries = cluster.tries();
-        while !self.ended {
+        loop {
+            self.ended |= self.open.is_none() && self.next_start().is_none();
+            if self.ended {
+                return Ok(Vec::new());
+            }
             match self.part(&tries).await {
                 Ok(part) => {
                     let rows = self.accept(part);
@@ -91,7 +85,6 @@ impl Scanner {
                 }
             }
         }
-        Ok(Vec::new())
     }
 
     /// All rows that are left. For tables that fit in memory.
@@ -135,7 +128,9 @@ impl Scanner {
         let left = self.left().map(|left| u32::try_from(left).unwrap_or(u32::MAX));
         let number_of_rows = Some(left.unwrap_or(ANSWER_ROWS).min(ANSWER_ROWS));
         let request = proto::ScanRequest { number_of_rows, ..self.plain() };
-        let Some(open) = &mut self.open else { return self.open_scanner(request, tries).await };
+        let Some(open) = &mut self.open else {
+            return self.open_scanner(request, tries).await;
+        };
         let request = proto::ScanRequest {
             scanner_id: Some(open.id),
             next_call_seq: Some(open.calls),
@@ -161,16 +156,16 @@ impl Scanner {
         request: proto::ScanRequest,
         tries: &Tries<'_>,
     ) -> Result<Part, Failure> {
-        let region = self.cluster.locate(&self.table, &self.next_row, tries).await?;
+        let from = self.next_start().unwrap_or_default();
+        let region = self.cluster.locate(&self.table, &from, tries).await?;
         let request = proto::ScanRequest {
             region: proto::RegionSpecifier::named(&region.name),
             scan: Some(proto::Scan {
                 column: columns(&self.scan.columns),
-                start_row: Some(self.next_row.clone()),
+                start_row: Some(from),
                 stop_row: Some(self.scan.stop.clone()),
                 max_versions: self.scan.versions,
                 max_result_size: Some(self.cluster.config.scan_result_bytes),
-                include_start_row: Some(self.inclusive),
                 ..Default::default()
             }),
             ..request
@@ -212,20 +207,61 @@ impl Scanner {
         }
         self.given_rows += rows.len() as u64;
         if let Some(last) = rows.last().and_then(Row::key) {
-            (self.next_row, self.inclusive) = (last.clone(), false);
+            self.next_row = behind(last);
         }
         if let (None, Some(id)) = (&self.open, part.scanner) {
             self.open = Some(Open { region: part.region.clone(), id, calls: 0 });
         }
         let end = &part.region.end;
-        let beyond = !self.scan.stop.is_empty() && *end >= self.scan.stop;
         if !part.more_in_region {
             // The server has closed its scanner.
             self.open = None;
-            self.ended = !part.more || end.is_empty() || beyond;
-            (self.next_row, self.inclusive) = (end.clone(), true);
+            self.ended |= end.is_empty();
+            self.next_row = Some(end.clone());
         }
         self.ended |= !part.more || self.left() == Some(0);
         rows
+    }
+
+    /// Where a scanner is to begin, unless no row is wanted from there on: what begins and stops at
+    /// the same row asks HBase for that row.
+    fn next_start(&self) -> Option<Bytes> {
+        let stop = &self.scan.stop;
+        self.next_row.clone().filter(|row| stop.is_empty() || row < stop)
+    }
+}
+
+/// The first row key that may follow this one, if there is one. Servers before HBase 1.4 cannot be
+/// asked for the rows behind one.
+fn behind(row: &Bytes) -> Option<Bytes> {
+    if row.len() < ROW_LIMIT_BYTES {
+        return Some([&row[..], &[0]].concat().into());
+    }
+    let end = row.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut next = row[..=end].to_vec();
+    next[end] += 1;
+    Some(next.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_behind_another_is_the_next_that_can_be() {
+        let check = |row: &[u8], want: Option<&[u8]>| {
+            assert_eq!(behind(&Bytes::copy_from_slice(row)).as_deref(), want);
+        };
+        check(b"", Some(b"\0"));
+        check(b"a", Some(b"a\0"));
+        check(&[0xff], Some(&[0xff, 0]));
+        let longest = [7; ROW_LIMIT_BYTES];
+        let mut next = longest;
+        next[ROW_LIMIT_BYTES - 1] = 8;
+        check(&longest, Some(&next));
+        let mut end = [0xff; ROW_LIMIT_BYTES];
+        check(&end, None);
+        end[0] = 3;
+        check(&end, Some(&[4]));
     }
 }

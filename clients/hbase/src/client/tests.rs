@@ -387,6 +387,7 @@ async fn rows_are_read_in_order_across_regions_and_failures() {
     check(Scan::all(), none, &rows).await;
     check(Scan::range("b", "n"), none, &["b", "c", "m"]).await;
     check(Scan::range("c1", "m"), none, &[]).await;
+    check(Scan::range("b", "b"), none, &[]).await;
     check(Scan::all().limit(4), none, &["a", "b", "c", "m"]).await;
     for fault in [
         Fault::Call("UnknownScannerException", "", true),
@@ -451,6 +452,9 @@ async fn a_cluster_that_is_not_there_is_named() {
     }
 }
 
+mod silent;
+
+mod increments;
 mod silent;
 
 mod increments;

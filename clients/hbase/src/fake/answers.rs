@@ -164,18 +164,17 @@ impl State {
     /// One row in each answer.
     fn scan(&mut self, server: usize, message: Bytes) -> Answer {
         let request = proto::ScanRequest::decode(message).unwrap();
-        let id = match (&request.scan, request.scanner_id) {
+        let id = match (request.scan, request.scanner_id) {
             (Some(scan), _) => {
                 self.serving(server, request.region.as_ref())?;
                 let region = self.named(request.region.as_ref()).unwrap();
-                let (start, inclusive) =
-                    (scan.start_row.clone().unwrap(), scan.include_start_row.unwrap());
-                let stop = scan.stop_row.clone().unwrap();
+                let (start, stop) = (scan.start_row.unwrap(), scan.stop_row.unwrap());
+                // What begins and stops at the same row gives it.
                 let wanted = self.cells(|row| {
-                    (*row > start || inclusive && *row == start)
+                    *row >= start
                         && row[..] >= *region.start.as_bytes()
                         && (region.end.is_empty() || row[..] < *region.end.as_bytes())
-                        && (stop.is_empty() || *row < stop)
+                        && (stop.is_empty() || *row < stop || *row == start && start == stop)
                 });
                 let rows = wanted.chunk_by(|a, b| a.row == b.row).map(<[Cell]>::to_vec).collect();
                 self.scanners.push(rows);
