@@ -308,7 +308,7 @@ impl Rounds<'_> {
             parameter: &parameter,
             cells: &cells,
             priority: None,
-            timeout: tries.call_timeout(),
+            timeout: tries.call_timeout(self.cluster.config.of_writes()),
         };
         let answered = self.cluster.call(about, Service::Regions, request).await;
         let answered = answered.and_then(|body| {

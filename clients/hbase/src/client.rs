@@ -1,6 +1,7 @@
 //! The client: one operation after another, each tried until it is done, refused or out of time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -38,7 +39,7 @@ impl Client {
     /// A configuration that cannot work, such as one that asks for Kerberos.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
-        Ok(Client { cluster: Arc::new(Cluster::new(config)) })
+        Ok(Client { cluster: Arc::new(Cluster::new(config.capped())) })
     }
 
     /// The configuration.
@@ -85,7 +86,7 @@ impl Client {
             parameter: request,
             cells: &[],
             priority: None,
-            timeout: tries.call_timeout(),
+            timeout: tries.call_timeout(cluster.config.rpc_timeout),
         };
         let body = cluster.call(about, Service::Master, request).await?;
         let answer: proto::GetTableDescriptorsResponse = cluster.decode(about, &body)?;
@@ -101,6 +102,7 @@ impl Client {
     pub async fn get(&self, table: &TableName, get: Get) -> Result<Option<Row>, Error> {
         model::check_row(&get.row)?;
         let row = get.row.clone();
+        let limit = self.cluster.config.of_reads();
         let make = |region: &Region| proto::GetRequest {
             region: proto::RegionSpecifier::named(&region.name),
             get: Some(proto::Get {
@@ -112,7 +114,7 @@ impl Client {
         let read = |body: Body, answer: proto::GetResponse| {
             Cells(body.cells).of(answer.result.unwrap_or_default())
         };
-        let cells = self.on_row(table, &row, "Get", &[], make, read).await?;
+        let cells = self.on_row(table, &row, ("Get", limit), &[], make, read).await?;
         Ok((!cells.is_empty()).then_some(Row { cells }))
     }
 
@@ -135,8 +137,8 @@ impl Client {
         let read = |body: Body, answer: proto::MutateResponse| {
             Cells(body.cells).of(answer.result.unwrap_or_default())
         };
-        let row = mutation.row.clone();
-        Ok(Row { cells: self.on_row(table, &row, "Mutate", &block, make, read).await? })
+        let (row, call) = (mutation.row.clone(), ("Mutate", cluster.config.of_writes()));
+        Ok(Row { cells: self.on_row(table, &row, call, &block, make, read).await? })
     }
 
     /// Changes many rows with few calls: one to each server for up to [`Config::request_bytes`], or up
@@ -152,12 +154,12 @@ impl Client {
         Scanner::new(self.cluster.clone(), table.clone(), scan)
     }
 
-    /// One call to the region of a row, tried until it is done.
+    /// One call to the region of a row, of this method and for so long, tried until it is done.
     async fn on_row<M: prost::Message, A: prost::Message + Default, T>(
         &self,
         table: &TableName,
         row: &[u8],
-        method: &'static str,
+        (method, limit): (&'static str, Duration),
         cells: &[u8],
         make: impl Fn(&Region) -> M,
         read: impl Fn(Body, A) -> Result<T, crate::error::Malformed>,
@@ -168,7 +170,7 @@ impl Client {
             let tried = async {
                 let region = cluster.locate(table, row, &tries).await?;
                 let about = About::Region(&region);
-                let (parameter, timeout) = (make(&region), tries.call_timeout());
+                let (parameter, timeout) = (make(&region), tries.call_timeout(limit));
                 let parameter = &parameter;
                 let request = Request { method, parameter, cells, priority: None, timeout };
                 let body = cluster.call(about, Service::Regions, request).await?;

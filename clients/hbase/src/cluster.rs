@@ -270,7 +270,7 @@ impl Cluster {
             parameter: &request,
             cells: &[],
             priority: Some(HIGH_PRIORITY),
-            timeout: tries.call_timeout(),
+            timeout: tries.call_timeout(self.config.rpc_timeout),
         };
         let Ok(body) = self.call(about, Service::Regions, request).await else { return Ok(()) };
         let Ok(answer) = self.decode::<proto::GetResponse>(about, &body) else { return Ok(()) };
@@ -313,7 +313,7 @@ impl Cluster {
             parameter: &request,
             cells: &[],
             priority: Some(HIGH_PRIORITY),
-            timeout: tries.call_timeout(),
+            timeout: tries.call_timeout(self.config.rpc_timeout),
         };
         let body = self.call(about, Service::Regions, request).await?;
         let answer: proto::ScanResponse = self.decode(about, &body)?;

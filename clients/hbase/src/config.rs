@@ -12,8 +12,12 @@ pub(crate) const ZOOKEEPER_PORT: u16 = splashdam_zookeeper::PORT;
 /// The masters' port where none is given.
 pub(crate) const MASTER_PORT: u16 = 16_000;
 
+/// The longest time that Java's keys can say, some 24 days; ours stand for no longer ones.
+pub(crate) const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// How the client finds the cluster, and its limits. Start from [`Config::default`],
-/// [`Config::zookeeper`] or [`Config::from_site`] and change what differs.
+/// [`Config::zookeeper`] or [`Config::from_site`] and change what differs. A time of more than 24 days
+/// (2^31 milliseconds) counts as that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Who is asked where the cluster's servers are.
@@ -31,6 +35,10 @@ pub struct Config {
     pub pause: Duration,
     /// How long one call may take (`hbase.rpc.timeout`).
     pub rpc_timeout: Duration,
+    /// How long one that writes may take, where that differs (`hbase.rpc.write.timeout`).
+    pub write_timeout: Option<Duration>,
+    /// How long one that reads a table may take, where that differs (`hbase.rpc.read.timeout`).
+    pub read_timeout: Option<Duration>,
     /// How long one operation may take with all its calls, waits and look-ups
     /// (`hbase.client.operation.timeout`).
     pub operation_timeout: Duration,
@@ -90,6 +98,8 @@ impl Default for Config {
             retries: 15,
             pause: Duration::from_millis(100),
             rpc_timeout: Duration::from_secs(60),
+            write_timeout: None,
+            read_timeout: None,
             operation_timeout: Duration::from_secs(1200),
             connect_timeout: Duration::from_secs(10),
             cell_limit_bytes: 10 * 1024 * 1024,
@@ -121,6 +131,29 @@ impl Config {
     /// XML that cannot be read, or a known key with a value that cannot be used; it is named.
     pub fn from_site(xml: &str) -> Result<Self, Error> {
         site::read(xml)
+    }
+
+    /// With no time longer than servers and clocks can take.
+    pub(crate) fn capped(mut self) -> Self {
+        let times = [
+            &mut self.pause,
+            &mut self.rpc_timeout,
+            &mut self.operation_timeout,
+            &mut self.connect_timeout,
+        ];
+        let optional = [&mut self.write_timeout, &mut self.read_timeout].into_iter().flatten();
+        times.into_iter().chain(optional).for_each(|time| *time = LONGEST.min(*time));
+        self
+    }
+
+    /// How long a call that writes may take.
+    pub(crate) fn of_writes(&self) -> Duration {
+        self.write_timeout.unwrap_or(self.rpc_timeout)
+    }
+
+    /// How long a call that reads a table may take.
+    pub(crate) fn of_reads(&self) -> Duration {
+        self.read_timeout.unwrap_or(self.rpc_timeout)
     }
 
     /// Refuses what cannot work before anything is sent.
@@ -180,6 +213,23 @@ mod tests {
         check(Config { tls: true, ..Config::default() }, "TLS");
         check(Config { registry: Registry::Masters(vec![]), ..Config::default() }, "no server");
         check(Config::zookeeper("h", "hbase").unwrap(), "zookeeper.znode.parent");
+    }
+
+    #[test]
+    fn no_time_is_too_long() {
+        let long = Config {
+            pause: Duration::MAX,
+            rpc_timeout: Duration::MAX,
+            operation_timeout: Duration::MAX,
+            connect_timeout: Duration::MAX,
+            write_timeout: Some(Duration::MAX),
+            ..Config::default()
+        };
+        let capped = long.capped();
+        assert_eq!((capped.of_writes(), capped.of_reads()), (LONGEST, LONGEST));
+        assert_eq!((capped.pause, capped.operation_timeout), (LONGEST, LONGEST));
+        let (short, default) = (Config::default().capped(), Config::default());
+        assert_eq!(short, default);
     }
 
     #[test]

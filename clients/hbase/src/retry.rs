@@ -41,9 +41,9 @@ impl<'a> Tries<'a> {
         self.failed
     }
 
-    /// How long the next call may take.
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.config.rpc_timeout.min(self.left()).max(Duration::from_millis(1))
+    /// How long the next call may take, of those that may take so long.
+    pub(crate) fn call_timeout(&self, limit: Duration) -> Duration {
+        limit.min(self.left()).max(Duration::from_millis(1))
     }
 
     /// Whether the operation has had its time.
@@ -124,7 +124,7 @@ mod tests {
         let short = Config { operation_timeout: Duration::from_millis(250), ..Config::default() };
         let mut tries = Tries::new(&short, &random);
         tries.again(lost(), Next::Pause).await.unwrap();
-        assert!(tries.call_timeout() <= Duration::from_millis(150));
+        assert!(tries.call_timeout(short.rpc_timeout) <= Duration::from_millis(150));
         assert!(tries.again(lost(), Next::Pause).await.is_err());
 
         let mut tries = Tries::new(&few, &random);

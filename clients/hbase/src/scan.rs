@@ -185,7 +185,7 @@ impl Scanner {
             parameter: request,
             cells: &[],
             priority: None,
-            timeout: tries.call_timeout(),
+            timeout: tries.call_timeout(self.cluster.config.of_reads()),
         };
         let body = self.cluster.call(about, Service::Regions, request).await?;
         let answer: proto::ScanResponse = self.cluster.decode(about, &body)?;

@@ -423,6 +423,37 @@ async fn one_row_is_read_counted_and_hidden() {
 }
 
 #[tokio::test]
+async fn who_waits_for_ever_is_answered() {
+    let cluster = FakeCluster::start(WHOLE).await;
+    let (rpc_timeout, operation_timeout) = (Duration::MAX, Duration::MAX);
+    let config = Config { rpc_timeout, operation_timeout, ..cluster.config() };
+    let client = Client::new(config).unwrap();
+    client.mutate(&table(), put("a")).await.unwrap();
+    assert_eq!(client.scan(&table(), Scan::all()).collect().await.unwrap().len(), 1);
+}
+
+/// A call that is not answered is waited for as long as the limit of its kind says.
+#[tokio::test]
+async fn reads_and_writes_have_limits_of_their_own() {
+    async fn check(limits: impl FnOnce(&mut Config), write: bool) {
+        let (cluster, _) = start(WHOLE, &[Fault::Silence]).await;
+        let mut config = Config { rpc_timeout: Duration::from_secs(60), ..cluster.config() };
+        limits(&mut config);
+        let client = Client::new(config).unwrap();
+        let done = async {
+            match write {
+                true => drop(client.mutate(&table(), put("a")).await.unwrap()),
+                false => drop(client.get(&table(), Get::new("a")).await.unwrap()),
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), done).await.unwrap();
+    }
+    let limit = Some(Duration::from_millis(50));
+    check(|config| config.write_timeout = limit, true).await;
+    check(|config| config.read_timeout = limit, false).await;
+}
+
+#[tokio::test]
 async fn many_calls_share_a_connection_within_their_bytes() {
     let cluster = FakeCluster::start(WHOLE).await;
     let client = Client::new(Config { in_flight_bytes: 2048, ..cluster.config() }).unwrap();
@@ -451,11 +482,6 @@ async fn a_cluster_that_is_not_there_is_named() {
         assert!(error.contains("127.0.0.1:1"), "{error}");
     }
 }
-
-mod silent;
-
-mod increments;
-mod silent;
 
 mod increments;
 mod silent;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Authentication, Config, MASTER_PORT, Registry, ZOOKEEPER_PORT, addresses};
+use super::{Authentication, Config, LONGEST, MASTER_PORT, Registry, ZOOKEEPER_PORT, addresses};
 use crate::error::Error;
 
 /// How often a value may name another; Hadoop's own limit.
@@ -19,14 +19,17 @@ pub(super) fn read(xml: &str) -> Result<Config, Error> {
     }
     config.tls = site.is("hbase.client.netty.tls.enabled", "true");
     site.number("hbase.client.retries.number", &mut config.retries)?;
-    for (key, duration) in [
-        ("hbase.client.pause", &mut config.pause),
+    // As in Java 0 or less is no pause.
+    config.pause = site.millis("hbase.client.pause")?.unwrap_or(config.pause);
+    for (key, limit) in [
         ("hbase.rpc.timeout", &mut config.rpc_timeout),
         ("hbase.client.operation.timeout", &mut config.operation_timeout),
         ("hbase.ipc.client.socket.timeout.connect", &mut config.connect_timeout),
     ] {
-        site.millis(key, duration)?;
+        *limit = site.limit(key)?.unwrap_or(*limit);
     }
+    config.write_timeout = site.limit("hbase.rpc.write.timeout")?;
+    config.read_timeout = site.limit("hbase.rpc.read.timeout")?;
     // Java's client takes 0 or less for no limit; a frame has one.
     let mut cell_limit = i32::try_from(config.cell_limit_bytes).unwrap_or(i32::MAX);
     site.number("hbase.client.keyvalue.maxsize", &mut cell_limit)?;
@@ -87,13 +90,18 @@ impl Site {
         Ok(())
     }
 
-    fn millis(&self, key: &str, into: &mut Duration) -> Result<(), Error> {
-        let mut millis: u32 = 0;
+    /// A time, if the key is there; below 0 is 0.
+    fn millis(&self, key: &str) -> Result<Option<Duration>, Error> {
+        let mut millis: i32 = 0;
         self.number(key, &mut millis)?;
-        if millis > 0 {
-            *into = Duration::from_millis(millis.into());
-        }
-        Ok(())
+        let time = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+        Ok(self.value(key).map(|_| time))
+    }
+
+    /// How long something may take, if the key is there. 0 or less is no limit to Java's client; here
+    /// it is the longest that the key can say.
+    fn limit(&self, key: &str) -> Result<Option<Duration>, Error> {
+        Ok(self.millis(key)?.map(|time| if time.is_zero() { LONGEST } else { time }))
     }
 
     fn registry(&self) -> Result<Registry, Error> {
@@ -109,7 +117,12 @@ impl Site {
         }
         let mut port = ZOOKEEPER_PORT;
         self.number("hbase.zookeeper.property.clientPort", &mut port)?;
-        let quorum = self.value("hbase.zookeeper.quorum");
+        // Clients may have a ZooKeeper of their own; its port counts only with its servers.
+        let of_clients = self.value("hbase.client.zookeeper.quorum");
+        if of_clients.is_some() {
+            self.number("hbase.client.zookeeper.property.clientPort", &mut port)?;
+        }
+        let quorum = of_clients.or_else(|| self.value("hbase.zookeeper.quorum"));
         let quorum = addresses(quorum.as_deref().unwrap_or("localhost"), port)?;
         let parent = self.value("zookeeper.znode.parent").unwrap_or_else(|| "/hbase".to_owned());
         Ok(Registry::ZooKeeper { quorum, parent })
@@ -152,6 +165,40 @@ mod tests {
             &[("zk.a", "a"), ("zk.b", "b"), quorum, port, parent],
             zookeeper("a:5,b:5", "/hbase-unsecure"),
         );
+        let of_clients = ("hbase.client.zookeeper.quorum", "c,d:8");
+        let of_servers = ("hbase.zookeeper.quorum", "a");
+        let clients_port = ("hbase.client.zookeeper.property.clientPort", "6");
+        check(&[of_servers, of_clients], zookeeper("c:2181,d:8", "/hbase"));
+        check(&[of_servers, of_clients, port], zookeeper("c:5,d:8", "/hbase"));
+        check(&[of_servers, of_clients, port, clients_port], zookeeper("c:6,d:8", "/hbase"));
+        check(&[of_servers, port, clients_port], zookeeper("a:5", "/hbase"));
+        let seven = Duration::from_millis(7);
+        let rpc = ("hbase.rpc.timeout", "7");
+        check(&[rpc], Config { rpc_timeout: seven, ..Config::default() });
+        let eight = Some(Duration::from_millis(8));
+        check(
+            &[("hbase.rpc.write.timeout", "8"), rpc],
+            Config { rpc_timeout: seven, write_timeout: eight, ..Config::default() },
+        );
+        check(
+            &[("hbase.rpc.read.timeout", "8"), rpc],
+            Config { rpc_timeout: seven, read_timeout: eight, ..Config::default() },
+        );
+        // 0 is no limit and no pause.
+        for never in ["0", "-1"] {
+            check(
+                &[("hbase.rpc.timeout", never)],
+                Config { rpc_timeout: LONGEST, ..Config::default() },
+            );
+            check(
+                &[("hbase.client.operation.timeout", never)],
+                Config { operation_timeout: LONGEST, ..Config::default() },
+            );
+            check(
+                &[("hbase.client.pause", never)],
+                Config { pause: Duration::ZERO, ..Config::default() },
+            );
+        }
         let pause = Duration::from_millis(7);
         check(&[("hbase.client.pause", "7")], Config { pause, ..Config::default() });
         let cell_limit_bytes = i32::MAX.unsigned_abs() as usize;
