@@ -77,6 +77,13 @@ impl Config {
         config.as_ref().is_some_and(|config| config.row_key.value.repeats())
     }
 
+    pub(super) fn uses_place(config: &Option<Config>) -> bool {
+        config.as_ref().is_some_and(|config| {
+            let mut columns = config.columns.values().map(|column| &column.value.template);
+            config.row_key.value.uses_place() || columns.any(Template::uses_place)
+        })
+    }
+
     /// What only reading the configuration can tell.
     pub(super) fn check(&self, manner: Manner) -> Vec<Diagnostic> {
         let mut findings = Vec::new();

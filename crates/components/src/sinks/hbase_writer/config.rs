@@ -56,7 +56,7 @@ pub struct TableConfig {
     /// The times of cells: `server` (when they were written), `header` (the event's header
     /// `timestamp`, in milliseconds) or `number` (the event's in its channel, so that a later event
     /// goes before an earlier one whenever it is written). Not a key of Flume's. Default: `server`,
-    /// with `effectivelyOnce` `number`.
+    /// with `effectivelyOnce` `number`; `server` does not go with that.
     #[serde(default)]
     pub cell_time: Option<CellTime>,
     /// Whether increments of one column in a batch are added up before they are sent. Flume's default
@@ -161,7 +161,9 @@ impl Settings {
 
     /// Whether events must tell where they lie.
     pub(super) fn needs_place(&self) -> bool {
-        self.manner.repeatable || self.cell_time() == CellTime::Number
+        self.manner.repeatable
+            || self.cell_time() == CellTime::Number
+            || serializer::uses_place(&self.serializer)
     }
 
     /// What does not go together.
@@ -172,6 +174,13 @@ impl Settings {
             findings.push(
                 Diagnostic::error("invalid-value", what)
                     .help("set `cellTime = header`, or `number` where the channel's directories are never removed"),
+            );
+        }
+        if self.manner.repeatable && self.cell_time == Some(CellTime::Server) {
+            let what = "`effectivelyOnce` needs the same cells from each try, and `cellTime = server` gives them the time of the try";
+            findings.push(
+                Diagnostic::error("invalid-value", what)
+                    .help("leave `cellTime` out, or set it to `header`"),
             );
         }
         findings

@@ -59,6 +59,10 @@ impl Config {
         config.as_ref().is_some_and(|config| config.row_key.value.repeats())
     }
 
+    pub(super) fn uses_place(config: &Option<Config>) -> bool {
+        config.as_ref().is_some_and(|config| config.row_key.value.uses_place())
+    }
+
     /// What only reading the configuration can tell.
     pub(super) fn check(&self, manner: Manner) -> Vec<Diagnostic> {
         let mut findings = Vec::new();

@@ -68,6 +68,8 @@ struct Kind {
     open: fn(&Section, Manner, &Context) -> Result<Box<dyn RowSerializer>, OpenError>,
     /// Whether rows of the same key come from different events, by choice of the configuration.
     shares_rows: fn(&Section) -> bool,
+    /// Whether events must tell where they lie, by choice of the configuration.
+    uses_place: fn(&Section) -> bool,
 }
 
 const KINDS: &[Kind] = &[
@@ -78,6 +80,7 @@ const KINDS: &[Kind] = &[
             Ok(Box::new(Columnar::new(read::<columns::Config>(section)?, manner, cx)?))
         },
         shares_rows: |section| columns::Config::shares_rows(&section.read().value),
+        uses_place: |section| columns::Config::uses_place(&section.read().value),
     },
     Kind {
         names: &["json"],
@@ -86,6 +89,7 @@ const KINDS: &[Kind] = &[
             Ok(Box::new(Json::new(read::<json::Config>(section)?, manner, cx)?))
         },
         shares_rows: |section| json::Config::shares_rows(&section.read().value),
+        uses_place: |section| json::Config::uses_place(&section.read().value),
     },
     Kind {
         names: &[
@@ -98,6 +102,7 @@ const KINDS: &[Kind] = &[
             Ok(Box::new(Regex::new(read::<regex::Config>(section)?, manner, cx)?))
         },
         shares_rows: |section| regex::Config::shares_rows(&section.read().value),
+        uses_place: |_| false,
     },
     Kind {
         names: &[
@@ -111,6 +116,7 @@ const KINDS: &[Kind] = &[
             Ok(Box::new(Simple::new(read::<simple::Config>(section)?, manner, cx)?))
         },
         shares_rows: |_| false,
+        uses_place: |section| simple::Config::uses_place(&section.read().value),
     },
 ];
 
@@ -178,6 +184,11 @@ pub(super) fn check(section: &Section, manner: Manner) -> Vec<Diagnostic> {
 /// Whether it may write several events into one row.
 pub(super) fn shares_rows(section: &Section) -> bool {
     named(section).is_some_and(|kind| (kind.shares_rows)(section))
+}
+
+/// Whether it puts where an event lies into what it writes, other than to be repeatable.
+pub(super) fn uses_place(section: &Section) -> bool {
+    named(section).is_some_and(|kind| (kind.uses_place)(section))
 }
 
 fn named(section: &Section) -> Option<&'static Kind> {

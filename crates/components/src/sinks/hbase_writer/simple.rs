@@ -51,6 +51,10 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(super) fn uses_place(config: &Option<Config>) -> bool {
+        config.as_ref().is_some_and(|config| config.suffix.as_deref() == Some("place"))
+    }
+
     /// What only reading the configuration can tell.
     pub(super) fn check(&self, manner: Manner) -> Vec<Diagnostic> {
         let mut findings = Vec::new();

@@ -104,6 +104,11 @@ impl Template {
         !self.parts.iter().any(|part| matches!(part, Part::Place | Part::Uuid))
     }
 
+    /// Whether events must tell where they lie.
+    pub(super) fn uses_place(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Place | Part::Sequence))
+    }
+
     /// The names that the serializer has to know.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
@@ -316,15 +321,15 @@ mod tests {
     }
 
     #[test]
-    fn whether_keys_repeat_is_known() {
-        let check = |template: &str, repeats: bool, repeatable: bool| {
+    fn whether_keys_repeat_and_of_what_they_are_is_known() {
+        let check = |template: &str, repeats: bool, repeatable: bool, uses_place: bool| {
             let template = Template::parse(template).unwrap();
             let got = (template.repeats(), template.unrepeatable().is_none());
-            assert_eq!(got, (repeats, repeatable));
+            assert_eq!((got, template.uses_place()), ((repeats, repeatable), uses_place));
         };
-        check("%{host}", true, true);
-        check("%[sequence]", true, true);
-        check("%[place]", false, true);
-        check("%[uuid]", false, false);
+        check("%{host}", true, true, false);
+        check("%[sequence]", true, true, true);
+        check("%[place]", false, true, true);
+        check("%[uuid]", false, false, false);
     }
 }

@@ -170,6 +170,7 @@ fn what_cannot_be_repeated_is_refused() {
     check("serializer.count = false", "");
     check("serializer.count = false\nserializer.suffix = place", "");
     check("serializer.count = false\nserializer.suffix = nano", "this suffix differs");
+    check("serializer = regex\ncellTime = server", "the time of the try");
     check("serializer = regex", "");
     let keyed = "serializer = regex\nserializer.colNames = ROW_KEY\nserializer.rowKeyIndex = 0";
     check(keyed, "would hide the newer value");
@@ -178,6 +179,41 @@ fn what_cannot_be_repeated_is_refused() {
     check(&format!("{json}%[.id]"), "would hide the newer value");
     check(&format!("{json}%[place]"), "");
     check(&format!("{json}%[uuid]"), "differs from try to try");
+}
+
+#[tokio::test]
+async fn what_is_made_of_places_needs_a_channel_that_tells_them() {
+    let bodies = [r#"{"id": 1}"#, r#"{"id": 2}"#];
+    let check = async |more: &str, want: bool| {
+        let cluster = FakeCluster::with_table().await;
+        let keys = keys(&cluster, more);
+        let config = Section::parse(&keys).read().into_result().unwrap();
+        assert_eq!(Hbase2::facts(&config).needs_place, want, "{more}");
+        // Nobody's event is at fault, so that none goes to the dead letters.
+        let cx = Context { dead_letters: true, ..context(Role::Sink) };
+        let mut sink = contract::open_sink::<Hbase2>(&keys, cx).await;
+        match sink.deliver(&batch(&bodies)).await {
+            Ok(delivered) => assert!(!want && delivered.rejected.is_empty(), "{more}"),
+            Err(failed) => {
+                assert!(want && failed.to_string().contains("where its events lie"), "{failed}");
+            }
+        }
+        sink.deliver(&placed(&bodies, 5)).await.unwrap();
+        let nothing_is_missing = |(_, _, value): &(Bytes, Bytes, Bytes)| !value.is_empty();
+        assert!(cluster.rows().iter().all(nothing_is_missing), "{more}");
+    };
+    let columns = "serializer = columns\nserializer.columns.b = %[body]\nserializer.rowKey = ";
+    check("", false).await;
+    check("serializer.suffix = uuid", false).await;
+    check("serializer.suffix = place", true).await;
+    check(&format!("{columns}%[uuid]"), false).await;
+    check(&format!("{columns}%[place]"), true).await;
+    check(&format!("{columns}%[body]-%[sequence]"), true).await;
+    check(&format!("{columns}%[uuid]\nserializer.columns.n = (long) %[sequence]"), true).await;
+    let json = "serializer = json\nserializer.rowKey = %[.id]";
+    check(json, false).await;
+    check(&format!("{json}-%[place]"), true).await;
+    check("serializer = regex", false).await;
 }
 
 #[tokio::test]
