@@ -64,6 +64,20 @@ fn json_members_are_columns() {
         Ok(r"7: user.name=\xc3\xa4 ok=true h=v"),
     );
     check("serializer.types.user.name = int", body, Err("member `user.name`: `ä` is no value"));
+    // What 64 bits do not hold, and how a number is written, stays as it is.
+    let exact = r#"{"id": 18446744073709551617, "p": 12.10, "e": [1.50E+3 , "a \" ]b"]}"#;
+    check(
+        "",
+        exact,
+        Ok(r#"18446744073709551617: id=18446744073709551617 p=12.10 e=[1.50E+3,\"a \\\" ]b\"]"#),
+    );
+    let other = r#"{"id": 18446744073709551618}"#;
+    check("", other, Ok("18446744073709551618: id=18446744073709551618"));
+    check("serializer.types.id = long", other, Err("is no value of type long"));
+    check("", r#"{"id": {"n": 1}}"#, Ok(r#"{\"n\":1}: id.n=1"#));
+    check("", r#"{"id": 1, "a": 2, "id": 3}"#, Ok("3: id=3 a=2"));
+    check("", r#"{"id": 1, "a": "\ud800"}"#, Err("member `a`: "));
+    check("", r#"{"id": 1, "a": 01}"#, Err("no JSON object"));
     check("", r#"{"a": 1}"#, Err("nothing for `%[.id]`"));
     check("", r#"{"id": null}"#, Err("nothing for `%[.id]`"));
     check("", "[1]", Err("no JSON object"));
