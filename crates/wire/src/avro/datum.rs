@@ -106,7 +106,8 @@ impl<'a> Reader<'a> {
             if count > most.events - events.len() {
                 return Err(Malformed { at, what: "more events than a call may have" });
             }
-            events.reserve_exact(count);
+            // Not for these alone: there may be as many blocks as events.
+            events.reserve(count);
             for _ in 0..count {
                 let event = self.event()?;
                 headers += event.headers.len();

@@ -76,6 +76,24 @@ fn texts_and_body_are_slices_of_the_input() {
     assert!(event.headers.iter().all(|(n, v)| inside(n.as_bytes()) && inside(v.as_bytes())));
 }
 
+#[test]
+fn room_for_events_grows_in_leaps_however_they_are_parted() {
+    let count = 200_000;
+    let most = Most { events: 1 << 18, headers: 0 };
+    let capacity = |array: Vec<u8>| {
+        let events = Reader::new(&array.into()).events(most).unwrap();
+        assert_eq!(events.len(), count);
+        events.capacity()
+    };
+    let mut whole = Vec::new();
+    put_number(count, &mut whole);
+    whole.extend_from_slice(&vec![0; 2 * count + 1]);
+    assert_eq!(capacity(whole), count, "who says how many gets room for these");
+    // One block for each: with room for that one alone all of them would be copied each time.
+    let each = [&b"\x02\0\0".repeat(count)[..], b"\0"].concat();
+    assert_eq!(capacity(each), count.next_power_of_two());
+}
+
 fn events() -> impl Strategy<Value = Event> {
     let headers = proptest::collection::vec((".{0,9}", ".{0,70}"), 0..20);
     (headers, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(headers, body)| Event {
