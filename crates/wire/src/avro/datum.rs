@@ -88,13 +88,20 @@ impl<'a> Reader<'a> {
         Malformed { at: self.at, what }
     }
 
-    /// An event.
+    /// An event as it is at rest: a header that is not UTF-8 is damage.
     pub fn event(&mut self) -> Result<Event, Malformed> {
         let headers = self.headers()?;
         Ok(Event { headers, body: self.bytes()? })
     }
 
-    /// Events as an array has them, at most `most`. Each takes two bytes at least.
+    /// An event that somebody sends: what is not UTF-8 in its headers is read as Java reads it, since a sender that is
+    /// refused for it sends it for ever.
+    pub fn sent_event(&mut self) -> Result<Event, Malformed> {
+        let headers = self.map_of(Self::sent_text)?;
+        Ok(Event { headers, body: self.bytes()? })
+    }
+
+    /// Events as somebody sends them in an array, at most `most`. Each takes two bytes at least.
     pub fn events(&mut self, most: Most) -> Result<Vec<Event>, Malformed> {
         let (mut events, mut headers) = (Vec::new(), 0);
         loop {
@@ -109,7 +116,7 @@ impl<'a> Reader<'a> {
             // Not for these alone: there may be as many blocks as events.
             events.reserve(count);
             for _ in 0..count {
-                let event = self.event()?;
+                let event = self.sent_event()?;
                 headers += event.headers.len();
                 if headers > most.headers {
                     return Err(self.malformed("more headers than a call may have"));
@@ -153,6 +160,13 @@ impl<'a> Reader<'a> {
 
     /// A map of texts.
     pub fn headers(&mut self) -> Result<Headers, Malformed> {
+        self.map_of(Self::text)
+    }
+
+    fn map_of(
+        &mut self,
+        text: fn(&mut Self) -> Result<Text, Malformed>,
+    ) -> Result<Headers, Malformed> {
         let mut count = self.count()?;
         if count == 0 {
             return Ok(Headers::default());
@@ -162,7 +176,7 @@ impl<'a> Reader<'a> {
             if count == 0 {
                 return None;
             }
-            let pair = self.text().and_then(|name| Ok((name, self.text()?))).and_then(|pair| {
+            let pair = text(self).and_then(|name| Ok((name, text(self)?))).and_then(|pair| {
                 count -= 1;
                 if count == 0 {
                     count = self.count()?;
@@ -195,6 +209,15 @@ impl<'a> Reader<'a> {
         let start = self.at - bytes.len();
         Text::from_utf8(bytes)
             .map_err(|error| Malformed { at: start + error.valid_up_to, what: "text is not UTF-8" })
+    }
+
+    /// A text with its length before it; each run of bytes that is not UTF-8 becomes U+FFFD.
+    fn sent_text(&mut self) -> Result<Text, Malformed> {
+        let bytes = self.bytes()?;
+        Ok(match Text::from_utf8(bytes.clone()) {
+            Ok(text) => text,
+            Err(_) => Text::from(String::from_utf8_lossy(&bytes).into_owned()),
+        })
     }
 
     /// A number.

@@ -74,7 +74,7 @@ impl Incoming {
         })?;
         let call = match &*input.bytes()? {
             b"" => Call::Ping,
-            APPEND => Call::Append(input.event()?),
+            APPEND => Call::Append(input.sent_event()?),
             APPEND_BATCH => Call::AppendBatch(input.events(most)?),
             other => {
                 let name = String::from_utf8_lossy(&other[..other.len().min(100)]);

@@ -128,6 +128,19 @@ fn what_is_wrong_is_refused() {
     assert_eq!(limited(&[with.clone(), with]).unwrap_err(), "more headers than a call may have");
 }
 
+/// Java's peers send what they have, and one that is refused would send it for ever.
+#[test]
+fn headers_that_are_not_utf8_are_read_as_in_java() {
+    let sent = b"\x02\x04a\xff\x06\xc3\xa9\xe2\0\x02\xff";
+    let want = event(&[("a\u{fffd}", "\u{e9}\u{fffd}")], &b"\xff"[..]);
+    let call = |call: &[u8]| read(&Bytes::copy_from_slice(call)).unwrap().call;
+    assert_eq!(call(&[b"\0\x0cappend", &sent[..]].concat()), Call::Append(want.clone()));
+    let batch = [b"\0\x16appendBatch\x02", &sent[..], b"\0"].concat();
+    assert_eq!(call(&batch), Call::AppendBatch(vec![want]));
+    // What is read back from a log is as it was written, or damaged.
+    assert_eq!(datum::decode(&Bytes::from_static(sent)).unwrap_err().what, "text is not UTF-8");
+}
+
 #[test]
 fn an_origin_speaks_of_all_events_or_is_refused() {
     let claim = Claim { sender: [1; 16], low: 3, ranges: vec![5..6, 8..9] };
