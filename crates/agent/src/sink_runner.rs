@@ -198,6 +198,7 @@ impl SinkRunner {
             }
         }
         let mut lease = None;
+        self.processor.begin(now());
         loop {
             let Some(id) = self.processor.pick(now(), &tried) else { return Round::Failed };
             let round = self.workers[id.0].attempt(&mut lease, signals).await;

@@ -61,8 +61,14 @@ mod tests {
         /// One batch at `millis`, as the runner does it: the sinks that were tried, the last of
         /// which took the batch or asked for time; none of them if the list ends with a failure.
         pub(super) fn batch(&mut self, millis: u64) -> Vec<usize> {
+            self.batch_without(millis, &[])
+        }
+
+        /// The same, where some sinks have nothing to deliver.
+        pub(super) fn batch_without(&mut self, millis: u64, idle: &[SinkId]) -> Vec<usize> {
             let now = self.start + Duration::from_millis(millis);
-            let mut tried = Vec::new();
+            let mut tried = idle.to_vec();
+            self.processor.begin(now);
             while let Some(sink) = self.processor.pick(now, &tried) {
                 tried.push(sink);
                 let went = match self.answers[sink.0] {
@@ -75,7 +81,7 @@ mod tests {
                     break;
                 }
             }
-            tried.into_iter().map(|SinkId(index)| index).collect()
+            tried.into_iter().skip(idle.len()).map(|SinkId(index)| index).collect()
         }
     }
 }

@@ -19,8 +19,10 @@ pub enum Went {
 
 /// Picks sinks and learns how they fare. Time comes in as an argument; nothing waits here.
 pub trait SinkProcessor: Send {
-    /// The sink for the next batch, or for the same batch after those in `tried` failed; `None`
-    /// when nobody is left to try now.
+    /// A round begins: the next batch goes to one sink after the other until somebody takes it.
+    fn begin(&mut self, _now: Instant) {}
+    /// The sink for the round's batch, but for those in `tried`, which failed in this round or have nothing to
+    /// deliver; `None` when nobody is left to try now.
     fn pick(&mut self, now: Instant, tried: &[SinkId]) -> Option<SinkId>;
     /// Learns how the picked sink fared.
     fn settle(&mut self, now: Instant, sink: SinkId, went: Went);

@@ -134,8 +134,38 @@ fn start_with(
     start_from(scripts.collect(), dead)
 }
 
+/// Tries members in order, but for 2 s after a failure, and decides that when a round begins.
+struct Ordered {
+    until: Vec<std::time::Instant>,
+    order: Vec<SinkId>,
+}
+
+impl SinkProcessor for Ordered {
+    fn begin(&mut self, now: std::time::Instant) {
+        let ready = (0..self.until.len()).filter(|id| self.until[*id] <= now);
+        self.order = ready.map(SinkId).collect();
+    }
+    fn pick(&mut self, _: std::time::Instant, tried: &[SinkId]) -> Option<SinkId> {
+        self.order.iter().find(|id| !tried.contains(id)).copied()
+    }
+    fn settle(&mut self, now: std::time::Instant, id: SinkId, went: Went) {
+        if went == Went::Failed {
+            self.until[id.0] = now + Duration::from_secs(2);
+        }
+    }
+}
+
 /// Queues, and the channels that they are drained through.
 fn start_from(
+    scripts: Vec<(&'static str, &[Act], Queue, Arc<dyn splashdam_core::Channel>)>,
+    dead: Option<Arc<dyn splashdam_core::Channel>>,
+) -> Group {
+    let processor = Box::new(InOrder(scripts.len()));
+    start_by(processor, scripts, dead)
+}
+
+fn start_by(
+    processor: Box<dyn SinkProcessor>,
     scripts: Vec<(&'static str, &[Act], Queue, Arc<dyn splashdam_core::Channel>)>,
     dead: Option<Arc<dyn splashdam_core::Channel>>,
 ) -> Group {
@@ -174,7 +204,6 @@ fn start_from(
         }
     });
     let members: Vec<_> = members.collect();
-    let processor = Box::new(InOrder(members.len()));
     let ((drain, drained), (halt, halted)) = (Stop::new(), Stop::new());
     let runner = SinkRunner::new(processor, members, Random::new(1));
     // The fillers live as long as the group: a slot without one never opens.
@@ -361,6 +390,23 @@ async fn at_the_end_the_turn_goes_to_whose_channel_holds_something() {
     group.drain.stop();
     group.task.await.expect("no panic");
     assert_eq!(got("busy"), numbers(0..9));
+}
+
+/// Who is passed over in one round may be tried in a later one, though the turn is not everybody's.
+#[tokio::test(start_paused = true)]
+async fn at_the_end_each_round_is_begun() {
+    let (empty, full) = (Queue::default(), Queue::holding(events(0, 9)));
+    let acts = [Act::Fail(Then::FailOver); 2];
+    let on = |queue: &Queue| Arc::new(queue.clone()) as Arc<dyn splashdam_core::Channel>;
+    let scripts = vec![
+        ("empty, in rounds", &[][..], empty.clone(), on(&empty)),
+        ("penalized, in rounds", &acts[..], full.clone(), on(&full)),
+    ];
+    let until = vec![now(); 2];
+    let group = start_by(Box::new(Ordered { until, order: Vec::new() }), scripts, None);
+    group.drain.stop();
+    timeout(Duration::from_secs(60), group.task).await.expect("it is drained").expect("no panic");
+    assert_eq!(got("penalized, in rounds"), numbers(0..9));
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,10 +100,11 @@ impl Component for LoadBalance {
 }
 
 impl SinkProcessor for LoadBalance {
-    fn pick(&mut self, now: Instant, tried: &[SinkId]) -> Option<SinkId> {
-        if tried.is_empty() {
-            self.begin_round(now);
-        }
+    fn begin(&mut self, now: Instant) {
+        self.order_sinks(now);
+    }
+
+    fn pick(&mut self, _now: Instant, tried: &[SinkId]) -> Option<SinkId> {
         self.order.iter().find(|sink| !tried.contains(sink)).copied()
     }
 
@@ -123,7 +124,8 @@ impl SinkProcessor for LoadBalance {
 }
 
 impl LoadBalance {
-    fn begin_round(&mut self, now: Instant) {
+    /// Who is tried in a round, and in which order.
+    fn order_sinks(&mut self, now: Instant) {
         let ready = |member: &Member| member.until.is_none_or(|until| until <= now);
         let sinks = self.members.iter().enumerate().filter(|(_, member)| ready(member));
         self.order.clear();
@@ -219,6 +221,22 @@ mod tests {
             ],
         )
         .await;
+    }
+
+    /// As when sinks are drained at the end and some have nothing left.
+    #[tokio::test]
+    async fn a_round_without_some_sinks_has_an_order_of_its_own() {
+        for keys in ["backoff = true", "backoff = true\nselector = random"] {
+            let mut group = Group::<LoadBalance>::new(keys, &["k1", "k2"]).await;
+            let idle = [SinkId(0)];
+            group.answers = b"df".to_vec();
+            assert_eq!(group.batch_without(0, &idle), [1]);
+            assert_eq!(group.batch_without(1_999, &idle), [0; 0]);
+            assert_eq!(group.batch_without(2_000, &idle), [1]);
+            group.answers = b"dd".to_vec();
+            assert_eq!(group.batch_without(5_999, &idle), [0; 0]);
+            assert_eq!(group.batch_without(6_000, &idle), [1]);
+        }
     }
 
     #[tokio::test]

@@ -102,6 +102,7 @@ pub async fn processor<P: Component + SinkProcessor>(keys: &str, sinks: &[&str])
     let mut now = Instant::now();
     for round in 0..200u32 {
         let mut tried = Vec::new();
+        processor.begin(now);
         while let Some(sink) = processor.pick(now, &tried) {
             assert!(sink.0 < sinks.len(), "an unknown sink");
             assert!(!tried.contains(&sink), "a sink was tried twice for one batch");
@@ -111,12 +112,16 @@ pub async fn processor<P: Component + SinkProcessor>(keys: &str, sinks: &[&str])
         now += Duration::from_millis(u64::from(round) * 37);
     }
     now += Duration::from_secs(3600);
-    let picked = processor.pick(now, &[]).expect("a sink once the penalties are over");
+    let next = |processor: &mut P, now| {
+        processor.begin(now);
+        processor.pick(now, &[])
+    };
+    let picked = next(&mut processor, now).expect("a sink once the penalties are over");
     processor.settle(now, picked, Went::Delivered);
     for _ in 0..10 {
-        let picked = processor.pick(now, &[]).expect("a sink after a success");
+        let picked = next(&mut processor, now).expect("a sink after a success");
         processor.settle(now, picked, Went::BackedOff);
-        let picked: SinkId = processor.pick(now, &[]).expect("a sink after a back-off");
+        let picked: SinkId = next(&mut processor, now).expect("a sink after a back-off");
         processor.settle(now, picked, Went::Delivered);
         now += Duration::from_secs(60);
     }
