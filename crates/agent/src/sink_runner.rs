@@ -222,7 +222,8 @@ impl SinkRunner {
 
 const fn went(round: Round) -> Went {
     match round {
-        Round::Delivered | Round::Idle | Round::Stalled => Went::Delivered,
+        Round::Delivered => Went::Delivered,
+        Round::Idle | Round::Stalled => Went::Idle,
         Round::BackedOff => Went::BackedOff,
         Round::Failed => Went::Failed,
     }

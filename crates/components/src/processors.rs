@@ -48,7 +48,7 @@ mod tests {
     pub(super) struct Group<P> {
         pub(super) processor: P,
         start: Instant,
-        /// One letter for each sink: `d`elivers, `b`acks off, `f`ails.
+        /// One letter for each sink: `d`elivers, `i`s idle, `b`acks off, `f`ails.
         pub(super) answers: Vec<u8>,
     }
 
@@ -73,6 +73,7 @@ mod tests {
                 tried.push(sink);
                 let went = match self.answers[sink.0] {
                     b'd' => Went::Delivered,
+                    b'i' => Went::Idle,
                     b'b' => Went::BackedOff,
                     _ => Went::Failed,
                 };

@@ -9,8 +9,10 @@ pub struct SinkId(pub usize);
 /// How a delivery went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Went {
-    /// The destination has the batch (Flume's READY), or there was nothing to deliver.
+    /// The destination has the batch (Flume's READY).
     Delivered,
+    /// There was nothing to deliver, so that nobody knows.
+    Idle,
     /// The sink asked for time and keeps its place (Flume's BACKOFF without an exception).
     BackedOff,
     /// The sink failed (Flume's exception).

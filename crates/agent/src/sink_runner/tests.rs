@@ -104,6 +104,18 @@ impl SinkProcessor for InOrder {
     fn settle(&mut self, _: std::time::Instant, _: SinkId, _: Went) {}
 }
 
+/// Notes how its only sink fared.
+struct Heard(Arc<Mutex<Vec<Went>>>);
+
+impl SinkProcessor for Heard {
+    fn pick(&mut self, _: std::time::Instant, tried: &[SinkId]) -> Option<SinkId> {
+        tried.is_empty().then_some(SinkId(0))
+    }
+    fn settle(&mut self, _: std::time::Instant, _: SinkId, went: Went) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(went);
+    }
+}
+
 struct Group {
     queue: Queue,
     drain: StopHandle,
@@ -407,6 +419,25 @@ async fn at_the_end_each_round_is_begun() {
     group.drain.stop();
     timeout(Duration::from_secs(60), group.task).await.expect("it is drained").expect("no panic");
     assert_eq!(got("penalized, in rounds"), numbers(0..9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_nothing_to_deliver_is_neither_well_nor_ill() {
+    let (heard, queue) = (Arc::<Mutex<Vec<Went>>>::default(), Queue::default());
+    let from: Arc<dyn splashdam_core::Channel> = Arc::new(queue.clone());
+    let scripts =
+        vec![("idle, heard of", &[Act::Take, Act::Fail(Then::FailOver)][..], queue, from)];
+    let group = start_by(Box::new(Heard(heard.clone())), scripts, None);
+    for first in [0, 1] {
+        sleep(Duration::from_millis(2500)).await;
+        group.queue.add(events(first, 1));
+    }
+    sleep(Duration::from_millis(500)).await;
+    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    heard.dedup();
+    assert_eq!(heard, [Went::Idle, Went::Delivered, Went::Idle, Went::Failed]);
+    group.halt.stop();
+    group.task.await.expect("no panic");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@
 //! - Sinks of equal priority are all used, in listed order, with a warning; Flume never uses one.
 //! - A failed sink that backs off when it is tried waits once more, so that others work meanwhile;
 //!   Flume tries it with every batch.
+//! - One that has nothing to deliver when it is tried has its old place, and waits longer if it fails
+//!   again; in Flume it is tried before all others until it delivers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,11 +34,11 @@ struct Member {
     failed: Option<Failed>,
 }
 
-/// Times in a row, and the end of the wait.
+/// Times without a delivery in between, and the end of the wait, if it waits.
 #[derive(Clone, Copy)]
 struct Failed {
     times: u32,
-    until: Instant,
+    until: Option<Instant>,
 }
 
 /// Keys of the failover processor.
@@ -112,22 +114,30 @@ impl Component for Failover {
 impl SinkProcessor for Failover {
     fn pick(&mut self, now: Instant, tried: &[SinkId]) -> Option<SinkId> {
         let untried = || self.members.iter().filter(|member| !tried.contains(&member.sink));
-        let due = untried().filter_map(|member| Some((member.failed?.until, member.sink)));
+        let due = untried().filter_map(|member| Some((member.waits_until()?, member.sink)));
         let due = due.filter(|(until, _)| *until <= now).min_by_key(|(until, _)| *until);
-        let live = || untried().find(|member| member.failed.is_none());
+        let live = || untried().find(|member| member.waits_until().is_none());
         due.map(|(_, sink)| sink).or_else(|| Some(live()?.sink))
     }
 
     fn settle(&mut self, now: Instant, sink: SinkId, went: Went) {
         let Some(member) = self.members.iter_mut().find(|m| m.sink == sink) else { return };
         let times = member.failed.map_or(0, |failed| failed.times);
-        let times = match went {
-            Went::Delivered => 0,
-            Went::BackedOff => times,
-            Went::Failed => times.saturating_add(1),
-        };
-        let until = now + penalty(times, self.max_penalty);
-        member.failed = (times > 0).then_some(Failed { times, until });
+        let wait =
+            |times| Some(Failed { times, until: Some(now + penalty(times, self.max_penalty)) });
+        match went {
+            Went::Delivered => member.failed = None,
+            Went::Idle => member.failed = member.failed.map(|f| Failed { until: None, ..f }),
+            Went::BackedOff if member.waits_until().is_some() => member.failed = wait(times),
+            Went::BackedOff => {}
+            Went::Failed => member.failed = wait(times.saturating_add(1)),
+        }
+    }
+}
+
+impl Member {
+    fn waits_until(&self) -> Option<Instant> {
+        self.failed?.until
     }
 }
 
@@ -256,6 +266,38 @@ mod tests {
             ],
         )
         .await;
+    }
+
+    #[tokio::test]
+    async fn having_nothing_to_deliver_is_no_recovery() {
+        play(
+            "",
+            &[
+                (0, b"fdd", &[0, 1]),
+                (1_999, b"idd", &[1]),
+                // It has its place again, but its failures count on: 4 s now, …
+                (2_000, b"idd", &[0]),
+                (2_001, b"bdd", &[0]),
+                (2_002, b"fdd", &[0, 1]),
+                (6_001, b"idd", &[1]),
+                (6_002, b"idd", &[0]),
+                // … and 8 s then, until it delivers.
+                (7_000, b"fdd", &[0, 1]),
+                (14_999, b"ddd", &[1]),
+                (15_000, b"ddd", &[0]),
+                (15_001, b"fdd", &[0, 1]),
+                (17_001, b"ddd", &[0]),
+            ],
+        )
+        .await;
+        // Who has nothing holds up nobody who is better.
+        let scenes: &[Scene] = &[
+            (0, b"ffd", &[0, 1, 2]),
+            (2_000, b"ddi", &[0]),
+            (2_001, b"did", &[1]),
+            (2_002, b"did", &[0]),
+        ];
+        play("", scenes).await;
     }
 
     #[tokio::test]
