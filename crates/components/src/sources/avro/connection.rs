@@ -2,7 +2,8 @@
 //!
 //! Calls that arrive while others are being stored are read and put behind them, as far as memory
 //! allows, so that one sync serves many. Answers go out as the puts settle, in the order of the
-//! calls; once one is refused, what was sent behind it is refused too.
+//! calls; once one is refused, what was sent behind it is refused too. What was put when a connection
+//! breaks off is seen to its end all the same, and counted.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -165,6 +166,10 @@ impl Service {
                 self.complain(peer, &error.to_string());
             }
         }
+        if !connection.pipeline.is_empty() {
+            // Boxed, as it is rare, and thousands of connections may be open.
+            Box::pin(connection.end()).await;
+        }
     }
 
     /// Says, once in a while, what is wrong with clients.
@@ -197,6 +202,16 @@ impl Service {
             Err(NotStored::Behind) => {}
         }
         if stored.is_ok() { Answer::Ok } else { Answer::Failed }
+    }
+
+    /// What is answered for one that has none.
+    fn judge_put(&self, went: &Put) -> Answer {
+        match went {
+            Put::Stored => self.note(None),
+            Put::Refused(error) => self.note(Some((&error.key(), &error.to_string()))),
+            Put::Behind(_) => {}
+        }
+        if matches!(went, Put::Stored) { Answer::Ok } else { Answer::Failed }
     }
 
     fn note(&self, refused: Option<(&str, &str)>) {
@@ -264,6 +279,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                     }));
                 }
             }
+        }
+    }
+
+    /// Lets the client go, who may be gone already, and waits for what is on its way into the channels: they may
+    /// have it, so it has to be counted, and to be in the optional ones too.
+    async fn end(self) {
+        let Connection { service, stream, packs, mut pipeline, claimed, mut share, .. } = self;
+        drop((stream, packs));
+        // Their senders' tasks see to these.
+        drop(claimed);
+        loop {
+            share.ahead(pipeline.size());
+            share.begun(0);
+            let Some(settled) = pipeline.settle().await else { break };
+            service.judge_put(&settled.went);
         }
     }
 
@@ -367,17 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 
     fn settled(&mut self, settled: Settled<Asked>) {
-        let answer = match &settled.went {
-            Put::Stored => {
-                self.service.note(None);
-                Answer::Ok
-            }
-            Put::Refused(error) => {
-                self.service.note(Some((&error.key(), &error.to_string())));
-                Answer::Failed
-            }
-            Put::Behind(_) => Answer::Failed,
-        };
+        let answer = self.service.judge_put(&settled.went);
         self.refused |= answer == Answer::Failed;
         self.reply(&settled.token, &answer);
         if self.refused && self.pipeline.is_empty() {

@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::channels::file::FileChannel;
 
+mod broken_off;
 mod crowd;
 mod refusals;
 
