@@ -82,7 +82,7 @@ pub struct Config {
     #[serde(rename = "maxMessageBytes", default = "max_message_bytes")]
     pub max_message_bytes: NonZeroU32,
     /// Seconds after which a client that sends nothing is disconnected; 0 means never, as in Flume.
-    /// One that has begun a message and does not end it is disconnected in any case. Not a key of
+    /// Who waits for an answer is not. One that has begun a message and does not end it is disconnected in any case. Not a key of
     /// Flume.
     #[serde(rename = "idleTimeout", default)]
     pub idle_timeout: u32,

@@ -310,7 +310,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let begun = self.packs.begun();
         if begun == 0 {
             self.began = None;
-            return self.service.idle.map(|idle| Instant::now() + idle);
+            // Who waits for an answer has nothing to say.
+            let waits = !self.pipeline.is_empty() || !self.claimed.is_empty();
+            return self.service.idle.filter(|_| !waits).map(|idle| Instant::now() + idle);
         }
         let began = *self.began.get_or_insert_with(Instant::now);
         Some(began + MESSAGE_TIME + Duration::from_secs(begun as u64 / BYTES_PER_SECOND))

@@ -27,6 +27,7 @@ use crate::channels::file::FileChannel;
 mod broken_off;
 mod crowd;
 mod refusals;
+mod silence;
 
 const KEYS: &str = "bind = 127.0.0.1\nport = 0";
 const SOON: Duration = Duration::from_secs(5);
