@@ -197,13 +197,14 @@ impl Guest {
                 None => return,
                 Some(Admission::Denied { rule }) => {
                     let ip = peer.ip();
-                    return self.service.complain(peer, &format!("the rule {rule} keeps {ip} out"));
+                    let error = format!("the rule {rule} keeps {ip} out");
+                    return self.service.complain(peer, &rule, &error);
                 }
                 Some(Admission::NameUnknown) => {
                     let ip = peer.ip();
                     let error =
                         format!("DNS did not tell the name of {ip} that ipFilterRules ask for");
-                    return self.service.complain(peer, &error);
+                    return self.service.complain(peer, "a name", &error);
                 }
             }
         }
@@ -215,7 +216,7 @@ impl Guest {
         }
         if let Err(error) = self.serve(stream, peer).await {
             self.service.out.metrics().read_failures.add(1);
-            self.service.complain(peer, &error.to_string());
+            self.service.complain(peer, "a handshake", &error.to_string());
         }
     }
 

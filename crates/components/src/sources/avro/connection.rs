@@ -5,7 +5,7 @@
 //! calls; once one is refused, what was sent behind it is refused too. What was put when a connection
 //! breaks off is seen to its end all the same, and counted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -63,7 +63,8 @@ pub(super) struct Service {
     protocols: Mutex<HashSet<Hash>>,
     pub(super) inflow: Inflow,
     trouble: Mutex<Trouble>,
-    foreign: Mutex<Trouble>,
+    /// What is wrong with clients, each kind by itself, so that many at once are a few lines.
+    foreign: Mutex<HashMap<String, Trouble>>,
 }
 
 /// A connection.
@@ -111,7 +112,23 @@ enum Ended {
     )]
     TooMuch,
     #[error("{0}")]
-    Refused(String),
+    Refused(&'static str),
+    /// It speaks another protocol.
+    #[error("{0}")]
+    Stranger(String),
+}
+
+impl Ended {
+    /// What tells one trouble from another: no places, numbers or names in it, which clients choose.
+    fn kind(&self) -> &'static str {
+        match self {
+            Ended::Io(_) => "not to be read",
+            Ended::Malformed(malformed) => malformed.what,
+            Ended::TooMuch => "too much",
+            Ended::Refused(what) => what,
+            Ended::Stranger(_) => "a stranger",
+        }
+    }
 }
 
 impl Service {
@@ -131,7 +148,7 @@ impl Service {
             protocols: Mutex::default(),
             inflow: Inflow::default(),
             trouble: Mutex::new(Trouble::new()),
-            foreign: Mutex::new(Trouble::new()),
+            foreign: Mutex::default(),
         }
     }
 
@@ -163,7 +180,7 @@ impl Service {
             }
             Err(error) => {
                 self.out.metrics().read_failures.add(1);
-                self.complain(peer, &error.to_string());
+                self.complain(peer, error.kind(), &error.to_string());
             }
         }
         if !connection.pipeline.is_empty() {
@@ -172,10 +189,11 @@ impl Service {
         }
     }
 
-    /// Says, once in a while, what is wrong with clients.
-    pub(super) fn complain(&self, peer: SocketAddr, error: &str) {
+    /// Says, once in a while, what is wrong with clients. There are few kinds, whatever clients do.
+    pub(super) fn complain(&self, peer: SocketAddr, kind: &str, error: &str) {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(repeats) = foreign.happened(self.world.instant(), error) {
+        let trouble = foreign.entry(kind.to_owned()).or_default();
+        if let Some(repeats) = trouble.happened(self.world.instant(), kind) {
             warn!(component = %self.name, %peer, error, repeats, "a connection was closed");
         }
     }
@@ -274,8 +292,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return Err(Ended::Refused(match self.began {
                         _ if self.crowded.is_some() => return Err(Ended::TooMuch),
-                        Some(_) => "a client sent part of a message and then too little or nothing".into(),
-                        None => "a client was silent for longer than idleTimeout".into(),
+                        Some(_) => "a client sent part of a message and then too little or nothing",
+                        None => "a client was silent for longer than idleTimeout",
                     }));
                 }
             }
@@ -348,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let mut greeting = None;
         if !self.established {
             let hello = handshake::Request::read(&mut input)?;
-            let response = self.service.greet(&hello).map_err(Ended::Refused)?;
+            let response = self.service.greet(&hello).map_err(Ended::Stranger)?;
             if response.matched == Match::None {
                 put_answer(serial, Some(&response), None, &mut self.answers);
                 return Ok(());
@@ -424,7 +442,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         };
         match timeout(ANSWER_TIME, send).await {
             Ok(sent) => sent?,
-            Err(_) => return Err(Ended::Refused("a client does not read its answers".into())),
+            Err(_) => return Err(Ended::Refused("a client does not read its answers")),
         }
         self.answers.clear();
         Ok(())

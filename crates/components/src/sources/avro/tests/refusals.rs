@@ -1,4 +1,6 @@
-//! What is said of batches that the channels refuse.
+//! What is said of batches that the channels refuse, and of clients that the source refuses.
+
+use tokio::net::TcpSocket;
 
 use super::*;
 
@@ -50,5 +52,24 @@ async fn each_channel_that_is_full_is_said_once() {
     let said = lines.with("channels refuse a batch");
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("c1 is full") && said[1].contains("c2 is full"), "{said:?}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn many_clients_that_are_kept_out_are_a_few_lines() {
+    let (lines, _guard) = Lines::of_this_thread();
+    let rules = "deny:ip:127.0.0.1,deny:ip:127.*";
+    let (running, address) =
+        start(&format!("ipFilter = true\nipFilterRules = {rules}"), &Collector::new()).await;
+    for _ in 0..3 {
+        for last in 1..=40 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+            Client::over(socket.connect(address).await.unwrap()).closed().await;
+        }
+    }
+    let said = lines.with("a connection was closed");
+    assert_eq!(said.len(), 2, "one for each rule: {said:?}");
+    assert!(said[1].contains("the rule deny:ip:127.* keeps 127.0.0.2 out"), "{said:?}");
     running.stop().await.unwrap();
 }
