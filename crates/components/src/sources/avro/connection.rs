@@ -82,6 +82,8 @@ struct Connection<'a, S> {
     claimed_size: Size,
     /// Whether one of these was refused: its client begins anew, over another connection.
     claimed_refused: Refused,
+    /// Of all that is under way.
+    headers: usize,
     answers: Vec<u8>,
     /// Nothing more is read.
     over: bool,
@@ -98,6 +100,8 @@ struct Asked {
     serial: i32,
     /// What goes before the answer to a connection's first call.
     greeting: Option<handshake::Response>,
+    /// Of its events.
+    headers: usize,
 }
 
 /// Why a connection ends.
@@ -167,6 +171,7 @@ impl Service {
             claimed: FuturesOrdered::new(),
             claimed_size: Size::ZERO,
             claimed_refused: Refused::default(),
+            headers: 0,
             answers: Vec::new(),
             over: false,
             began: None,
@@ -304,13 +309,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     /// have it, so it has to be counted, and to be in the optional ones too.
     async fn end(self) {
         let Connection { service, stream, packs, mut pipeline, claimed, mut share, .. } = self;
+        let mut headers = self.headers;
         drop((stream, packs));
         // Their senders' tasks see to these.
         drop(claimed);
         loop {
-            share.ahead(pipeline.size());
+            share.ahead(pipeline.size(), headers);
             share.begun(0);
             let Some(settled) = pipeline.settle().await else { break };
+            headers -= settled.token.headers;
             service.judge_put(&settled.went);
         }
     }
@@ -357,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     /// Counts what it holds against what all may hold.
     fn count(&mut self) {
-        self.share.ahead(self.pipeline.size() + self.claimed_size);
+        self.share.ahead(self.pipeline.size() + self.claimed_size, self.headers);
         self.share.begun(self.packs.begun());
     }
 
@@ -383,7 +390,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 return Ok(());
             }
         };
-        let asked = Asked { serial, greeting };
+        let headers = match &incoming.call {
+            Call::AppendBatch(events) => events.iter().map(|event| event.headers.len()).sum(),
+            Call::Append(event) => event.headers.len(),
+            Call::Ping | Call::Unknown(_) => 0,
+        };
+        self.headers += headers;
+        let asked = Asked { serial, greeting, headers };
         match incoming.call {
             Call::AppendBatch(events) => self.batch(Batch::from(events), incoming.claim, asked),
             Call::Append(event) => self.pipeline.append(event, asked),
@@ -427,6 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 
     fn reply(&mut self, asked: &Asked, answer: &Answer) {
+        self.headers -= asked.headers;
         put_answer(asked.serial, asked.greeting.as_ref(), Some(answer), &mut self.answers);
     }
 

@@ -24,6 +24,8 @@ pub(super) const MOST_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const FREE_BYTES: usize = 64 * 1024;
 /// What an event costs in memory besides its bytes.
 const EVENT_BYTES: usize = 128;
+/// What a header costs besides its bytes: two texts, each a slice of its message.
+const HEADER_BYTES: usize = 64;
 
 /// What all hold.
 pub(super) struct Inflow {
@@ -106,9 +108,10 @@ impl Share<'_> {
         }
     }
 
-    /// Counts what is on its way into the channels.
-    pub(super) fn ahead(&mut self, size: Size) {
+    /// Counts what is on its way into the channels, with so many headers.
+    pub(super) fn ahead(&mut self, size: Size, headers: usize) {
         let weight = size.bytes.saturating_add(size.events.saturating_mul(EVENT_BYTES));
+        let weight = weight.saturating_add(headers.saturating_mul(HEADER_BYTES));
         let before = std::mem::replace(&mut self.ahead, weight);
         self.all.change(&self.all.ahead, before, weight);
     }
@@ -239,17 +242,22 @@ mod tests {
         let all = Inflow::default();
         let (mut first, mut second, mut third) = (all.share(), all.share(), all.share());
         let size = |bytes: usize| Size { events: 1, bytes };
-        first.ahead(size(MOST_AHEAD_BYTES - EVENT_BYTES));
+        first.ahead(size(MOST_AHEAD_BYTES - EVENT_BYTES), 0);
         assert!(!first.must_wait());
-        second.ahead(size(1));
+        second.ahead(size(1), 0);
         assert!(first.must_wait() && second.must_wait());
         assert!(!third.must_wait(), "it has nothing that would give room");
         let mut room = std::pin::pin!(second.room());
         assert!(room.as_mut().now_or_never().is_none());
-        first.ahead(size(0));
+        first.ahead(size(0), 0);
         assert!(room.as_mut().now_or_never().is_some());
         // Small events weigh more than their bytes.
-        first.ahead(Size { events: MOST_AHEAD_BYTES / EVENT_BYTES, bytes: 0 });
+        first.ahead(Size { events: MOST_AHEAD_BYTES / EVENT_BYTES, bytes: 0 }, 0);
+        assert!(first.must_wait());
+        // So do small headers.
+        first.ahead(size(0), 0);
+        assert!(!first.must_wait());
+        first.ahead(size(0), MOST_AHEAD_BYTES / HEADER_BYTES);
         assert!(first.must_wait());
         drop(first);
         assert!(!all.is_well_ahead());
@@ -260,13 +268,13 @@ mod tests {
         let all = Inflow::default();
         let (mut first, mut second, mut third) = (all.share(), all.share(), all.share());
         second.begun(FREE_BYTES + 1);
-        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 1 });
+        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 1 }, 0);
         assert!(!second.must_wait());
         second.begun(FREE_BYTES + 2);
         assert!(second.must_wait() && !third.must_wait());
         let mut room = std::pin::pin!(second.room());
         assert!(room.as_mut().now_or_never().is_none());
-        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 2 });
+        first.ahead(Size { events: 0, bytes: MOST_HELD_BYTES - 2 }, 0);
         assert!(room.as_mut().now_or_never().is_some() && !all.is_crowded());
     }
 }

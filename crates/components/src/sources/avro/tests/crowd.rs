@@ -5,6 +5,7 @@ use tokio::io::duplex;
 
 use super::super::connection::Service;
 use super::super::inflow::{Inflow, MOST_AHEAD_BYTES};
+use super::silence::Late;
 use super::*;
 
 /// However many have begun more than there may be, each call is taken in the end: nobody is cut off, which a sink
@@ -79,6 +80,31 @@ async fn a_call_larger_than_what_may_be_ahead_does_not_hold_up_the_next() {
     };
     tokio::join!(service.serve(far, peer()), talk);
     assert_eq!(collector.events().len(), 2);
+}
+
+/// Each of them costs more than its few bytes.
+#[tokio::test(start_paused = true)]
+async fn who_sends_many_small_headers_is_well_ahead() {
+    let collector = Collector::new();
+    let running = async |headers: usize| {
+        let (source, address) = source("").await;
+        let late = Late(collector.clone());
+        let running = run_source_into(source, outlet_to(vec![Arc::new(late)]));
+        let mut client = Client::connect(address).await;
+        let names: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let headers = names[..headers].iter().map(|name| (name.as_str(), "")).collect();
+        let many = Batch::from(vec![Event { headers, body: Bytes::new() }; 1000]);
+        let began = tokio::time::Instant::now();
+        client.call(1, true, None, &many).await;
+        sleep(Duration::from_secs(1)).await;
+        client.call(2, false, None, &events(0, 1)).await;
+        assert_eq!(client.answer(true).await, (1, Answer::Ok));
+        assert_eq!(client.answer(false).await, (2, Answer::Ok));
+        running.stop().await.unwrap();
+        began.elapsed().as_secs()
+    };
+    assert_eq!(running(1).await, 4, "both are under way at once");
+    assert_eq!(running(100).await, 6, "one after the other");
 }
 
 fn peer() -> std::net::SocketAddr {

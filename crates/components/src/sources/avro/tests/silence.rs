@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 
 /// A channel whose commits take three seconds.
-struct Late(Collector);
+pub(super) struct Late(pub(super) Collector);
 
 impl Channel for Late {
     fn begin_put(&self, size: Size) -> BoxFuture<'_, Result<Box<dyn Put>, ChannelError>> {
