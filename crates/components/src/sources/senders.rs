@@ -56,6 +56,18 @@ struct Desks {
     tasks: JoinSet<()>,
 }
 
+/// The place of a caller's batch among those that it puts.
+#[derive(Default)]
+pub(in crate::sources) struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped when it is the next one's turn.
+    passes: Option<oneshot::Sender<()>>,
+}
+
+/// Gives turns, one behind the other.
+#[derive(Default)]
+pub(in crate::sources) struct Turns(Option<oneshot::Receiver<()>>);
+
 /// A batch, and whoever waits for it.
 struct Delivery {
     batch: Batch,
@@ -154,6 +166,14 @@ impl Refused {
     }
 }
 
+impl Turns {
+    /// The next one.
+    pub(in crate::sources) fn next(&mut self) -> Turn {
+        let (passes, next) = oneshot::channel();
+        Turn { before: self.0.replace(next), passes: Some(passes) }
+    }
+}
+
 impl NotStored {
     /// After a panic, or as the source is cut off.
     fn ended() -> Self {
@@ -249,12 +269,28 @@ impl Inbox {
         claim: Claim,
         refused: Refused,
     ) -> Result<(), NotStored> {
+        self.put_in_turn(batch, claim, refused, Turn::default()).await
+    }
+
+    /// As `put`, but not handed over before the one whose turn comes first, whichever of them is polled first.
+    pub(in crate::sources) async fn put_in_turn(
+        self,
+        batch: Batch,
+        claim: Claim,
+        refused: Refused,
+        Turn { before, passes }: Turn,
+    ) -> Result<(), NotStored> {
+        if let Some(before) = before {
+            // Passed on, or given up.
+            before.await.ok();
+        }
         let (to, answer) = oneshot::channel();
         let delivery = Delivery { batch, claim, reply: Reply { to, refused } };
         // It fails only where the task panicked, as it does not end while this is held.
         if let Err(back) = self.0.send(delivery).await {
             back.0.reply.say(Err(NotStored::ended()));
         }
+        drop(passes);
         answer.await.unwrap_or_else(|_| Err(NotStored::ended()))
     }
 }

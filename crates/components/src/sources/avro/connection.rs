@@ -29,7 +29,7 @@ use tracing::{debug, info, warn};
 
 use super::Config;
 use super::inflow::{Inflow, MOST_BEGUN_BYTES, Share};
-use crate::sources::senders::{NotStored, Refused, Senders};
+use crate::sources::senders::{NotStored, Refused, Senders, Turns};
 
 /// What a connection has under way while the channels make it durable.
 const AHEAD: Size = Size { events: 65_536, bytes: 8 * 1024 * 1024 };
@@ -82,6 +82,8 @@ struct Connection<'a, S> {
     claimed_size: Size,
     /// Whether one of these was refused: its client begins anew, over another connection.
     claimed_refused: Refused,
+    /// The order of their calls, in which their senders' tasks get them.
+    claimed_turns: Turns,
     /// Of all that is under way.
     headers: usize,
     answers: Vec<u8>,
@@ -171,6 +173,7 @@ impl Service {
             claimed: FuturesOrdered::new(),
             claimed_size: Size::ZERO,
             claimed_refused: Refused::default(),
+            claimed_turns: Turns::default(),
             headers: 0,
             answers: Vec::new(),
             over: false,
@@ -422,8 +425,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 let size = batch.size();
                 self.claimed_size += size;
                 let refused = self.claimed_refused.clone();
+                let turn = self.claimed_turns.next();
                 self.claimed.push_back(Box::pin(async move {
-                    (asked, size, inbox.put(batch, claim, refused).await)
+                    (asked, size, inbox.put_in_turn(batch, claim, refused, turn).await)
                 }));
             }
         }

@@ -26,6 +26,7 @@ use crate::channels::file::FileChannel;
 
 mod broken_off;
 mod crowd;
+mod order;
 mod refusals;
 mod silence;
 
