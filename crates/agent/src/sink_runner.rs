@@ -266,9 +266,8 @@ impl Worker {
         if self.make_room(signals).await.is_err() {
             return Round::BackedOff;
         }
-        let Some(limit) = self.sink.as_ref().map(|sink| sink.limit()) else {
-            return Round::Failed;
-        };
+        let Some(sink) = &self.sink else { return Round::Failed };
+        let (limit, full) = (sink.limit(), sink.batch_events());
         let held = lease.take().filter(|held| held.batch().size().fits(limit));
         let txn = match held {
             Some(held) => held,
@@ -278,7 +277,7 @@ impl Worker {
                 Err(round) => return round,
             },
         };
-        self.count_batch(txn.batch(), limit);
+        self.count_batch(txn.batch(), full);
         match self.deliver(txn.batch()).await {
             Ok(delivered) => match self.bury(txn.batch(), &delivered.rejected, signals).await {
                 Burial::Done => self.commit(txn, delivered, None).await,
@@ -493,13 +492,12 @@ impl Worker {
         self.member.sign.set(Phase::Closed, None);
     }
 
-    fn count_batch(&self, batch: &Batch, limit: Size) {
+    /// Counts what is taken, in batches of `full` events: a sink may take several at once.
+    fn count_batch(&self, batch: &Batch, full: usize) {
         self.metrics.drain_attempts.add(batch.len());
-        if batch.len() < limit.events {
-            self.metrics.batches_underflow.add(1);
-        } else {
-            self.metrics.batches_complete.add(1);
-        }
+        let full = full.max(1);
+        self.metrics.batches_complete.add(batch.len() / full);
+        self.metrics.batches_underflow.add(usize::from(!batch.len().is_multiple_of(full)));
     }
 
     /// What a peer will mend by itself is a warning, what somebody has to mend is an error.

@@ -16,6 +16,12 @@ pub trait Sink: Sized + Send + 'static {
     /// The most that one delivery takes.
     fn limit(&self) -> Size;
 
+    /// Events of a full batch, as it was configured, by which batches are counted. Fewer than the limit where one
+    /// delivery takes several batches.
+    fn batch_events(&self) -> usize {
+        self.limit().events
+    }
+
     /// `Ok` means the destination has it and the lease may be committed. Not cancelled by the
     /// runner, but for the end of the grace time.
     fn deliver(
@@ -73,6 +79,8 @@ impl Delivered {
 pub trait DynSink: Send {
     /// See [`Sink::limit`].
     fn limit(&self) -> Size;
+    /// See [`Sink::batch_events`].
+    fn batch_events(&self) -> usize;
     /// See [`Sink::deliver`].
     fn deliver<'a>(
         &'a mut self,
@@ -87,6 +95,9 @@ pub trait DynSink: Send {
 impl<S: Sink> DynSink for S {
     fn limit(&self) -> Size {
         Sink::limit(self)
+    }
+    fn batch_events(&self) -> usize {
+        Sink::batch_events(self)
     }
     fn deliver<'a>(
         &'a mut self,

@@ -35,12 +35,17 @@ struct Script {
     closed: u32,
 }
 
-struct Scripted(&'static str);
+struct Scripted {
+    name: &'static str,
+    most: usize,
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Config {
     script: String,
+    /// Batches in one delivery.
+    batches: usize,
 }
 
 fn with<T>(name: &str, f: impl FnOnce(&mut Script) -> T) -> T {
@@ -59,16 +64,21 @@ impl Component for Scripted {
             }
             Some(script.name)
         });
-        name.map(Scripted).ok_or_else(|| OpenError::unavailable("refused to open"))
+        let most = 2 * config.batches.max(1);
+        name.map(|name| Scripted { name, most })
+            .ok_or_else(|| OpenError::unavailable("refused to open"))
     }
 }
 
 impl Sink for Scripted {
     fn limit(&self) -> Size {
-        Size::events(2)
+        Size::events(self.most)
+    }
+    fn batch_events(&self) -> usize {
+        2
     }
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
-        let act = with(self.0, |script| script.acts.pop_front().unwrap_or(Act::Take));
+        let act = with(self.name, |script| script.acts.pop_front().unwrap_or(Act::Take));
         match act {
             Act::Fail(then) => return Err(DeliverError { then, source: "refused".into() }),
             Act::Panic => panic!("on demand"),
@@ -77,17 +87,17 @@ impl Sink for Scripted {
                 return Err(DeliverError::fail_over("refused late"));
             }
             Act::Reject => {
-                with(self.0, |script| script.got.extend(bodies(&batch.events()[1..])));
+                with(self.name, |script| script.got.extend(bodies(&batch.events()[1..])));
                 let why = format!("no {}", "x".repeat(2000));
                 return Ok(Delivered::all_but(batch, vec![Rejected { at: 0, why }]));
             }
             Act::Take | Act::RefuseOpen | Act::Pause => {}
         }
-        with(self.0, |script| script.got.extend(bodies(batch.events())));
+        with(self.name, |script| script.got.extend(bodies(batch.events())));
         Ok(Delivered { pause: matches!(act, Act::Pause), ..Delivered::all(batch) })
     }
     async fn close(self) -> Result<(), DeliverError> {
-        with(self.0, |script| script.closed += 1);
+        with(self.name, |script| script.closed += 1);
         Ok(())
     }
 }
@@ -206,7 +216,10 @@ fn start_by(
         metrics.push(context.counters.sink());
         Member {
             entry: &ENTRY,
-            section: Section::parse(&format!("script = {name}")),
+            section: Section::parse(&format!(
+                "script = {name}\nbatches = {}",
+                if name.ends_with("four times") { 4 } else { 1 }
+            )),
             context,
             channel: slot,
             dead_letters: dead.clone(),
@@ -370,17 +383,23 @@ async fn who_waits_for_a_channel_that_is_not_open_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn batches_are_counted_by_their_size() {
-    let group = start(&[("counted", &[])], Queue::holding(events(0, 3)));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let metrics = group.drained().await;
-    let count = &metrics[0];
-    let counts = (
-        count.batches_complete.value(),
-        count.batches_underflow.value(),
-        count.drain_attempts.value(),
-    );
-    assert_eq!(counts, (1, 1, 3));
-    assert!(count.batches_empty.value() >= 3, "an idle sink ticks each second");
+    for (name, count, want) in [
+        ("counted", 3, (1, 1, 3)),
+        // One that takes four batches at once.
+        ("counted, four times", 23, (11, 1, 23)),
+    ] {
+        let group = start(&[(name, &[])], Queue::holding(events(0, count)));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let metrics = group.drained().await;
+        let count = &metrics[0];
+        let counts = (
+            count.batches_complete.value(),
+            count.batches_underflow.value(),
+            count.drain_attempts.value(),
+        );
+        assert_eq!(counts, want, "{name}");
+        assert!(count.batches_empty.value() >= 3, "an idle sink ticks each second");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -278,6 +278,10 @@ impl Sink for Avro {
         Size { events: self.batch_events.saturating_mul(calls), bytes: CALL_BYTES }
     }
 
+    fn batch_events(&self) -> usize {
+        self.batch_events
+    }
+
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivered, DeliverError> {
         if self.suspects() {
             return self.sift(batch).await;

@@ -473,3 +473,46 @@ a1.sinkgroups.k1.processor.type = default
     }
     agent.stop();
 }
+
+/// A sink takes several batches at once where its peer stores each event once; they are counted one by one.
+#[test]
+fn batches_over_a_hop_are_counted_by_their_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = format!(
+        "a1.sources = r1 r2
+a1.channels = c1 c2
+a1.sinks = k1 k2
+a1.sources.r1.type = seq
+a1.sources.r1.channels = c1
+a1.sources.r1.totalEvents = 1000
+a1.sources.r1.batchSize = 1000
+a1.channels.c1.type = memory
+a1.channels.c1.capacity = 1000
+a1.channels.c1.transactionCapacity = 1000
+a1.sinks.k1.type = avro
+a1.sinks.k1.channel = c1
+a1.sinks.k1.hostname = 127.0.0.1
+a1.sinks.k1.port = {port}
+a1.sinks.k1.batch-size = 100
+a1.sources.r2.type = avro
+a1.sources.r2.channels = c2
+a1.sources.r2.bind = 127.0.0.1
+a1.sources.r2.port = {port}
+a1.channels.c2.type = memory
+a1.channels.c2.capacity = 1000
+a1.channels.c2.transactionCapacity = 1000
+a1.sinks.k2.type = null
+a1.sinks.k2.channel = c2
+"
+    );
+    let agent = Agent::ready(dir.path(), &config, MONITORED);
+    let sink = || agent.metrics()["SINK.k1"].clone();
+    let done = || sink()["EventDrainSuccessCount"] == "1000";
+    until(done, || format!("1000 events delivered: {:#}\n{}", sink(), agent.log()));
+    let sink = sink();
+    let count = |name: &str| sink[name].as_str().unwrap().parse::<u64>().unwrap();
+    // The source may not be there yet when the first one is sent, which is then sent again.
+    assert_eq!(count("BatchCompleteCount") * 100, count("EventDrainAttemptCount"), "{sink:#}");
+    assert_eq!(count("BatchUnderflowCount"), 0, "{sink:#}");
+}
