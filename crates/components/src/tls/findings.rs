@@ -17,15 +17,24 @@ const WORLD_READS: u32 = 0o004;
 impl ServerTls {
     /// Findings for a source that listens on `bind`, whose keys lie in `section`.
     pub fn findings(&self, bind: &str, section: &Section) -> Vec<Diagnostic> {
+        let asks = self.client_authentication != ClientAuthentication::None;
         if !self.ssl {
             let help = "set `ssl` and `keystore`, or listen on 127.0.0.1 if senders are local";
-            return plain_listener(bind, section, help).into_iter().collect();
+            let plain = plain_listener(bind, section, help);
+            // Who may connect would seem to be decided here.
+            let asks = asks.then_some("client-authentication");
+            let ssl = "set `ssl = true` and `keystore`, or take the key away";
+            let unused = unused(asks, "as `ssl` is not true", ssl, section);
+            return plain.into_iter().chain(unused).collect();
         }
         let mut findings = of_names(&own(self), section);
         findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
         findings.extend(readable_secret(self.private_key.as_deref(), "private-key", section));
-        let judges = self.client_authentication != ClientAuthentication::None;
-        findings.extend(missing_files(judges, section));
+        findings.extend(missing_files(asks, section));
+        let trusts = (!asks && self.truststore.is_some()).then_some("truststore");
+        let why = "as clients are not asked for a certificate";
+        let help = "set `client-authentication = needed`, or take the key away";
+        findings.extend(unused(trusts, why, help, section));
         findings
     }
 }
@@ -34,7 +43,11 @@ impl ClientTls {
     /// Findings for a sink whose keys lie in `section`.
     pub fn findings(&self, section: &Section) -> Vec<Diagnostic> {
         if !self.ssl {
-            return Vec::new();
+            let trusts = self.truststore.is_some().then_some("truststore");
+            let verifies = self.verify_host_name.then_some("verify-host-name");
+            let why = "as connections are not encrypted";
+            let help = "set `ssl = true`, or `https` where a URL says it, or take the key away";
+            return unused(trusts.into_iter().chain(verifies), why, help, section).collect();
         }
         let mut findings = of_names(&own_of_client(self), section);
         findings.extend(readable_secret(self.keystore.as_deref(), "keystore", section));
@@ -48,9 +61,28 @@ impl ClientTls {
                     .at(section.key_span("trust-all-certs"))
                     .help("set `truststore` to a file with the server's certificate instead"),
             );
+            let verifies = self.verify_host_name.then_some("verify-host-name");
+            let why = "as `trust-all-certs` takes any certificate";
+            let help = "set `truststore` instead of `trust-all-certs`";
+            findings.extend(unused(verifies, why, help, section));
         }
         findings
     }
+}
+
+/// Warnings for keys that seem to protect and have no effect, where they are written.
+fn unused(
+    keys: impl IntoIterator<Item = &'static str>,
+    why: &str,
+    help: &str,
+    section: &Section,
+) -> impl Iterator<Item = Diagnostic> {
+    let written = keys.into_iter().filter(|key| section.get(key).is_some());
+    written.map(move |key| {
+        Diagnostic::warning("no-effect", format!("`{key}` has no effect, {why}"))
+            .at(section.key_span(key))
+            .help(help)
+    })
 }
 
 /// A warning for a listener that anybody on the network can read along with and write to, when `bind` is not this
@@ -173,9 +205,14 @@ mod tests {
         std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
         check("0.0.0.0", &format!("{keys}/loop"), &[]);
         let trusts = format!("{keys}/shut\ntruststore = DIR/none");
-        check("0.0.0.0", &trusts, &[]);
-        check("0.0.0.0", &format!("{trusts}\nclient-authentication = none"), &[]);
+        check("0.0.0.0", &trusts, &["no-effect"]);
+        check("0.0.0.0", &format!("{trusts}\nclient-authentication = none"), &["no-effect"]);
         check("0.0.0.0", &format!("{trusts}\nclient-authentication = wanted"), &["missing-file"]);
+        check("127.0.0.1", "client-authentication = needed", &["no-effect"]);
+        check("127.0.0.1", "client-authentication = wanted\nssl = false", &["no-effect"]);
+        check("127.0.0.1", "client-authentication = none", &[]);
+        let both = ["plain-listener", "no-effect"];
+        check("0.0.0.0", "bind = 0.0.0.0\nclient-authentication = needed", &both);
         check("0.0.0.0", "ssl = true\nkeystore = DIR/open", &["readable-secret"]);
         check("0.0.0.0", "ssl = true\nprivate-key = DIR/open", &["readable-secret"]);
         check("0.0.0.0", "ssl = true\ninclude-protocols = TLSv1.1 TLSv1.2", &["not-spoken"]);
@@ -215,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_trust_all_are_warned() {
+    fn clients_are_warned_of_trusting_all_and_of_keys_without_effect() {
         let check = |keys: &str, want: &[&str]| {
             let section = Section::parse(keys);
             let tls: ClientTls = section.read().value.unwrap();
@@ -223,6 +260,13 @@ mod tests {
             assert_eq!(codes, want, "{keys}");
         };
         check("trust-all-certs = true", &[]);
+        check("truststore = /none", &["no-effect"]);
+        check("ssl = false\nverify-host-name = true", &["no-effect"]);
+        check("truststore = /none\nverify-host-name = true", &["no-effect", "no-effect"]);
+        check("verify-host-name = false", &[]);
+        check("ssl = true\nverify-host-name = true", &[]);
+        let all = "ssl = true\ntrust-all-certs = true";
+        check(&format!("{all}\nverify-host-name = true"), &["trust-all-certs", "no-effect"]);
         check("ssl = true", &[]);
         check("ssl = true\ntrust-all-certs = true", &["trust-all-certs"]);
         check("ssl = true\ntruststore = /none", &["missing-file"]);
