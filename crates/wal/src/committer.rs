@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::directory::{Directory, Outgoing};
 use crate::error::CommitError;
 use crate::frame::{Header, Kind, most_frame_bytes};
+use crate::homes::Lane;
 use crate::log::{Shared, Stored, locked};
 use crate::options::{Syncs, sabotaged};
 use crate::queue::{Chunk, Piece, Place};
@@ -180,7 +181,7 @@ impl<R: Record> Committer<R> {
                     }
                     continue;
                 }
-                let broken = put.lane.as_ref().is_some_and(|lane| lane.is_broken())
+                let broken = put.lane.as_ref().is_some_and(Lane::is_broken)
                     && !sabotaged!(self.shared.options, LaneIgnored);
                 if broken || origin.is_some_and(|origin| self.shared.is_held_up(origin)) {
                     self.refuse_first(CommitError::OutOfOrder);

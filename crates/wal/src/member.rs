@@ -363,6 +363,31 @@ fn identity(surroundings: &dyn Surroundings) -> Result<[u8; 16], OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_comes_back_and_an_altered_one_does_not() {
+        let member = Member {
+            generation: 7,
+            log: [1; 16],
+            index: 1,
+            complete: true,
+            directories: vec![([2; 16], "/a".into()), ([3; 16], "/b".into())],
+            queues: vec!["c1".into(), "c2".into()],
+        };
+        let good = member.encode();
+        assert_eq!(Member::decode(&good), Ok(Some(member)));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            assert_eq!(Member::decode(&bad), Ok(None), "byte {at}");
+            assert_eq!(Member::decode(&good[..at]), Ok(None), "cut at {at}");
+        }
+    }
+}
+
+#[cfg(all(test, not(explore)))]
+mod losses {
+    use super::*;
     use crate::options::Options;
     use crate::storage::Disk;
 
@@ -396,26 +421,6 @@ mod tests {
             assert!(now.len() == known.len() + 1 && now.starts_with(&known), "{loss:?}");
             assert_eq!(admitted(0..2, Loss::default()), now, "it is kept");
             known = now;
-        }
-    }
-
-    #[test]
-    fn a_member_comes_back_and_an_altered_one_does_not() {
-        let member = Member {
-            generation: 7,
-            log: [1; 16],
-            index: 1,
-            complete: true,
-            directories: vec![([2; 16], "/a".into()), ([3; 16], "/b".into())],
-            queues: vec!["c1".into(), "c2".into()],
-        };
-        let good = member.encode();
-        assert_eq!(Member::decode(&good), Ok(Some(member)));
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 1 << (at % 8);
-            assert_eq!(Member::decode(&bad), Ok(None), "byte {at}");
-            assert_eq!(Member::decode(&good[..at]), Ok(None), "cut at {at}");
         }
     }
 }

@@ -231,7 +231,11 @@ fn a_disk_that_hangs_holds_up_its_own_log_within_bounds_and_no_other() {
 fn only_what_waits_behind_much_else_leaves_the_systems_memory() {
     let place = tempfile::tempdir().expect("a directory");
     let pace = Arc::<Pace>::default();
-    let log = open(place.path(), &[pace.clone()], Count { events: u64::MAX, bytes: u64::MAX });
+    let log = open(
+        place.path(),
+        std::slice::from_ref(&pace),
+        Count { events: u64::MAX, bytes: u64::MAX },
+    );
     let queue = log.queue("c").expect("a queue");
     // Two of these fill a segment.
     let put = |n: usize| {
